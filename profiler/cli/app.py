@@ -1,0 +1,70 @@
+"""The typer application: one module of this room a command."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+import typer
+
+from profiler.core.errors import EXIT_OK, EXIT_USAGE, DiffuscopeError
+
+# Order of `--help`: the way through a day's work.
+_COMMANDS = {
+    "record": "profiler.cli.record",
+    "import": "profiler.cli.import_files",
+    "show": "profiler.cli.show",
+    "runs": "profiler.cli.runs",
+}
+
+
+def build() -> typer.Typer:
+    """The application with every command; importing a command module must stay cheap (no torch, no polars)."""
+    app = typer.Typer(
+        name="diffuscope",
+        help="Why is this compiled diffusion run slow, where does the graph break, and is the memory win real?",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_root)
+    for name, module in _COMMANDS.items():
+        command = importlib.import_module(module).command
+        app.command(name)(command)
+    return app
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; returns its exit code."""
+    try:
+        result = build()(args=arguments, prog_name="diffuscope", standalone_mode=False)
+    except DiffuscopeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except (click.Abort, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (`head`) is gone; point stdout elsewhere so that the interpreter's last flush stays quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    return result if isinstance(result, int) else EXIT_OK
+
+
+def _version(value: bool) -> None:
+    if value:
+        from profiler import __version__
+
+        print(f"diffuscope {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", callback=_version, is_eager=True),
+) -> None:
+    """Why is this compiled diffusion run slow, where does the graph break, and is the memory win real?"""

@@ -1,0 +1,65 @@
+"""RunSpec: what the user asked for, resolved, and its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from profiler.core.errors import UnreadableInput
+
+QUANTIZE_ON = ("device", "cpu", "per-layer")
+INDUCTOR_DEFAULTS = ("torch", "torchao")
+DEVICES = ("auto", "cuda", "cpu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One run as asked for. None means "the model's own default" until the model resolves it.
+
+    Sizes are pixels (height, width), `frames` video frames, `steps` denoising steps of a timed call,
+    `trace_steps` those of the untraced, traced and memory calls.
+    """
+
+    model: str
+    scheme: str = "bf16"
+    compile: str = "none"
+    compile_vae: bool = False
+    fuse_qkv: bool = False
+    channels_last: bool = False
+    quantize_vae: bool = False
+    quantize_text_encoder: bool = False
+    quantize_on: str = "device"
+    batch: int = 1
+    steps: int | None = None
+    trace_steps: int = 4
+    height: int | None = None
+    width: int | None = None
+    frames: int | None = None
+    seed: int = 0
+    guidance: float | None = None
+    prompt: str = "a photo of an astronaut riding a horse on the moon"
+    warmup: int = 1
+    repeats: int = 3
+    weights: str | None = None
+    inductor_defaults: str = "torch"
+    device: str = "auto"
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready mapping of every field."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> RunSpec:
+        """The inverse of `to_dict`; unknown fields (of a later version) are left out."""
+        known = {field.name for field in fields(cls)}
+        if "model" not in raw:
+            raise UnreadableInput("a run spec names no model", "write it with `diffuscope record`")
+        return cls(**{key: value for key, value in raw.items() if key in known})
+
+    @property
+    def hash(self) -> str:
+        """Twelve hex digits that change with any field: two runs of one hash were asked the same."""
+        canonical = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]

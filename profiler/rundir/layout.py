@@ -1,0 +1,42 @@
+"""Every file name of a run directory, in one place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SCHEMA_VERSION = 1
+
+MANIFEST = "run.json"
+RESERVE = ".reserve"
+CACHE_DIR = "cache"
+OUTPUT_TENSORS = "output.npz"
+OUTPUT_IMAGE = "output.png"
+OUTPUT_VIDEO = "output.mp4"
+
+TRACE = "trace.json.gz"
+PLACES = "places.json.gz"
+MEMORY = "memory.pickle.gz"
+MEMORY_LOAD = "memory_load.pickle.gz"
+COMPILE_LOG_DIR = "compile_log"
+WEIGHTS = "weights.json"
+SOURCES = "sources.json"
+GRAPH_BREAK_REGISTRY = "graph_break_registry.json"
+
+KINDS = ("record", "import", "explain", "tune", "sweep", "train")
+STATUSES = ("running", "ok", "oom", "failed", "interrupted", "timeout", "refused")
+
+# Phases of a recorded run, in the order in which they happen.
+LOAD, QUANTIZE, WARMUP, TIMED = "load", "quantize", "warmup", "timed"
+UNTRACED, TRACED, PLACES_PHASE, MEMORY_PHASE = "untraced", "traced", "places", "memory"
+
+# Names of the profiler annotations that mark a call's windows inside a trace.
+MARK_PREFIX = "diffuscope/"
+MARK_TEXT = MARK_PREFIX + "text"
+MARK_STEP = MARK_PREFIX + "step/"
+MARK_DECODE = MARK_PREFIX + "decode"
+MARK_CALL = MARK_PREFIX + "call"
+
+
+def rank_dir(run: Path, rank: int = 0) -> Path:
+    """The folder of one process's artifacts."""
+    return run / f"rank{rank}"

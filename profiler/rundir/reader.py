@@ -1,0 +1,109 @@
+"""Opening a run directory, whole or not."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from profiler.core.errors import UnreadableInput
+from profiler.rundir import layout
+from profiler.rundir.manifest import Failure, Manifest
+from profiler.rundir.writer import process_identity, write_atomic
+
+_RECORD_HINT = "record one with `diffuscope record`, or list a folder with `diffuscope runs`"
+
+
+def read_manifest(run: Path) -> Manifest:
+    """Read `run.json`.
+
+    A run that says `running` while its process is gone died without a word (`kill -9`, power): it is shown as
+    `interrupted`, in the phase that it had reached.
+
+    Raises:
+        UnreadableInput: no directory, no manifest, not JSON, a wrong shape, or a newer schema version.
+    """
+    manifest = _parse(run)
+    if manifest.status == "running" and not _alive(manifest.process):
+        bury(manifest, "interrupted", "the recording process is gone and left no word")
+    return manifest
+
+
+def bury(manifest: Manifest, status: str, message: str) -> None:
+    """Mark a run whose process died: its last phase is where."""
+    open_phase = next((each.name for each in reversed(manifest.phases) if each.end_ns is None), None)
+    manifest.status = status
+    manifest.failure = manifest.failure or Failure(type="Died", message=message, phase=open_phase)
+
+
+def bury_on_disk(run: Path, status: str, message: str) -> None:
+    """The same, written down: for a parent that saw its recording child die."""
+    manifest = _parse(run)
+    if manifest.status != "running":
+        return
+    bury(manifest, status, message)
+    manifest.process = {}
+    (run / layout.RESERVE).unlink(missing_ok=True)
+    write_atomic(run / layout.MANIFEST, json.dumps(manifest.to_dict(), indent=1))
+
+
+def is_run(path: Path) -> bool:
+    """Whether `path` looks like a run directory."""
+    return (path / layout.MANIFEST).is_file()
+
+
+def find_runs(folder: Path) -> Iterator[Path]:
+    """Every run directory directly below `folder`, by name; `folder` itself where it is one."""
+    if not folder.is_dir():
+        raise UnreadableInput(f"{folder} is no folder", _RECORD_HINT)
+    if is_run(folder):
+        yield folder
+        return
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and is_run(path):
+            yield path
+
+
+def _parse(run: Path) -> Manifest:
+    path = run / layout.MANIFEST
+    if not run.is_dir():
+        raise UnreadableInput(f"{run} is no run directory", _RECORD_HINT)
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UnreadableInput(f"{run} holds no {layout.MANIFEST}", _RECORD_HINT) from None
+    except OSError as error:
+        raise UnreadableInput(f"cannot read {path}: {error.strerror}", "check its permissions") from None
+    except (ValueError, RecursionError) as error:
+        raise UnreadableInput(f"{path} is not JSON: {error}", "the file was changed after recording; record again") from None
+    _check_version(path, raw)
+    try:
+        return Manifest.from_dict(raw)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise UnreadableInput(f"{path} has a wrong shape: {error}", "the file was changed after recording; record again") from None
+
+
+def _check_version(path: Path, raw: object) -> None:
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if not isinstance(version, int):
+        raise UnreadableInput(f"{path} is not a diffuscope manifest", _RECORD_HINT)
+    if version > layout.SCHEMA_VERSION:
+        raise UnreadableInput(
+            f"{path} has schema version {version}; this diffuscope reads up to {layout.SCHEMA_VERSION}",
+            "upgrade diffuscope to read it",
+        )
+
+
+def _alive(process: dict[str, int]) -> bool:
+    pid = process.get("pid")
+    if not isinstance(pid, int):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    ticks = process.get("start_ticks")
+    return ticks is None or process_identity(pid).get("start_ticks") == ticks

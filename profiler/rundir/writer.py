@@ -1,0 +1,127 @@
+"""Writing a run directory so that a kill at any moment leaves one that opens."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from profiler.core.errors import UsageError
+from profiler.rundir import layout
+from profiler.rundir.manifest import Manifest
+
+# Freed when the disk is full, so that the manifest can still say so.
+_RESERVE_BYTES = 1 << 20
+
+
+def process_identity(pid: int | None = None) -> dict[str, int]:
+    """The process id and its start time in clock ticks: together they name a process even after the id is reused."""
+    pid = os.getpid() if pid is None else pid
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return {"pid": pid}
+    return {"pid": pid, "start_ticks": int(fields[19])}
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Replace `path` by `text` in one step: a reader sees the old file or the new one."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+class RunWriter:
+    """The one writer of a run directory.
+
+    Args:
+        path: the directory to create; one that exists is refused, so that nothing recorded is ever overwritten.
+        manifest: what is known at the start; written at once.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            raise UsageError(f"{path} exists already", "name another directory with -o: a run is never overwritten") from None
+        except OSError as error:
+            raise UsageError(f"cannot create {path}: {error.strerror}", "name a writable place with -o") from None
+        self.path = path
+        self.manifest = manifest
+        manifest.created_ns = manifest.created_ns or time.time_ns()
+        (path / layout.RESERVE).write_bytes(os.urandom(_RESERVE_BYTES))
+        self.flush()
+
+    def flush(self) -> None:
+        """Write the manifest as it stands; on a full disk the reserve is given up for it."""
+        text = json.dumps(self.manifest.to_dict(), indent=1)
+        target = self.path / layout.MANIFEST
+        try:
+            write_atomic(target, text)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            (self.path / layout.RESERVE).unlink(missing_ok=True)
+            write_atomic(target, text)
+
+    @contextmanager
+    def artifact(self, name: str) -> Iterator[Path]:
+        """A path to write one artifact to; it takes its name only once it is whole, and then enters the index.
+
+        Args:
+            name: the path inside the run directory, for example `rank0/trace.json.gz`.
+        """
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # The partial keeps the ending: libraries choose the format (.gz, .png, .mp4) by it.
+        partial = target.with_name(f".partial.{target.name}")
+        try:
+            yield partial
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+        self.index(name)
+
+    def try_artifact(self, name: str, write: Callable[[Path], None]) -> bool:
+        """Write one artifact; where the disk or the library fails, the loss is noted and the run goes on."""
+        try:
+            with self.artifact(name) as path:
+                write(path)
+        except (OSError, RuntimeError, ValueError, TypeError, ImportError) as error:
+            self.manifest.lose(name, f"{type(error).__name__}: {error}")
+            return False
+        finally:
+            self.flush()
+        return True
+
+    def index(self, name: str) -> None:
+        """Enter a finished file into the artifact index with its size and hash."""
+        path = self.path / name
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self.manifest.artifacts[name] = {"size_bytes": path.stat().st_size, "sha256": digest}
+
+    def index_tree(self, name: str) -> None:
+        """Enter every file below a folder that another writer filled (the compile log)."""
+        for path in sorted((self.path / name).rglob("*")):
+            if path.is_file():
+                self.index(str(path.relative_to(self.path)))
+
+    def seal(self, status: str) -> None:
+        """The last write: the run's status; nothing of the writer's own stays behind."""
+        self.manifest.status = status
+        self.manifest.process = {}
+        self.flush()
+        with contextlib.suppress(FileNotFoundError):
+            (self.path / layout.RESERVE).unlink()
