@@ -1,0 +1,1 @@
+"""Pure functions from a run to frames: nothing here draws or prints."""

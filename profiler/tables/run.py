@@ -1,0 +1,65 @@
+"""`Run.open`: a run directory with its manifest and its tables, read when first asked for."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from profiler.core.errors import UnreadableInput
+from profiler.rundir import layout
+from profiler.rundir.manifest import Manifest
+from profiler.rundir.reader import read_manifest
+from profiler.tables.trace import TraceTables, open_trace
+
+_RANK = re.compile(r"rank(\d+)")
+
+
+class Run:
+    """One run directory, for reading.
+
+    Args:
+        path: the directory.
+        manifest: its `run.json`.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._traces: dict[tuple[str, int], TraceTables] = {}
+
+    @classmethod
+    def open(cls, path: Path | str) -> Run:
+        """Open a run directory, whole or not.
+
+        Raises:
+            UnreadableInput: no run directory, or a manifest that cannot be read.
+        """
+        return cls(Path(path), read_manifest(Path(path)))
+
+    @property
+    def ranks(self) -> list[int]:
+        """The processes that left artifacts, by rank."""
+        found = (_RANK.fullmatch(path.name) for path in self.path.iterdir() if path.is_dir())
+        return sorted(int(match[1]) for match in found if match)
+
+    def has(self, artifact: str, rank: int = 0) -> bool:
+        """Whether the file `artifact` (a name of `layout`) is there for `rank`."""
+        return self.artifact(artifact, rank).exists()
+
+    def artifact(self, artifact: str, rank: int = 0) -> Path:
+        """Where the file `artifact` of `rank` lies, or would lie."""
+        return layout.rank_dir(self.path, rank) / artifact
+
+    def trace(self, rank: int = 0, artifact: str = layout.TRACE) -> TraceTables:
+        """The tables of a rank's trace (`layout.TRACE`, or `layout.PLACES` for the one with stacks).
+
+        Raises:
+            UnreadableInput: the artifact is missing or cannot be read.
+        """
+        key = (artifact, rank)
+        if key not in self._traces:
+            path = self.artifact(artifact, rank)
+            if not path.exists():
+                raise UnreadableInput(f"{self.path} holds no {path.relative_to(self.path)}", "record it again, or import the trace")
+            self._traces[key] = open_trace(path, self.path / layout.CACHE_DIR, rank)
+        return self._traces[key]
