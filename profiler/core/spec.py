@@ -39,7 +39,7 @@ class RunSpec:
     frames: int | None = None
     seed: int = 0
     guidance: float | None = None
-    prompt: str = "a photo of an astronaut riding a horse on the moon"
+    prompt: str = "an astronaut on the moon"
     warmup: int = 1
     repeats: int = 3
     weights: str | None = None

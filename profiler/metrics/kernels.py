@@ -49,7 +49,11 @@ def breakdown(trace: TraceTables) -> Breakdown:
 
 def _gpu_totals(trace: TraceTables) -> pl.DataFrame:
     busy = trace.lazy("gpu").filter(pl.col("cat").is_in(schema.GPU_BUSY))
-    totals = busy.group_by("name", "cat").agg(pl.len().alias("count"), pl.col("dur_ns").sum().alias("total_ns")).collect(engine="streaming")
+    totals = (
+        busy.group_by("name", "cat")
+        .agg(pl.len().alias("count"), pl.col("dur_ns").sum().alias("total_ns"))
+        .collect(engine="streaming")
+    )
     classes = [classify_gpu(name, cat) for name, cat in totals.select("name", "cat").iter_rows()]
     return totals.with_columns(pl.Series("class", classes, dtype=pl.String))
 

@@ -17,10 +17,12 @@ TRACE = "trace.json.gz"
 PLACES = "places.json.gz"
 MEMORY = "memory.pickle.gz"
 MEMORY_LOAD = "memory_load.pickle.gz"
+# The memory phase of a CPU run: a trace with `[memory]` instants.
+MEMORY_TRACE = "memory.json.gz"
 COMPILE_LOG_DIR = "compile_log"
 WEIGHTS = "weights.json"
 SOURCES = "sources.json"
-GRAPH_BREAK_REGISTRY = "graph_break_registry.json"
+GRAPH_BREAK_REGISTRY = "graph_break_registry.json.gz"
 
 KINDS = ("record", "import", "explain", "tune", "sweep", "train")
 STATUSES = ("running", "ok", "oom", "failed", "interrupted", "timeout", "refused")

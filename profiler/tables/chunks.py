@@ -66,4 +66,4 @@ def _gunzip(file: BinaryIO, losses: Losses) -> Iterator[bytes]:
             losses.cut(f"the gzip stream is damaged ({error})")
             return
         # Zero bytes after a member are padding; anything else begins the next member.
-        packed = (member.unused_data.lstrip(b"\0") or file.read(_READ_BYTES).lstrip(b"\0"))
+        packed = member.unused_data.lstrip(b"\0") or file.read(_READ_BYTES).lstrip(b"\0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from operator import attrgetter
 from typing import Any
 from zlib import crc32
@@ -10,14 +11,16 @@ from zlib import crc32
 import polars as pl
 
 from profiler.tables import schema
-from profiler.tables.events import Event
+from profiler.tables.events import Args, Event
 from profiler.tables.losses import Losses
 from profiler.tables.schema import Column, Table
 
 # Phases of events that other columns already tell: flow arrows repeat `correlation`.
 _FLOWS = ("s", "t", "f")
 _BY_CATEGORY = {category: table.name for table in schema.TABLES.values() for category in table.categories}
-_RAW_SOURCES = frozenset(f"args.{name}" for name in ("grid", "block", "input_dims", "input_types", "input_strides", "concrete_inputs"))
+_RAW_SOURCES = frozenset(
+    f"args.{name}" for name in ("grid", "block", "input_dims", "input_types", "input_strides", "concrete_inputs")
+)
 
 
 def split(batch: Sequence[Event], losses: Losses) -> dict[str, list[Event]]:
@@ -47,7 +50,8 @@ def frame(table: Table, rows: list[Event], rank: int, losses: Losses) -> pl.Data
 
     Rows without a time, or with a duration that no span can have, are left out and counted.
     """
-    columns = [_column(column, rows) for column in table.columns]
+    args = [row.args for row in rows]
+    columns = [_column(column, rows, args) for column in table.columns]
     result = pl.DataFrame(columns).with_columns(pl.lit(rank, pl.Int32).alias("rank"))
     return _drop_timeless(result, losses)
 
@@ -69,13 +73,18 @@ _CHECKS = (
 )
 
 
-def _column(column: Column, rows: list[Event]) -> pl.Series:
+def _column(column: Column, rows: list[Event], args: list[Args]) -> pl.Series:
+    if column.source.startswith("args."):
+        values = list(map(attrgetter(column.source.removeprefix("args.")), args))
+    elif column.source:
+        values = list(map(attrgetter(column.source), rows))
+    else:
+        values = [_DERIVED[column.name](row) for row in rows]
     build = _BUILDERS.get(column.name) or (_raw if column.source in _RAW_SOURCES else _plain)
-    return build(column, rows).alias(column.name)
+    return build(column, values).alias(column.name)
 
 
-def _plain(column: Column, rows: list[Event]) -> pl.Series:
-    values = list(map(attrgetter(column.source), rows))
+def _plain(column: Column, values: list[Any]) -> pl.Series:
     try:
         return pl.Series(values, dtype=column.dtype)
     except (TypeError, OverflowError, pl.exceptions.PolarsError):
@@ -87,23 +96,22 @@ def _bounded(value: Any) -> Any:
     return value if not isinstance(value, int) or -(1 << 63) <= value < 1 << 63 else None
 
 
-def _raw(column: Column, rows: list[Event]) -> pl.Series:
-    texts = [str(bytes(raw), "utf-8") or None for raw in map(attrgetter(column.source), rows)]
-    return pl.Series(texts, dtype=pl.String)
+def _raw(_column: Column, values: list[Any]) -> pl.Series:
+    texts = pl.Series("text", list(map(str, values, repeat("utf-8"))), dtype=pl.String)
+    return texts.to_frame().select(pl.when(pl.col("text") != "").then(pl.col("text"))).to_series()
 
 
-def _nanoseconds(column: Column, rows: list[Event]) -> pl.Series:
+def _nanoseconds(_column: Column, values: list[Any]) -> pl.Series:
     """Microseconds with three decimals to integer nanoseconds, exactly: the whole and the fraction are scaled apart,
     because their product in one float would round a second time."""
-    us = pl.Series("us", list(map(attrgetter(column.source), rows)), dtype=pl.Float64)
+    us = pl.Series("us", values, dtype=pl.Float64)
     whole = pl.col("us").floor()
     ns = whole.cast(pl.Int64, strict=False) * 1000 + ((pl.col("us") - whole) * 1000).round().cast(pl.Int64, strict=False)
     # Beyond 2^53 a time is no time, and the product above would overflow.
     return us.to_frame().select(pl.when(pl.col("us").abs() < 2.0**53).then(ns)).to_series()
 
 
-def _ids(column: Column, rows: list[Event]) -> pl.Series:
-    values = list(map(attrgetter(column.source), rows))
+def _ids(_column: Column, values: list[Any]) -> pl.Series:
     try:
         return pl.Series(values, dtype=pl.Int64)
     except (TypeError, OverflowError, pl.exceptions.PolarsError):
@@ -120,28 +128,16 @@ def track_id(value: int | str) -> int:
         return -1 - crc32(value.encode())
 
 
-def _track_values(column: Column, rows: list[Event]) -> pl.Series:
-    texts = [_first_text(row.args.track_name, row.args.labels, row.args.sort_index) for row in rows]
-    return pl.Series(texts, dtype=pl.String)
-
-
 def _first_text(*values: object) -> str | None:
     return next((str(value) for value in values if value is not None), None)
 
 
-def _texts_of(attribute: str) -> Callable[[Column, list[Event]], pl.Series]:
-    def build(column: Column, rows: list[Event]) -> pl.Series:
-        return pl.Series([str(getattr(row, attribute)) for row in rows], dtype=pl.String)
+_Build = Callable[[Column, list[Any]], pl.Series]
+_BUILDERS: dict[str, _Build] = {"ts_ns": _nanoseconds, "dur_ns": _nanoseconds, "pid": _ids, "tid": _ids}
 
-    return build
-
-
-_BUILDERS: dict[str, Callable[[Column, list[Event]], pl.Series]] = {
-    "ts_ns": _nanoseconds,
-    "dur_ns": _nanoseconds,
-    "pid": _ids,
-    "tid": _ids,
-    "value": _track_values,
-    "pid_text": _texts_of("pid"),
-    "tid_text": _texts_of("tid"),
+# Columns that no single place in an event holds.
+_DERIVED: dict[str, Callable[[Event], str | None]] = {
+    "value": lambda event: _first_text(event.args.track_name, event.args.labels, event.args.sort_index),
+    "pid_text": lambda event: str(event.pid),
+    "tid_text": lambda event: str(event.tid),
 }

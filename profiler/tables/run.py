@@ -60,6 +60,8 @@ class Run:
         if key not in self._traces:
             path = self.artifact(artifact, rank)
             if not path.exists():
-                raise UnreadableInput(f"{self.path} holds no {path.relative_to(self.path)}", "record it again, or import the trace")
+                raise UnreadableInput(
+                    f"{self.path} holds no {path.relative_to(self.path)}", "record it again, or import the trace"
+                )
             self._traces[key] = open_trace(path, self.path / layout.CACHE_DIR, rank)
         return self._traces[key]

@@ -52,7 +52,12 @@ _TID = Column("tid", pl.Int64, "tid", "thread id (stream on GPU tracks); a text 
 _TS = Column("ts_ns", pl.Int64, "ts", "start")
 _DUR = Column("dur_ns", pl.Int64, "dur", "duration, >= 0")
 _SPAN = (_NAME, _CAT, _PID, _TID, _TS, _DUR)
-_CORRELATION = Column("correlation", pl.Int64, "args.correlation", "joins a launch in `runtime` to what ran in `gpu`; kernels of one graph launch share it")
+_CORRELATION = Column(
+    "correlation",
+    pl.Int64,
+    "args.correlation",
+    "joins a launch in `runtime` to what ran in `gpu`; kernels of one graph launch share it",
+)
 _EXTERNAL = Column("external_id", pl.Int64, "args.external_id", "joins `gpu` and `runtime` to the op in `host` that issued them")
 
 GPU = Table(

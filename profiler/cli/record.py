@@ -1,0 +1,146 @@
+"""`diffuscope record`: run a model in a child process and leave a run directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from profiler.cli.names import free_name
+from profiler.cli.output import JsonOption, emit
+from profiler.compilers.base import COMPILERS
+from profiler.core.combinations import refuse_combination
+from profiler.core.errors import EXIT_OK, EXIT_RECORDED_FAILED, EXIT_USAGE, RecordedProgramFailed, UsageError
+from profiler.core.spec import RunSpec
+from profiler.models.base import MODELS, find_model
+from profiler.rundir.reader import bury_on_disk, is_run, read_manifest
+from profiler.rundir.summary import summarize
+from profiler.schemes.base import SCHEMES
+
+Option = typer.Option
+
+
+def command(
+    model: Annotated[str, typer.Argument(help=f"{', '.join(MODELS)}, or module:function of your own.")],
+    scheme: Annotated[str, Option(help=f"One of {', '.join(SCHEMES)}.")] = "bf16",
+    compile: Annotated[str, Option(help=f"One of {', '.join(COMPILERS)}.")] = "none",  # noqa: A002
+    compile_vae: Annotated[bool, Option("--compile-vae", help="Compile the VAE's decode too.")] = False,
+    fuse_qkv: Annotated[bool, Option("--fuse-qkv", help="Fuse Q, K, V projections before quantizing.")] = False,
+    channels_last: Annotated[bool, Option("--channels-last", help="Convolutions in channels-last.")] = False,
+    quantize_vae: Annotated[bool, Option("--quantize-vae", help="Quantize the VAE's Linears.")] = False,
+    quantize_text_encoder: Annotated[
+        bool, Option("--quantize-text-encoder", help="Quantize the text encoders' Linears (weight-only).")
+    ] = False,
+    quantize_on: Annotated[str, Option(help="Where to quantize: device, cpu, or per-layer (each weight moved first).")] = "device",
+    batch: Annotated[int, Option(help="Images or videos a call.")] = 1,
+    steps: Annotated[int | None, Option(help="Denoising steps of a timed call; default: the model's.")] = None,
+    trace_steps: Annotated[int, Option(help="Denoising steps of the traced call.")] = 4,
+    size: Annotated[str | None, Option(help="Pixels: N, or HEIGHTxWIDTH.")] = None,
+    frames: Annotated[int | None, Option(help="Video frames, 4 n + 1.")] = None,
+    seed: Annotated[int, Option(help="Seed of the latents and of random weights.")] = 0,
+    guidance: Annotated[float | None, Option(help="Guidance scale; default: the model's.")] = None,
+    prompt: Annotated[str, Option(help="Prompt.")] = "an astronaut on the moon",
+    warmup: Annotated[int, Option(help="Short calls before timing, beside the one that compiles.")] = 1,
+    repeats: Annotated[int, Option(help="Timed calls.")] = 3,
+    weights: Annotated[str | None, Option(help="Directory or repository of real weights; default: random ones.")] = None,
+    inductor_defaults: Annotated[str, Option(help="torch, or torchao to let torchao set Inductor switches.")] = "torch",
+    device: Annotated[str, Option(help="auto, cuda or cpu.")] = "auto",
+    out: Annotated[Path | None, Option("-o", "--out", help="Run directory to create; default: a new name in traces/.")] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Run an optimized pipeline, write a run directory, print its summary."""
+    height, width = parse_size(size)
+    spec = RunSpec(
+        model=model,
+        scheme=scheme,
+        compile=compile,
+        compile_vae=compile_vae,
+        fuse_qkv=fuse_qkv,
+        channels_last=channels_last,
+        quantize_vae=quantize_vae,
+        quantize_text_encoder=quantize_text_encoder,
+        quantize_on=quantize_on,
+        batch=batch,
+        steps=steps,
+        trace_steps=trace_steps,
+        height=height,
+        width=width,
+        frames=frames,
+        seed=seed,
+        guidance=guidance,
+        prompt=prompt,
+        warmup=warmup,
+        repeats=repeats,
+        weights=weights,
+        inductor_defaults=inductor_defaults,
+        device=device,
+    )
+    COMPILERS.get(compile)
+    refuse_combination(spec, quantizes=SCHEMES.get(scheme).quantizes)
+    find_model(model).resolve(spec)
+    run = out or free_name(f"{model}-{scheme}-{compile}")
+    if run.exists():
+        raise UsageError(f"{run} exists already", "name another directory with -o: a run is never overwritten")
+    return record(spec, run, as_json)
+
+
+def record(spec: RunSpec, run: Path, as_json: bool) -> int:
+    """Record in a child process, bury the run if the child died without a word, print the summary; the exit code."""
+    code = _run_child(spec, run)
+    if not is_run(run):
+        # Refused before anything was made: the child has said why.
+        return code if code > 0 else EXIT_USAGE
+    if code < 0:
+        bury_on_disk(run, "failed", f"the recording process was killed by {signal.Signals(-code).name}")
+    manifest = read_manifest(run)
+    emit(
+        as_json,
+        {"run": str(run), "status": manifest.status},
+        lambda: summarize(run, manifest),
+        f"diffuscope show {shlex.quote(str(run))}",
+    )
+    if manifest.status != "ok":
+        failure = manifest.failure
+        message = failure.message.splitlines()[0] if failure and failure.message else manifest.status
+        raise RecordedProgramFailed(f"the recorded run ended as {manifest.status}: {message}", f"{run} holds what was recorded")
+    return EXIT_OK if code == 0 else EXIT_RECORDED_FAILED
+
+
+def parse_size(size: str | None) -> tuple[int | None, int | None]:
+    """(height, width) in pixels of `1024` or `480x720`; (None, None) where nothing was given."""
+    if size is None:
+        return None, None
+    parts = size.lower().split("x")
+    if len(parts) > 2 or not all(each.isdigit() for each in parts):
+        raise UsageError(f"--size {size} is no size", "give pixels as 1024, or HEIGHTxWIDTH as 480x720")
+    return int(parts[0]), int(parts[-1])
+
+
+def _run_child(spec: RunSpec, run: Path) -> int:
+    """The recording process's exit code; negative where a signal killed it."""
+    command_line = shlex.join(["diffuscope", *sys.argv[1:]])
+    request = json.dumps({"spec": spec.to_dict(), "out": str(run), "command": command_line})
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    # The child's stdout joins our stderr: with --json our own stdout holds JSON alone.
+    child = subprocess.Popen(
+        [sys.executable, "-m", "profiler.recording"], stdin=subprocess.PIPE, stdout=sys.stderr, env=environment, text=True
+    )
+    assert child.stdin is not None
+    try:
+        child.stdin.write(request)
+        child.stdin.close()
+    except BrokenPipeError:
+        return child.wait()
+    while True:
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            # Ctrl-C reached the child too: it seals the run, and we wait for that.
+            continue

@@ -1,0 +1,1 @@
+"""Compile modes: one file a mode."""

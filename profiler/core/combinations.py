@@ -1,0 +1,53 @@
+"""Combinations of options that cannot work, whatever the machine."""
+
+from __future__ import annotations
+
+from profiler.core.errors import UsageError
+from profiler.core.spec import DEVICES, INDUCTOR_DEFAULTS, QUANTIZE_ON, RunSpec
+
+
+def refuse_combination(spec: RunSpec, *, quantizes: bool) -> None:
+    """Raise UsageError, with the reason, for a spec that contradicts itself.
+
+    Args:
+        quantizes: whether the spec's scheme quantizes anything.
+    """
+    _refuse_values(spec)
+    compiles = spec.compile != "none"
+    asked = {
+        "--quantize-vae": spec.quantize_vae,
+        "--quantize-text-encoder": spec.quantize_text_encoder,
+        "--quantize-on": spec.quantize_on != "device",
+    }
+    for option, given in asked.items():
+        if given and not quantizes:
+            raise UsageError(f"{option} was asked, and scheme {spec.scheme} quantizes nothing", "choose a quantizing --scheme")
+    if spec.compile_vae and not compiles:
+        raise UsageError("--compile-vae was asked with --compile none", "choose a --compile mode, for example default")
+    if spec.inductor_defaults == "torchao" and not (compiles and quantizes):
+        raise UsageError(
+            "--inductor-defaults torchao changes only compiled runs of quantizing schemes",
+            "leave it out, or choose a --scheme and a --compile mode",
+        )
+
+
+def _refuse_values(spec: RunSpec) -> None:
+    for option, value, least in (
+        ("--batch", spec.batch, 1),
+        ("--steps", spec.steps, 1),
+        ("--trace-steps", spec.trace_steps, 1),
+        ("--frames", spec.frames, 1),
+        ("--size", spec.height, 1),
+        ("--size", spec.width, 1),
+        ("--warmup", spec.warmup, 0),
+        ("--repeats", spec.repeats, 0),
+    ):
+        if value is not None and value < least:
+            raise UsageError(f"{option} is {value}, and must be at least {least}")
+    for option, choice, choices in (
+        ("--quantize-on", spec.quantize_on, QUANTIZE_ON),
+        ("--inductor-defaults", spec.inductor_defaults, INDUCTOR_DEFAULTS),
+        ("--device", spec.device, DEVICES),
+    ):
+        if choice not in choices:
+            raise UsageError(f"{option} {choice} is not known", f"choose from: {', '.join(choices)}")

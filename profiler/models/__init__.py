@@ -1,0 +1,1 @@
+"""Pipelines that can be recorded: one file a family."""

@@ -1,0 +1,155 @@
+"""CogVideoX: 2b, 5b, and a tiny one of the same structure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from profiler.core.spec import RunSpec
+from profiler.models import text
+from profiler.models.base import MODELS, Model
+from profiler.models.random_weights import empty_weights, fill
+from profiler.models.rows import rows_on_meta
+
+_VAE_BLOCKS = {"down_block_types": ("CogVideoXDownBlock3D",) * 4, "up_block_types": ("CogVideoXUpBlock3D",) * 4}
+
+
+def _transformer(**config: Any) -> Any:
+    from diffusers import CogVideoXTransformer3DModel
+
+    return CogVideoXTransformer3DModel(**config).eval()
+
+
+def _vae(scaling_factor: float, **config: Any) -> Any:
+    from diffusers import AutoencoderKLCogVideoX
+
+    return AutoencoderKLCogVideoX(scaling_factor=scaling_factor, **_VAE_BLOCKS, **config).eval()
+
+
+def _full(rotary: bool) -> dict[str, Any]:
+    sizes = {"num_attention_heads": 48, "num_layers": 42} if rotary else {"num_attention_heads": 30, "num_layers": 30}
+    shape = {"sample_width": 90, "sample_height": 60, "sample_frames": 49, "max_text_seq_length": 226}
+    return {
+        "transformer": _transformer(attention_head_dim=64, use_rotary_positional_embeddings=rotary, **sizes, **shape),
+        "text_encoder": text.t5_xxl(),
+        "vae": _vae(0.7 if rotary else 1.15258426, block_out_channels=(128, 256, 256, 512), layers_per_block=3),
+    }
+
+
+def _tiny() -> dict[str, Any]:
+    sizes = {"num_attention_heads": 4, "attention_head_dim": 16, "num_layers": 2, "text_embed_dim": 64, "time_embed_dim": 32}
+    shape = {"sample_width": 16, "sample_height": 16, "sample_frames": 9, "max_text_seq_length": 32}
+    return {
+        "transformer": _transformer(use_rotary_positional_embeddings=True, **sizes, **shape),
+        "text_encoder": text.t5_tiny(),
+        "vae": _vae(0.7, block_out_channels=(16, 16, 16, 16), layers_per_block=1, norm_num_groups=8),
+    }
+
+
+def _scheduler(snr_shift: float) -> Any:
+    from diffusers import CogVideoXDDIMScheduler
+
+    return CogVideoXDDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        clip_sample=False,
+        rescale_betas_zero_snr=True,
+        snr_shift_scale=snr_shift,
+        timestep_spacing="trailing",
+    )
+
+
+def _build(components: Callable[[], dict[str, Any]], snr_shift: float, tokens: int, device: str, dtype: Any, seed: int) -> Any:
+    from diffusers import CogVideoXPipeline
+
+    with empty_weights(device, dtype):
+        parts = components()
+    for name, part in parts.items():
+        fill(part, seed, name)
+    return CogVideoXPipeline(scheduler=_scheduler(snr_shift), tokenizer=text.t5_tokenizer(tokens), **parts)
+
+
+def _load(weights: str, dtype: Any) -> Any:
+    from diffusers import CogVideoXPipeline
+
+    return CogVideoXPipeline.from_pretrained(weights, torch_dtype=dtype)
+
+
+def _call_kwargs(text_tokens: int, spec: RunSpec, steps: int) -> dict[str, Any]:
+    kwargs = {"prompt": spec.prompt, "num_inference_steps": steps, "height": spec.height, "width": spec.width}
+    kwargs |= {"num_frames": spec.frames, "num_videos_per_prompt": spec.batch, "max_sequence_length": text_tokens}
+    return kwargs | ({} if spec.guidance is None else {"guidance_scale": spec.guidance})
+
+
+def cogvideox_rows(text_tokens: int, spec: RunSpec, pipe: Any) -> dict[str, dict[str, int]]:
+    """M of every Linear of the transformer; its VAE has none. Guidance above 1 doubles the batch (CFG)."""
+    import torch
+
+    height, width = int(spec.height or 480) // 8, int(spec.width or 720) // 8
+    frames = (int(spec.frames or 49) - 1) // 4 + 1
+    batch = spec.batch * (2 if spec.guidance is None or spec.guidance > 1 else 1)
+
+    def forward(twin: Any) -> Any:
+        config = twin.config
+        tokens = frames * (height // config.patch_size) * (width // config.patch_size)
+        rotary = (torch.empty(tokens, config.attention_head_dim), torch.empty(tokens, config.attention_head_dim))
+        return twin(
+            hidden_states=torch.empty(batch, frames, config.in_channels, height, width),
+            encoder_hidden_states=torch.empty(batch, text_tokens, config.text_embed_dim),
+            timestep=torch.empty(batch),
+            image_rotary_emb=rotary if config.use_rotary_positional_embeddings else None,
+        )
+
+    return {"transformer": rows_on_meta(pipe.transformer, forward), "vae": {}}
+
+
+def _register(
+    name: str, summary: str, components: Callable[[], dict[str, Any]], *, tokens: int, snr_shift: float, **more: Any
+) -> None:
+    MODELS.add(
+        name,
+        Model(
+            name=name,
+            summary=summary,
+            build=partial(_build, components, snr_shift, tokens),
+            load=_load,
+            call_kwargs=partial(_call_kwargs, tokens),
+            rows=partial(cogvideox_rows, tokens),
+            components=components,
+            makes_video=True,
+            **more,
+        ),
+    )
+
+
+_SHARED = {"text_encoder": 4_762_310_656, "vae": 215_583_907}
+_DEFAULTS = {"steps": 50, "height": 480, "width": 720, "frames": 49, "guidance": 6.0}
+_register(
+    "cogvideox-2b",
+    "CogVideoX-2b, 50 steps, 49 frames of 480x720",
+    partial(_full, False),
+    tokens=226,
+    snr_shift=3.0,
+    defaults=_DEFAULTS,
+    parameters={"transformer": 1_693_783_872, **_SHARED},
+)
+_register(
+    "cogvideox-5b",
+    "CogVideoX-5b, 50 steps, 49 frames of 480x720",
+    partial(_full, True),
+    tokens=226,
+    snr_shift=1.0,
+    defaults=_DEFAULTS,
+    parameters={"transformer": 5_570_283_072, **_SHARED},
+)
+_register(
+    "cogvideox-tiny",
+    "a CogVideoX of 2 small blocks, seconds on a CPU",
+    _tiny,
+    tokens=32,
+    snr_shift=1.0,
+    defaults={"steps": 4, "height": 64, "width": 64, "frames": 9, "guidance": 6.0},
+)

@@ -1,0 +1,84 @@
+"""The user's own pipeline: `module:function` names a function that returns it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from profiler.core.errors import DiffuscopeError, UsageError
+from profiler.core.spec import RunSpec
+from profiler.models.base import MODELS, Model
+
+
+def user_model(name: str) -> Model:
+    """A Model around the user's function; the function itself is imported when the recording process builds it.
+
+    The function takes no arguments, or any of `device`, `dtype`, `seed`, and returns a diffusers pipeline.
+    """
+    return Model(
+        name=name,
+        summary="a pipeline of the user's own",
+        build=partial(_build, name),
+        load=None,
+        call_kwargs=_call_kwargs,
+        rows=_rows,
+        defaults={"steps": 28},
+        makes_video=True,
+        size_multiple=1,
+    )
+
+
+def _build(name: str, device: str, dtype: Any, seed: int) -> Any:
+    function = _find(name)
+    offered = {"device": device, "dtype": dtype, "seed": seed}
+    wanted = inspect.signature(function).parameters
+    return function(**{key: value for key, value in offered.items() if key in wanted})
+
+
+def _find(name: str) -> Callable[..., Any]:
+    module_name, _, function_name = name.partition(":")
+    # The user's module usually lies where the command was typed.
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module_name.startswith(error.name):
+            raise
+        raise UsageError(f"no module is called {module_name!r}", f"run the command where {module_name} can be imported") from None
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise UsageError(f"{module_name} has no function {function_name!r}", "name one that returns a pipeline: module:function")
+    return function  # type: ignore[no-any-return]
+
+
+def _call_kwargs(spec: RunSpec, steps: int) -> dict[str, Any]:
+    wanted = {"height": spec.height, "width": spec.width, "num_frames": spec.frames, "guidance_scale": spec.guidance}
+    return {"prompt": spec.prompt, "num_inference_steps": steps} | {k: v for k, v in wanted.items() if v is not None}
+
+
+def accepted_kwargs(pipe: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The keyword arguments that this pipeline's call knows; a pipeline of the user's own may lack some."""
+    parameters = inspect.signature(type(pipe).__call__).parameters
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values()):
+        return kwargs
+    return {key: value for key, value in kwargs.items() if key in parameters}
+
+
+def _rows(spec: RunSpec, pipe: Any) -> dict[str, dict[str, int]]:
+    """M by the family whose transformer class it is; nothing where no family knows it (the policy then plays safe)."""
+    transformer = type(getattr(pipe, "transformer", None)).__name__
+    family = {"FluxTransformer2DModel": "flux-dev", "CogVideoXTransformer3DModel": "cogvideox-5b"}.get(transformer)
+    if family is None:
+        return {}
+    try:
+        return MODELS.get(family).rows(MODELS.get(family).resolve(spec), pipe)
+    except (DiffuscopeError, RuntimeError, TypeError, AttributeError):
+        # A variant that the family's forward does not fit: rows stay unknown, which the policy names as the reason.
+        return {}

@@ -1,0 +1,33 @@
+"""The recording process: reads a request as JSON from standard input, records, exits with the documented code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from profiler.core.errors import EXIT_OK, EXIT_RECORDED_FAILED, DiffuscopeError
+from profiler.core.spec import RunSpec
+
+_QUIET = {"KINETO_LOG_LEVEL": "5", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
+
+
+def main() -> int:
+    """Record what the request says: {"spec": ..., "out": ..., "command": ...}."""
+    request = json.load(sys.stdin)
+    # Before torch and the libraries are imported, which is when they read these.
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        from profiler.recording.runner import record_spec
+
+        status = record_spec(RunSpec.from_dict(request["spec"]), Path(request["out"]), request["command"])
+    except DiffuscopeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return EXIT_OK if status == "ok" else EXIT_RECORDED_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

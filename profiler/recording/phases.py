@@ -1,0 +1,123 @@
+"""The phases after the pipeline stands: warm-up, timed, untraced, traced, places, memory."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from profiler.recording import trace
+from profiler.recording.compile_counts import count_compiles
+from profiler.recording.calls import PipelineCall, show_progress
+from profiler.recording.marks import marked
+from profiler.recording.outputs import Capture, first_result, save_arrays, save_image, save_video
+from profiler.recording.sources import save_sources
+from profiler.recording.stage import Stage
+from profiler.recording.weights import describe_weights, save_weights
+from profiler.rundir import layout
+
+# Calls whose median stands for the untraced time of the traced call.
+_UNTRACED_CALLS = 3
+
+
+def run_phases(stage: Stage, call: PipelineCall, *, trace_steps: int, warmup: int, repeats: int) -> None:
+    """Run every phase of a pipeline that is loaded, quantized and compiled (lazily)."""
+    warm_up(stage, call, trace_steps, warmup)
+    if repeats:
+        time_calls(stage, call, repeats)
+    measure_untraced(stage, call, trace_steps)
+    record_trace(stage, call, trace_steps)
+    record_places(stage, call)
+    record_memory(stage, call, trace_steps)
+    # Offloading and compiling move weights: the addresses that count are those of the memory phase.
+    stage.save(layout.WEIGHTS, partial(save_weights, call.pipe))
+    stage.save(layout.SOURCES, partial(save_sources, stage.folder))
+
+
+def warm_up(stage: Stage, call: PipelineCall, steps: int, warmup: int) -> None:
+    """Compile and warm every cache; the last call's latents are kept for quality comparisons."""
+    capture = Capture()
+    show_progress(call.pipe, True)
+    with stage.phase(layout.WARMUP) as phase:
+        durations = [call.timed(steps)[0] for _ in range(warmup)]
+        with capture.watching(call.pipe):
+            durations.append(call.timed(steps)[0])
+        phase.detail = {"calls_ns": durations, "steps": steps, "first_call_ns": durations[0]}
+    show_progress(call.pipe, False)
+    stage.manifest.applied |= count_compiles()
+    stage.manifest.applied["output"] = {"finite": capture.finite, "steps": capture.steps}
+    if capture.arrays():
+        stage.writer.try_artifact(layout.OUTPUT_TENSORS, partial(save_arrays, capture.arrays()))
+    if stage.history.on:
+        # Switching the history off empties it: what it knows of load and quantize is saved first.
+        stage.save(layout.MEMORY_LOAD, stage.history.save)
+
+
+def time_calls(stage: Stage, call: PipelineCall, repeats: int) -> None:
+    """The timed phase: full calls with nothing recorded."""
+    output: Any = None
+    with stage.phase(layout.TIMED), stage.nothing_recorded():
+        durations = []
+        for _ in range(repeats):
+            duration, output = call.timed()
+            durations.append(duration)
+    stage.manifest.timed = {"iterations_ns": durations, "steps": call.steps}
+    _save_result(stage, output)
+
+
+def measure_untraced(stage: Stage, call: PipelineCall, steps: int) -> None:
+    """Calls as long as the traced one with nothing recorded: what a trace's times are scaled to."""
+    with stage.phase(layout.UNTRACED), stage.nothing_recorded():
+        durations = sorted(call.timed(steps)[0] for _ in range(_UNTRACED_CALLS))
+    stage.manifest.untraced = {"dur_ns": durations[len(durations) // 2], "calls_ns": durations, "steps": steps}
+
+
+def record_trace(stage: Stage, call: PipelineCall, steps: int) -> None:
+    """The priced trace: shapes, no stacks, marks for text encoding, steps and decoding."""
+    trace.warm_up_profiler(stage.device)
+    with stage.history.paused(), stage.phase(layout.TRACED):
+        with trace.tracing(stage.device) as profiler, marked(call.pipe):
+            duration, _ = call.timed(steps)
+    stage.manifest.traced = {"dur_ns": duration, "steps": steps}
+    stage.save(layout.TRACE, partial(trace.save_trace, profiler))
+
+
+def record_places(stage: Stage, call: PipelineCall) -> None:
+    """One step with Python stacks: where in the source each launch comes from."""
+    with stage.history.paused(), stage.phase(layout.PLACES_PHASE):
+        with trace.tracing(stage.device, stacks=True) as profiler, marked(call.pipe):
+            call(1)
+    stage.save(layout.PLACES, partial(trace.save_trace, profiler))
+
+
+def record_memory(stage: Stage, call: PipelineCall, steps: int) -> None:
+    """CUDA history with stacks; on a CPU the profiler's memory events of one short call."""
+    if stage.device != "cuda":
+        with stage.phase(layout.MEMORY_PHASE), trace.tracing(stage.device, memory=True) as profiler, marked(call.pipe):
+            call(steps)
+        stage.save(layout.MEMORY_TRACE, partial(trace.save_trace, profiler))
+        return
+    stage.history.start()
+    with stage.phase(layout.MEMORY_PHASE), marked(call.pipe):
+        call(steps)
+    stage.save(layout.MEMORY, stage.history.save)
+    stage.history.stop()
+
+
+def note_weights(stage: Stage, pipe: Any) -> None:
+    """Bytes of the weights by component, role and dtype into the manifest: true sizes, not bf16 ones."""
+    totals: dict[str, int] = {}
+    for row in describe_weights(pipe):
+        key = f"{row['component']}/{row['role']}/{row['dtype']}"
+        totals[key] = totals.get(key, 0) + row["bytes"]
+    stage.manifest.applied["weight_bytes"] = totals
+
+
+def _save_result(stage: Stage, output: Any) -> None:
+    result = first_result(output)
+    if result is None:
+        stage.manifest.lose("output picture", "the pipeline's output holds no images and no frames")
+        return
+    kind, content = result
+    if kind == "video" and stage.writer.try_artifact(layout.OUTPUT_VIDEO, partial(save_video, content)):
+        return
+    stage.writer.try_artifact(layout.OUTPUT_IMAGE, partial(save_image, content[0] if kind == "video" else content))

@@ -1,0 +1,143 @@
+"""From a spec to a pipeline that is ready to be called: load, quantize, compile."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from profiler.compilers.base import COMPILERS, Compiler, refuse_machine
+from profiler.core.errors import Refused
+from profiler.core.spec import RunSpec
+from profiler.models.base import Model
+from profiler.recording.compile_counts import keep_every_compile
+from profiler.recording.weights import components
+from profiler.schemes.apply import list_linears, quantize
+from profiler.schemes.base import SCHEMES, Hardware, LinearPlan, Scheme, refuse_hardware
+from profiler.schemes.policy import LEFT, plan_linears
+
+TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A spec with its parts looked up."""
+
+    spec: RunSpec
+    model: Model
+    scheme: Scheme
+    compiler: Compiler
+    hardware: Hardware
+
+    @property
+    def device(self) -> str:
+        """"cuda" or "cpu"."""
+        return self.hardware.device
+
+
+def refuse_early(plan: Plan) -> None:
+    """Everything that this machine cannot do, before anything loads.
+
+    Raises:
+        Refused: with what is missing and what would work here.
+    """
+    refuse_hardware(plan.scheme, plan.hardware)
+    refuse_machine(plan.compiler, plan.device)
+    spec = plan.spec
+    if plan.device == "cpu" and spec.quantize_on == "per-layer":
+        raise Refused("--quantize-on per-layer moves each weight to a GPU, and there is none here", "leave it out")
+    if plan.device == "cuda" and spec.inductor_defaults == "torchao" and spec.scheme == "int8wo" and spec.compile != "none":
+        raise Refused(
+            "int8wo compiled with torchao's Inductor switches becomes a GEMM hundreds of times slower than eager",
+            "leave out --inductor-defaults torchao",
+        )
+
+
+def load(plan: Plan) -> Any:
+    """Build or load the pipeline where quantizing wants it: on the device, or on the CPU first."""
+    import torch
+
+    spec, model = plan.spec, plan.model
+    dtype = getattr(torch, plan.scheme.base_dtype)
+    device = plan.device if spec.quantize_on == "device" else "cpu"
+    if spec.weights is None:
+        pipe = model.build(device, dtype, spec.seed)
+        return pipe.to(device) if ":" in spec.model else pipe
+    if model.load is None:
+        raise Refused("--weights is for the registered models", f"let {spec.model} load its own weights")
+    return model.load(spec.weights, dtype).to(device)
+
+
+def shape_weights(plan: Plan, pipe: Any) -> None:
+    """What must happen before quantizing: fuse QKV, memory format."""
+    import torch
+
+    if plan.spec.fuse_qkv:
+        pipe.transformer.fuse_qkv_projections()
+    if plan.spec.channels_last:
+        for module in (pipe.transformer, pipe.vae):
+            for parameter in module.parameters():
+                formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+                if parameter.dim() in formats:
+                    parameter.data = parameter.data.contiguous(memory_format=formats[parameter.dim()])
+
+
+def quantize_pipeline(plan: Plan, pipe: Any) -> list[LinearPlan]:
+    """Quantize the components that the spec names, each Linear by the layer policy; then move all to the device."""
+    plans: list[LinearPlan] = []
+    rows = plan.model.rows(plan.spec, pipe) if plan.scheme.dynamic or plan.scheme.quantizes else {}
+    parts = components(pipe)
+    for name in _targets(plan, parts):
+        found = _plan_component(plan, name, parts[name], rows.get(name, {}))
+        device = plan.device if plan.spec.quantize_on == "per-layer" else None
+        if any(each.scheme != LEFT for each in found):
+            torchao_defaults = plan.spec.inductor_defaults == "torchao"
+            quantize(parts[name], found, prefix=f"{name}.", torchao_defaults=torchao_defaults, device=device)
+        plans += found
+    if plan.spec.quantize_on != "device":
+        pipe.to(plan.device)
+    return plans
+
+
+def _targets(plan: Plan, parts: dict[str, Any]) -> list[str]:
+    wanted = ["transformer"]
+    wanted += [name for name in TEXT_ENCODERS if plan.spec.quantize_text_encoder]
+    wanted += ["vae"] if plan.spec.quantize_vae else []
+    return [name for name in wanted if name in parts]
+
+
+def _plan_component(plan: Plan, name: str, component: Any, rows: dict[str, int]) -> list[LinearPlan]:
+    regions = plan.compiler.regions(component) if name == "transformer" else [""] if name == "vae" and plan.spec.compile_vae else []
+    linears = list_linears(component, rows, regions, prefix=f"{name}.")
+    return plan_linears(plan.scheme, linears, compiling=plan.compiler.name != "none")
+
+
+def compile_pipeline(plan: Plan, pipe: Any) -> list[str]:
+    """Compile what the spec names, in place; returns the names of the compiled regions. Compiling itself is lazy."""
+    import torch
+
+    if plan.compiler.name == "none":
+        return []
+    keep_every_compile()
+    compiled = ["transformer" + (f".{name}" if name else "") for name in plan.compiler.apply(pipe.transformer)]
+    if plan.spec.compile_vae:
+        pipe.vae.decode = torch.compile(pipe.vae.decode, **plan.compiler.options)
+        compiled.append("vae.decode")
+    return compiled
+
+
+def describe_applied(plan: Plan, plans: list[LinearPlan], compiled: list[str]) -> dict[str, Any]:
+    """The manifest's account of what was really done."""
+    notes = []
+    if plan.spec.quantize_vae and not any(each.module.startswith("vae.") for each in plans):
+        notes.append("the VAE has no Linear: --quantize-vae changed nothing")
+    return {
+        "base_dtype": plan.scheme.base_dtype,
+        "linears": [asdict(each) for each in plans],
+        "compiled": compiled,
+        "notes": notes,
+    }
+
+
+def look_up(spec: RunSpec, model: Model, hardware: Hardware) -> Plan:
+    """The spec's parts from the registries."""
+    return Plan(spec, model, SCHEMES.get(spec.scheme), COMPILERS.get(spec.compile), hardware)

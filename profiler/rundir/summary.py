@@ -1,0 +1,103 @@
+"""A run's summary from its manifest alone: no tables, no parsing."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+
+from profiler.core.units import format_ms, format_size, ms
+from profiler.rundir import layout
+from profiler.rundir.manifest import Manifest, Phase
+
+
+def model_bytes(manifest: Manifest) -> int | None:
+    """Model memory: bytes allocated after load and quantize; None on a CPU."""
+    phase = manifest.phase(layout.QUANTIZE) or manifest.phase(layout.LOAD)
+    return phase.alloc_bytes if phase else None
+
+
+def load_peak_bytes(manifest: Manifest) -> int | None:
+    """The peak of loading and quantizing."""
+    return _peak([layout.LOAD, layout.QUANTIZE], manifest, highest=True)
+
+
+def inference_peak_bytes(manifest: Manifest) -> int | None:
+    """The peak of a call alone: the traced one, else the memory phase's, else a timed one."""
+    return _peak([layout.TRACED, layout.MEMORY_PHASE, layout.TIMED], manifest, highest=False)
+
+
+def _peak(names: list[str], manifest: Manifest, *, highest: bool) -> int | None:
+    found = [phase.peak_bytes for name in names if (phase := manifest.phase(name)) and phase.peak_bytes is not None]
+    if not found:
+        return None
+    return max(found) if highest else found[0]
+
+
+def timed_ms(manifest: Manifest) -> tuple[float, float, int] | None:
+    """(median, spread as max - min, repeats) of the timed calls in ms; None where none was timed."""
+    iterations = manifest.timed.get("iterations_ns")
+    if not iterations:
+        return None
+    return statistics.median(iterations) / 1e6, (max(iterations) - min(iterations)) / 1e6, len(iterations)
+
+
+def trace_ratio(manifest: Manifest) -> float | None:
+    """Duration of the traced call over the untraced one of the same length."""
+    traced, untraced = manifest.traced.get("dur_ns"), manifest.untraced.get("dur_ns")
+    return traced / untraced if traced and untraced else None
+
+
+def summarize(run: Path, manifest: Manifest) -> str:
+    """What `record` prints: status, time, memory, what was applied, where it is."""
+    lines = [f"{run}: {manifest.status}"]
+    timed = timed_ms(manifest)
+    if timed:
+        median, spread, repeats = timed
+        steps = manifest.timed.get("steps")
+        lines.append(f"  time            {format_ms(median)} a call of {steps} steps (median of {repeats}, spread {format_ms(spread)})")
+    warmup = manifest.phase(layout.WARMUP)
+    if warmup and warmup.detail.get("first_call_ns"):
+        lines.append(f"  first call      {format_ms(ms(warmup.detail['first_call_ns']))}{_compiled(manifest)}")
+    lines += _memory_lines(manifest)
+    lines += _linear_lines(manifest)
+    lines += [f"  note            {note}" for note in manifest.applied.get("notes", [])]
+    lines += [f"  lost            {each.what}: {each.why}" for each in manifest.lost]
+    return "\n".join(lines)
+
+
+def count_linears(manifest: Manifest) -> dict[str, int]:
+    """Number of Linears by the scheme that they got."""
+    counts: dict[str, int] = {}
+    for linear in manifest.applied.get("linears", []):
+        counts[linear["scheme"]] = counts.get(linear["scheme"], 0) + 1
+    return dict(sorted(counts.items(), key=lambda each: -each[1]))
+
+
+def _compiled(manifest: Manifest) -> str:
+    applied = manifest.applied
+    if not applied.get("compiled"):
+        return ""
+    regions = len(applied["compiled"])
+    counts = f"{applied.get('graphs', 0)} graphs, {applied.get('graph_breaks', 0)} graph breaks, {applied.get('recompiles', 0)} recompiles"
+    return f" (compiled {regions} region{'s' if regions > 1 else ''}: {counts})"
+
+
+def _memory_lines(manifest: Manifest) -> list[str]:
+    sizes = {
+        "model memory": model_bytes(manifest),
+        "load peak": load_peak_bytes(manifest),
+        "inference peak": inference_peak_bytes(manifest),
+    }
+    return [f"  {name:<15} {format_size(size)}" for name, size in sizes.items() if size is not None]
+
+
+def _linear_lines(manifest: Manifest) -> list[str]:
+    counts = count_linears(manifest)
+    if not counts or set(counts) == {"left"}:
+        return []
+    return ["  Linears         " + ", ".join(f"{count} {scheme}" for scheme, count in counts.items())]
+
+
+def current_phase(manifest: Manifest) -> Phase | None:
+    """The phase that never ended, or None."""
+    return next((each for each in reversed(manifest.phases) if each.end_ns is None), None)

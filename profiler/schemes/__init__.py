@@ -1,0 +1,1 @@
+"""Quantization schemes: one file a scheme, each with its layer policy."""

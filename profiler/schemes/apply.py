@@ -1,0 +1,76 @@
+"""Carrying a layer policy out with torchao."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from profiler.core.errors import UsageError
+from profiler.schemes.base import SCHEMES, LinearInfo, LinearPlan
+from profiler.schemes.policy import LEFT
+from profiler.schemes.small_m import use_small_m_form
+
+# Below this many rows a weight-only GEMM is bound by reading the weight: the fused reduction wins.
+SMALL_M = 8
+
+
+def list_linears(component: Any, rows: dict[str, int], compiled: Iterable[str], prefix: str = "") -> list[LinearInfo]:
+    """Every `torch.nn.Linear` of a component.
+
+    Args:
+        component: a torch module.
+        rows: M of each Linear by its name, where known.
+        compiled: names of the compiled submodules; "" stands for the whole component.
+        prefix: put before the names in the result, for example "transformer.".
+    """
+    import torch
+
+    regions = tuple(compiled)
+    found = [(name, module) for name, module in component.named_modules() if isinstance(module, torch.nn.Linear)]
+    return [
+        LinearInfo(prefix + name, module.in_features, module.out_features, rows.get(name), _inside(name, regions))
+        for name, module in found
+    ]
+
+
+def _inside(name: str, regions: tuple[str, ...]) -> bool:
+    return any(region == "" or name == region or name.startswith(region + ".") for region in regions)
+
+
+def quantize(component: Any, plans: list[LinearPlan], *, prefix: str, torchao_defaults: bool, device: str | None = None) -> None:
+    """Quantize a component in place as planned.
+
+    Args:
+        torchao_defaults: let torchao set Inductor switches for the whole process.
+        device: move each parameter there just before it is quantized (None: quantize where it is).
+
+    Raises:
+        UsageError: the component was quantized before.
+    """
+    from torchao.quantization import quantize_
+
+    _refuse_twice(component)
+    groups: dict[str, set[str]] = defaultdict(set)
+    for plan in plans:
+        if plan.scheme != LEFT:
+            groups[plan.scheme].add(plan.module.removeprefix(prefix))
+    for scheme, names in groups.items():
+        config = SCHEMES.get(scheme).config
+        assert config is not None  # a plan names only schemes that quantize
+        quantize_(component, config(torchao_defaults), filter_fn=_named(names), device=device)
+    for plan in plans:
+        weight_only = plan.scheme != LEFT and SCHEMES.get(plan.scheme).weight_only is None
+        if weight_only and plan.rows is not None and plan.rows <= SMALL_M:
+            use_small_m_form(component.get_submodule(plan.module.removeprefix(prefix)))
+
+
+def _named(names: set[str]) -> Any:
+    return lambda _module, fqn: fqn in names
+
+
+def _refuse_twice(component: Any) -> None:
+    from torchao.utils import TorchAOBaseTensor
+
+    if any(isinstance(each, TorchAOBaseTensor) for each in component.parameters()):
+        raise UsageError("the pipeline's weights are quantized already", "record it with --scheme bf16 to leave them as they are")
