@@ -34,7 +34,7 @@ class Timed:
 
 @dataclass(frozen=True)
 class Memory:
-    """Sizes in GiB, None on a CPU: allocated after load and quantize; peak of load and quantize; peak of the traced call alone."""
+    """GiB, None on a CPU: allocated after load and quantize; peak of these two; peak of the traced call alone."""
 
     model_gib: float | None
     load_peak_gib: float | None

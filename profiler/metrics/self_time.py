@@ -14,8 +14,8 @@ def self_times(starts: Sequence[int], durations: Sequence[int]) -> list[int]:
         starts: start of each span, ascending; of two with one start, the outer (longer) one first.
         durations: of each span, >= 0, same unit.
 
-    The innermost span is the one that started last among those still open, so that spans which overlap without nesting, as damaged
-    traces have them, still share each instant without counting it twice: the self times sum to the union of the spans.
+    The innermost span is the one that started last among those still open. Spans which overlap without nesting, as damaged traces
+    have them, so share each instant without counting it twice: the self times sum to the union of the spans.
     """
     ends = [start + duration for start, duration in zip(starts, durations, strict=True)]
     own = [0] * len(ends)
