@@ -1,8 +1,8 @@
 """The one table that says which class a kernel or operator belongs to.
 
 Rows are tried from top to bottom against the name; the first that is found decides, so that every kernel has exactly one class;
-`other` is what no row claims. A kernel that Inductor fused stays `fused pointwise` or `fused reduction` even where it also quantizes:
-without that it would still run. Only a fused kernel that does nothing but quantize is called so.
+`other` is what no row claims. A kernel that Inductor fused stays `fused pointwise` or `fused reduction` even where it also
+quantizes: without that it would still run. Only a fused kernel that does nothing but quantize is called so.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _KERNELS = _table(
     (POINTWISE, r"(?i)elementwise|pointwise|index_kernel|multi_tensor_apply|fused_dropout|where_kernel|clamp_scalar"),
 )
 
-# The dtype of a GEMM's inputs. cuBLAS writes nvjet's as one letter: q, r fp8; t bf16; h fp16; s fp32 on tensor cores, which is tf32.
+# The dtype of a GEMM's inputs. cuBLAS writes nvjet's as one letter: q, r fp8; t bf16; h fp16; s fp32 on tensor cores, so tf32.
 _GEMM_DTYPES = _table(
     ("fp8", r"e4m3|e5m2|_f8f8|fp8|nvjet_(sm\d+_)?[qr]"),
     ("fp4", r"e2m1|nvfp4|mxfp4|nvjet_(sm\d+_)?o"),

@@ -29,7 +29,8 @@ class Breakdown:
     Args:
         source: "gpu" (kernels, copies, memsets), "cpu" (self time of operators, where no GPU event is) or "none".
         kernels: one row a kernel name and class, longest first: name, class, count, total_ns, total_us, mean_us, share.
-        classes: one row a class: class, count, total_ns, total_us, share. Shares of either table sum to 1, or are 0 where nothing took time.
+        classes: one row a class: class, count, total_ns, total_us, share. Shares of either table sum to 1, or are 0
+            where nothing took time.
     """
 
     source: str

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from isal import isal_zlib
+from isal.igzip_lib import IsalError
 
 from profiler.core.errors import UnreadableInput
 from profiler.tables.losses import Losses
@@ -62,7 +63,7 @@ def _gunzip(file: BinaryIO, losses: Losses) -> Iterator[bytes]:
                 packed = member.unconsumed_tail
                 if data:
                     yield data
-        except isal_zlib.error as error:
+        except IsalError as error:
             losses.cut(f"the gzip stream is damaged ({error})")
             return
         # Zero bytes after a member are padding; anything else begins the next member.

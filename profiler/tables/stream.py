@@ -1,8 +1,8 @@
 """Kineto JSON as a stream of event batches, in constant memory.
 
-The bytes are cut where one event ends and the next begins, and some megabytes of whole events are decoded at once by a typed decoder.
-A cut in the wrong place cannot go unseen: the batch is then no valid JSON. Whatever the fast way cannot take, the last events with the end of
-the array among them, goes through Python's own JSON parser, event by event.
+The bytes are cut where one event ends and the next begins, and some megabytes of whole events are decoded at once by a typed
+decoder. A cut in the wrong place cannot go unseen: the batch is then no valid JSON. Whatever the fast way cannot take, the last
+events with the end of the array among them, goes through Python's own JSON parser, event by event.
 """
 
 from __future__ import annotations
