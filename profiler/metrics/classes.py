@@ -90,7 +90,7 @@ _CPU_OPS = _table(
     (MEMSET, r"^aten::(zero_|fill_|zeros|ones|full|new_zeros|new_ones|new_full)"),
     (COPY, r"^aten::(copy_|_to_copy|to|clone|contiguous|cat|stack|repeat|index_select|embedding|gather|flip|roll)$"),
     (COPY, r"^aten::(constant_)?pad"),
-    (REDUCTION, r"^aten::_?(sum|mean|a?max|a?min|softmax|log_softmax|norm|var|std|any|all|argmax|cumsum)\b"),
+    (REDUCTION, r"^aten::_?(sum|mean|a?max|a?min|(safe_|log_)?softmax|norm|var|std|any|all|argmax|cumsum)\b"),
     (REDUCTION, r"^aten::(linalg_vector_norm|is_nonzero|isfinite)"),
     (POINTWISE, r"^aten::(add|sub|rsub|mul|div|neg|abs|reciprocal|pow|r?sqrt|exp|log|erf|sin|cos|tanh|floor|ceil|remainder)_?$"),
     (POINTWISE, r"^aten::(sigmoid|silu|gelu|relu|leaky_relu|hardtanh|mish|softplus|clamp\w*|where|maximum|minimum|lerp)_?$"),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from isal import isal_zlib
-from isal.igzip_lib import IsalError
 
 from profiler.core.errors import UnreadableInput
 from profiler.tables.losses import Losses
@@ -17,6 +16,7 @@ _OUT_BYTES = 1 << 22
 _GZIP_MAGIC = b"\x1f\x8b"
 # zlib's window size for "a gzip header follows".
 _GZIP_WBITS = 31
+_DAMAGED: Any = isal_zlib.error
 
 
 def read_chunks(path: Path, losses: Losses) -> Iterator[bytes]:
@@ -39,7 +39,7 @@ def read_chunks(path: Path, losses: Losses) -> Iterator[bytes]:
 
 def _raw_chunks(path: Path, losses: Losses) -> Iterator[bytes]:
     if path.is_dir():
-        raise UnreadableInput(f"{path} is a directory, not a trace file", "name the .json or .json.gz file inside it")
+        raise UnreadableInput(f"{path} is a directory, not a file", "name the file inside it")
     try:
         with path.open("rb") as file:
             magic = file.read(2)
@@ -63,7 +63,7 @@ def _gunzip(file: BinaryIO, losses: Losses) -> Iterator[bytes]:
                 packed = member.unconsumed_tail
                 if data:
                     yield data
-        except IsalError as error:
+        except _DAMAGED as error:
             losses.cut(f"the gzip stream is damaged ({error})")
             return
         # Zero bytes after a member are padding; anything else begins the next member.

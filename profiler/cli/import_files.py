@@ -1,0 +1,41 @@
+"""`diffuscope import`: file what was recorded elsewhere into a run directory."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from profiler.cli.names import free_name
+from profiler.cli.output import JsonOption, emit
+
+_TOP = 10
+
+
+def command(  # noqa: PLR0917 - typer reads the options from the signature
+    trace: Annotated[Path | None, typer.Argument(help="A Kineto trace, .json or .json.gz.")] = None,
+    memory: Annotated[Path | None, typer.Option("--memory", help="A CUDA memory snapshot (pickle, may be gzipped).")] = None,
+    compile_log: Annotated[Path | None, typer.Option("--compile-log", help="A TORCH_TRACE log: file, folder or .tgz.")] = None,
+    timed_ms: Annotated[float | None, typer.Option("--timed-ms", help="Untraced wall time of the traced window, ms.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Run directory to create; default: a new name in traces/.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """File a trace, a memory snapshot and a compile log recorded elsewhere, any subset, as a run."""
+    from profiler.report.show import show_data
+    from profiler.report.show_text import show_text
+    from profiler.tables.importing import Inputs, check, import_files
+
+    given = Inputs(trace=trace, memory=memory, compile_log=compile_log, timed_ms=timed_ms)
+    if out is None:
+        check(given)
+        out = free_name(f"import-{given.stem}")
+    run = import_files(given, out, shlex.join(["diffuscope", *sys.argv[1:]]))
+    width = shutil.get_terminal_size((100, 24)).columns
+    data = {"run": str(run.path), "status": run.manifest.status}
+    emit(as_json, data, lambda: show_text(show_data(run), _TOP, width), f"diffuscope show {shlex.quote(str(run.path))}")

@@ -1,0 +1,33 @@
+"""`diffuscope show`: what a run directory says."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from profiler.cli.output import JsonOption, emit
+
+_TOP = 15
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    top: Annotated[int | None, typer.Option("--top", min=0, help=f"Show at most N kernels (text: {_TOP}, JSON: all).")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a run: phases, time, memory, kernels by name and by class, and what was lost."""
+    from profiler.report.show import show_data
+    from profiler.report.show_text import show_text
+    from profiler.tables.run import Run
+
+    data = show_data(Run.open(run), top)
+    width = shutil.get_terminal_size((100, 24)).columns
+    emit(as_json, data, lambda: show_text(data, _TOP if top is None else top, width), _next(run))
+
+
+def _next(run: Path) -> str:
+    folder = run.absolute().parent
+    return "diffuscope runs" if folder == Path("traces").absolute() else f"diffuscope runs {folder}"

@@ -1,0 +1,84 @@
+"""One row a run directory: what a folder of runs holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from profiler.core.errors import UnreadableInput
+from profiler.metrics import phases
+from profiler.rundir import layout
+from profiler.rundir.manifest import Manifest
+from profiler.rundir.reader import is_run, read_manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRow:
+    """One run. What it does not say is None; `error` is set where its manifest cannot be read."""
+
+    run: str
+    name: str
+    kind: str | None = None
+    status: str | None = None
+    model: str | None = None
+    scheme: str | None = None
+    compile: str | None = None
+    batch: int | None = None
+    gpu: str | None = None
+    median_ms: float | None = None
+    model_gib: float | None = None
+    inference_peak_gib: float | None = None
+    error: str | None = None
+
+
+def list_runs(folder: Path) -> list[RunRow]:
+    """Every run below `folder`, by name (`folder` itself where it is one); a broken one is a row with its error.
+
+    Raises:
+        UnreadableInput: `folder` is no folder.
+    """
+    if not folder.is_dir():
+        raise UnreadableInput(
+            f"{folder} is no folder", "record a run with `diffuscope record`, or name the folder that holds runs"
+        )
+    if is_run(folder):
+        return [_row(folder)]
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise UnreadableInput(f"cannot list {folder}: {error.strerror}", "check its permissions") from None
+    return [_row(path) for path in paths if _looks_like_run(path)]
+
+
+def _looks_like_run(path: Path) -> bool:
+    """A directory with a manifest, or with what only a run has: such a one lost its manifest and must not go unseen."""
+    try:
+        return path.is_dir() and (is_run(path) or layout.rank_dir(path).is_dir() or (path / layout.RESERVE).exists())
+    except OSError:
+        return True
+
+
+def _row(path: Path) -> RunRow:
+    try:
+        return _described(path, read_manifest(path))
+    except UnreadableInput as error:
+        return RunRow(run=str(path), name=path.name, error=error.message)
+
+
+def _described(path: Path, manifest: Manifest) -> RunRow:
+    spec, gpu = manifest.spec, manifest.environment.get("gpu")
+    sizes = phases.memory(manifest)
+    return RunRow(
+        run=str(path),
+        name=path.name,
+        kind=manifest.kind,
+        status=manifest.status,
+        model=spec.get("model"),
+        scheme=spec.get("scheme"),
+        compile=spec.get("compile"),
+        batch=spec.get("batch"),
+        gpu=gpu.get("name") if isinstance(gpu, dict) else None,
+        median_ms=phases.timed(manifest).median_ms,
+        model_gib=sizes.model_gib,
+        inference_peak_gib=sizes.inference_peak_gib,
+    )

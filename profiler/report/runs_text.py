@@ -1,0 +1,42 @@
+"""`runs` for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from profiler.metrics.listing import RunRow
+from profiler.report.names import shorten
+from profiler.report.render import MAX_WIDTH, MIN_WIDTH, number, table
+
+_HEADERS = ("run", "kind", "model", "scheme", "compile", "batch", "GPU", "median ms", "model GiB", "peak GiB", "status")
+_TEXT_COLUMNS = (0, 1, 2, 3, 4, 6, 10)
+_GPU_WIDTH = 12
+
+
+def runs_text(folder: Path, rows: Sequence[RunRow], width: int = MAX_WIDTH) -> str:
+    """A table of runs at most `width` columns (80 to 120), then the errors of those that cannot be read."""
+    if not rows:
+        return f"{folder} holds no runs"
+    width = max(MIN_WIDTH, min(MAX_WIDTH, width))
+    cells = [_cells(row) for row in rows]
+    # Columns that no run fills only take space.
+    used = [index for index in range(len(_HEADERS)) if index == 0 or any(row[index] != "-" for row in cells)]
+    others = sum(max(len(_HEADERS[index]), *(len(row[index]) for row in cells)) + 2 for index in used if index)
+    name_width = max(12, width - others)
+    shown = [[shorten(row[index], name_width) if index == 0 else row[index] for index in used] for row in cells]
+    left = [position for position, index in enumerate(used) if index in _TEXT_COLUMNS]
+    parts = [table([_HEADERS[index] for index in used], shown, width, left)]
+    parts += ["\n".join(f"{row.name}: {row.error}" for row in rows if row.error)] if any(row.error for row in rows) else []
+    return "\n\n".join(parts)
+
+
+def _cells(row: RunRow) -> list[str]:
+    texts = [row.name, row.kind, row.model, row.scheme, row.compile, row.batch, _short_gpu(row.gpu)]
+    numbers = [number(row.median_ms), number(row.model_gib, 2), number(row.inference_peak_gib, 2)]
+    status = "unreadable" if row.error else row.status
+    return [*("-" if each is None else str(each) for each in texts), *numbers, status or "-"]
+
+
+def _short_gpu(name: str | None) -> str | None:
+    return shorten(name.removeprefix("NVIDIA ").removeprefix("Tesla "), _GPU_WIDTH) if name else None

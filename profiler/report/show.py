@@ -1,0 +1,89 @@
+"""What `show` says about one run, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from profiler.core.errors import UnreadableInput
+from profiler.metrics import phases
+from profiler.metrics.kernels import Breakdown, breakdown
+from profiler.rundir import layout
+from profiler.rundir.manifest import Manifest
+from profiler.tables.run import Run
+
+# Columns of the frames that the JSON shows, in its order.
+_KERNEL_KEYS = ("name", "class", "count", "total_us", "mean_us", "share")
+_CLASS_KEYS = ("class", "count", "total_us", "share")
+
+
+def show_data(run: Run, top: int | None = None) -> dict[str, Any]:
+    """Everything `show` prints, JSON-ready; whatever a run lacks is None, empty or named under `trace.problem`.
+
+    Args:
+        top: at most so many kernels; None for all.
+    """
+    manifest = run.manifest
+    busy, trace = _read_trace(run)
+    return {
+        "run": str(run.path),
+        "status": manifest.status,
+        "kind": manifest.kind,
+        "spec": manifest.spec,
+        "applied": manifest.applied,
+        "failure": asdict(manifest.failure) if manifest.failure else None,
+        "environment": manifest.environment,
+        "phases": [asdict(each) for each in phases.phases(manifest)],
+        "timed": asdict(phases.timed(manifest)),
+        "memory": asdict(phases.memory(manifest)),
+        "recording": _recording(manifest),
+        "trace": trace["facts"],
+        "classes": busy.classes.select(_CLASS_KEYS).to_dicts() if busy else [],
+        "kernels": busy.kernels.select(_KERNEL_KEYS).head(top if top is not None else busy.kernels.height).to_dicts()
+        if busy
+        else [],
+        "lost": _lost(manifest, trace["lost"]),
+    }
+
+
+def _read_trace(run: Run) -> tuple[Breakdown | None, dict[str, Any]]:
+    """The breakdown of the first rank that has a trace, what is known of that trace, and what was lost from it."""
+    rank = next((each for each in run.ranks if run.has(layout.TRACE, each)), 0)
+    facts: dict[str, Any] = {
+        "source": "none",
+        "rank": rank,
+        "ranks": len(run.ranks),
+        "kernels": 0,
+        "total_us": 0.0,
+        "problem": None,
+    }
+    try:
+        tables = run.trace(rank)
+    except UnreadableInput as error:
+        return None, {"facts": facts | {"problem": error.message}, "lost": {}}
+    busy = breakdown(tables)
+    facts |= {"source": busy.source, "kernels": busy.kernels.height, "total_us": busy.kernels["total_us"].sum()}
+    if busy.source == "none":
+        facts["problem"] = "the trace holds neither GPU events nor operators"
+    name = f"{layout.rank_dir(run.path, rank).name}/{layout.TRACE}"
+    return busy, {"facts": facts, "lost": {(name, why): count for why, count in tables.lost.items()}}
+
+
+def _recording(manifest: Manifest) -> dict[str, Any]:
+    untraced, traced = manifest.untraced, manifest.traced
+    return {
+        "untraced_ms": _ms(untraced.get("dur_ns")),
+        "traced_ms": _ms(traced.get("dur_ns")),
+        "steps": traced.get("steps", untraced.get("steps")),
+        "factor": phases.recording_factor(manifest),
+    }
+
+
+def _ms(value: Any) -> float | None:
+    return value / 1e6 if isinstance(value, int | float) else None
+
+
+def _lost(manifest: Manifest, from_trace: dict[tuple[str, str], int]) -> dict[str, Any]:
+    items: list[dict[str, Any]] = [{"what": each.what, "why": each.why, "count": each.count} for each in manifest.lost]
+    items += [{"what": what, "why": why, "count": count} for (what, why), count in from_trace.items()]
+    return {"count": sum(each["count"] for each in items), "items": items}

@@ -1,0 +1,193 @@
+"""`show` for people."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import Any
+
+from profiler.core.units import format_ms
+from profiler.report.names import readable, shorten
+from profiler.report.render import MAX_WIDTH, MIN_WIDTH, bar, number, percent, table
+
+# The space between two columns of a table.
+_GAP = 3
+_REASONS_SHOWN = 4
+_SOURCES = {
+    "gpu": ("GPU busy time by class", "GPU busy time by kernel"),
+    "cpu": ("CPU operators by class (self time: the trace holds no GPU event)", "CPU operators"),
+    "none": ("", ""),
+}
+
+
+def show_text(data: dict[str, Any], top: int, width: int = MAX_WIDTH) -> str:
+    """The text of `show_data`'s result, at most `width` columns (80 to 120), with `top` kernels."""
+    width = max(MIN_WIDTH, min(MAX_WIDTH, width))
+    parts = [
+        _head(data),
+        _failure(data),
+        _facts(data, width),
+        _phases(data, width),
+        _classes(data, width),
+        _kernels(data, top, width),
+        _lost(data),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _head(data: dict[str, Any]) -> str:
+    lines = [f"{data['run']}  [{data['kind']}, {data['status']}]"]
+    lines += [line for line in (describe_spec(data["spec"]), _describe_environment(data["environment"])) if line]
+    return "\n".join(lines)
+
+
+def describe_spec(spec: dict[str, Any]) -> str:
+    """A run's spec in one line: model, scheme, compile mode, sizes."""
+    shown = [str(spec[key]) for key in ("model",) if spec.get(key)]
+    shown += [
+        f"{key} {spec[key]}" for key in ("scheme", "compile", "batch", "steps", "frames", "seed") if spec.get(key) is not None
+    ]
+    if spec.get("height") and spec.get("width"):
+        shown.append(f"{spec['height']}x{spec['width']} px")
+    shown += [
+        key.replace("_", "-")
+        for key in ("compile_vae", "fuse_qkv", "channels_last", "quantize_vae", "quantize_text_encoder")
+        if spec.get(key)
+    ]
+    return " · ".join(shown)
+
+
+def _describe_environment(environment: dict[str, Any]) -> str:
+    gpu, cpu, versions = (_mapping(environment.get(key)) for key in ("gpu", "cpu", "versions"))
+    hardware = gpu.get("name") or cpu.get("model")
+    shown = [str(hardware)] if hardware else []
+    shown += [f"{name} {versions[name]}" for name in ("torch", "torchao", "diffusers") if versions.get(name)]
+    return " · ".join(shown)
+
+
+def _failure(data: dict[str, Any]) -> str:
+    failure = data["failure"]
+    if failure is None:
+        return ""
+    where = f" in phase {failure['phase']}" if failure.get("phase") else ""
+    return f"{data['status']}{where}: {failure['type']}: {failure['message']}"
+
+
+def _facts(data: dict[str, Any], width: int) -> str:
+    lines = [("timed", _timed(data)), ("memory", _memory(data)), ("traced", _recording(data))]
+    lines += [("applied", line) for line in _applied(data["applied"])]
+    shown: list[str] = []
+    last = ""
+    for label, text in lines:
+        if text:
+            shown.append(shorten(f"{label if label != last else '':<9}{text}", width))
+            last = label
+    return "\n".join(shown)
+
+
+def _timed(data: dict[str, Any]) -> str:
+    timed = data["timed"]
+    if timed["median_ms"] is None:
+        return ""
+    return f"{format_ms(timed['median_ms'])} median of {timed['repeats']}, spread {format_ms(timed['spread_ms'])}"
+
+
+def _memory(data: dict[str, Any]) -> str:
+    sizes = data["memory"]
+    if all(value is None for value in sizes.values()):
+        return ""
+    model, load, inference = (number(sizes[key], 2) for key in ("model_gib", "load_peak_gib", "inference_peak_gib"))
+    return f"model {model} GiB, inference peak {inference} GiB, load peak {load} GiB"
+
+
+def _recording(data: dict[str, Any]) -> str:
+    recording = data["recording"]
+    if recording["traced_ms"] is None and recording["untraced_ms"] is None:
+        return ""
+    if recording["factor"] is None:
+        return f"{format_ms(recording['traced_ms'])}, untraced {format_ms(recording['untraced_ms'])}"
+    return f"{format_ms(recording['traced_ms'])} = {recording['factor']:.2f} x untraced ({format_ms(recording['untraced_ms'])})"
+
+
+def _applied(applied: dict[str, Any]) -> list[str]:
+    return [*_linears(applied), *_compiled(applied), *(str(note) for note in applied.get("notes") or [])]
+
+
+def _linears(applied: dict[str, Any]) -> list[str]:
+    linears = [each for each in applied.get("linears") or [] if isinstance(each, dict)]
+    if not linears:
+        return []
+    counts = Counter(str(each.get("scheme")) for each in linears)
+    reasons: dict[tuple[str, str], int] = defaultdict(int)
+    for each in linears:
+        if each.get("reason"):
+            reasons[str(each.get("scheme")), str(each["reason"])] += 1
+    lines = [f"{len(linears)} Linears: " + ", ".join(f"{count} {scheme}" for scheme, count in counts.most_common())]
+    ranked = sorted(reasons.items(), key=lambda item: -item[1])
+    lines += [f"  {count} {scheme}: {reason}" for (scheme, reason), count in ranked[:_REASONS_SHOWN]]
+    if len(ranked) > _REASONS_SHOWN:
+        lines.append(f"  and {len(ranked) - _REASONS_SHOWN} more reasons (--json lists every layer)")
+    return lines
+
+
+def _compiled(applied: dict[str, Any]) -> list[str]:
+    shown = [f"{len(applied['compiled'])} modules compiled"] if applied.get("compiled") else []
+    names = (("graphs", "graphs"), ("graph_breaks", "graph breaks"), ("recompiles", "recompiles"))
+    shown += [f"{applied[key]} {name}" for key, name in names if applied.get(key) is not None]
+    return [", ".join(shown)] if shown else []
+
+
+def _phases(data: dict[str, Any], width: int) -> str:
+    if not data["phases"]:
+        return ""
+    rows = [
+        (
+            each["name"],
+            number(each["start_ms"]),
+            number(each["dur_ms"]),
+            number(each["alloc_gib"], 3),
+            number(each["peak_gib"], 3),
+        )
+        for each in data["phases"]
+    ]
+    return table(("phase", "start ms", "duration ms", "allocated GiB", "peak GiB"), rows, width)
+
+
+def _classes(data: dict[str, Any], width: int) -> str:
+    if not data["classes"]:
+        return ""
+    rows = [
+        (each["class"], f"{each['count']:,}", number(each["total_us"] / 1e3, 3), percent(each["share"]), bar(each["share"]))
+        for each in data["classes"]
+    ]
+    title = _SOURCES[data["trace"]["source"]][0]
+    return f"{title}\n" + table(("class", "count", "total ms", "share %", ""), rows, width, left=(0, 4))
+
+
+def _kernels(data: dict[str, Any], top: int, width: int) -> str:
+    trace = data["trace"]
+    if trace["problem"]:
+        return f"no kernel breakdown: {trace['problem']}"
+    shown = data["kernels"][:top]
+    headers = ("name", "class", "count", "total us", "mean us", "share %")
+    rows = [
+        (each["class"], f"{each['count']:,}", number(each["total_us"]), number(each["mean_us"]), percent(each["share"]))
+        for each in shown
+    ]
+    numbers = sum(_GAP + max(map(len, column)) for column in zip(headers[1:], *rows, strict=True))
+    rows_named = [(shorten(readable(each["name"]), width - numbers), *row) for each, row in zip(shown, rows, strict=True)]
+    title = _SOURCES[trace["source"]][1]
+    of = f", the first {len(shown)} of {trace['kernels']} (--top N)" if len(shown) < trace["kernels"] else ""
+    of += f", rank {trace['rank']} of {trace['ranks']}" if trace["ranks"] > 1 else ""
+    return f"{title}{of}\n" + table(headers, rows_named, width, left=(0, 1))
+
+
+def _lost(data: dict[str, Any]) -> str:
+    items = data["lost"]["items"]
+    if not items:
+        return ""
+    lines = [f"  {each['count']:,} x {each['what']}: {each['why']}" for each in items]
+    return "\n".join([f"lost while recording or reading: {data['lost']['count']:,}", *lines])
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
