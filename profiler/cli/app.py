@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from typing import Any
 
-import click
 import typer
 
 from profiler.core.errors import EXIT_OK, EXIT_USAGE, DiffuscopeError
@@ -19,6 +19,9 @@ _COMMANDS = {
     "runs": "profiler.cli.runs",
 }
 
+# Newer typers carry a click of their own: its base error is found through one that typer exports.
+_WRONG_USAGE: Any = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
+
 
 def build() -> typer.Typer:
     """The application with every command; importing a command module must stay cheap (no torch, no polars)."""
@@ -28,6 +31,8 @@ def build() -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
+        # Plain help: rich's markup engine alone would double the start-up time.
+        rich_markup_mode=None,
     )
     app.callback()(_root)
     for name, module in _COMMANDS.items():
@@ -43,10 +48,10 @@ def run(arguments: list[str]) -> int:
     except DiffuscopeError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except click.ClickException as error:
+    except _WRONG_USAGE as error:
         error.show()
         return EXIT_USAGE
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:

@@ -26,7 +26,7 @@ def command(  # noqa: PLR0917 - typer reads the options from the signature
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """File a trace, a memory snapshot and a compile log recorded elsewhere, any subset, as a run."""
+    """File traces, snapshots and logs recorded elsewhere."""
     from profiler.report.show import show_data
     from profiler.report.show_text import show_text
     from profiler.tables.importing import Inputs, check, import_files

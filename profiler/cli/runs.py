@@ -14,10 +14,10 @@ from profiler.cli.output import JsonOption, emit
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="A folder of runs.")] = RUNS_FOLDER,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of runs.")] = RUNS_FOLDER,
     as_json: JsonOption = False,
 ) -> None:
-    """List the runs of a folder, broken ones with what is wrong with them."""
+    """List the runs of a folder, broken ones too."""
     from dataclasses import asdict
 
     from profiler.metrics.listing import list_runs

@@ -18,7 +18,7 @@ def command(
     top: Annotated[int | None, typer.Option("--top", min=0, help=f"Show at most N kernels (text: {_TOP}, JSON: all).")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a run: phases, time, memory, kernels by name and by class, and what was lost."""
+    """Show a run: phases, time, memory, kernels."""
     from profiler.report.show import show_data
     from profiler.report.show_text import show_text
     from profiler.tables.run import Run

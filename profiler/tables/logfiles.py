@@ -1,4 +1,4 @@
-"""The files of a compile log given as a file, a folder or a tar archive; what is hostile is refused before anything is written."""
+"""The files of a compile log given as a file, a folder or a tar archive; hostile ones are refused before anything is written."""
 
 from __future__ import annotations
 
