@@ -29,11 +29,15 @@ class PipelineCall:
         """Call the pipeline and wait for the device."""
         import torch
 
-        kwargs = self._make_kwargs(self.steps if steps is None else steps)
+        kwargs = self._make_kwargs(steps or self.steps)
         with torch.no_grad():
-            output = self.pipe(**kwargs)
+            output = self.pipe(*self.positional(), **kwargs)
         synchronize(self.device)
         return output
+
+    def positional(self) -> tuple[Any, ...]:
+        """Positional arguments of the call; none unless a subclass keeps some."""
+        return ()
 
     def timed(self, steps: int | None = None) -> tuple[int, Any]:
         """(duration in ns, output) of one call that starts on an idle device."""

@@ -22,6 +22,11 @@ _UNTRACED_CALLS = 3
 def run_phases(stage: Stage, call: PipelineCall, *, trace_steps: int, warmup: int, repeats: int) -> None:
     """Run every phase of a pipeline that is loaded, quantized and compiled (lazily)."""
     warm_up(stage, call, trace_steps, warmup)
+    run_measured(stage, call, trace_steps=trace_steps, repeats=repeats)
+
+
+def run_measured(stage: Stage, call: PipelineCall, *, trace_steps: int, repeats: int) -> None:
+    """Every phase after the warm-up; `trace_steps` 0 makes every call a whole one."""
     if repeats:
         time_calls(stage, call, repeats)
     measure_untraced(stage, call, trace_steps)
@@ -43,9 +48,14 @@ def warm_up(stage: Stage, call: PipelineCall, steps: int, warmup: int) -> None:
             durations.append(call.timed(steps)[0])
         phase.detail = {"calls_ns": durations, "steps": steps, "first_call_ns": durations[0]}
     show_progress(call.pipe, False)
+    after_warm_up(stage, capture)
+
+
+def after_warm_up(stage: Stage, capture: Capture | None) -> None:
+    """Keep what the warm-up showed: compile counts, captured tensors, the memory history so far."""
     stage.manifest.applied |= count_compiles()
-    stage.manifest.applied["output"] = {"finite": capture.finite, "steps": capture.steps}
-    if capture.arrays():
+    if capture is not None and capture.arrays():
+        stage.manifest.applied["output"] = {"finite": capture.finite, "steps": capture.steps}
         stage.writer.try_artifact(layout.OUTPUT_TENSORS, partial(save_arrays, capture.arrays()))
     if stage.history.on:
         # Switching the history off empties it: what it knows of load and quantize is saved first.

@@ -9,10 +9,7 @@ from typing import Any
 from profiler.core.errors import UsageError
 from profiler.schemes.base import SCHEMES, LinearInfo, LinearPlan
 from profiler.schemes.policy import LEFT
-from profiler.schemes.small_m import use_small_m_form
-
-# Below this many rows a weight-only GEMM is bound by reading the weight: the fused reduction wins.
-SMALL_M = 8
+from profiler.schemes.weight_only import use_sane_forward
 
 
 def list_linears(component: Any, rows: dict[str, int], compiled: Iterable[str], prefix: str = "") -> list[LinearInfo]:
@@ -60,9 +57,8 @@ def quantize(component: Any, plans: list[LinearPlan], *, prefix: str, torchao_de
         assert config is not None  # a plan names only schemes that quantize
         quantize_(component, config(torchao_defaults), filter_fn=_named(names), device=device)
     for plan in plans:
-        weight_only = plan.scheme != LEFT and SCHEMES.get(plan.scheme).weight_only is None
-        if weight_only and plan.rows is not None and plan.rows <= SMALL_M:
-            use_small_m_form(component.get_submodule(plan.module.removeprefix(prefix)))
+        if plan.scheme != LEFT and not SCHEMES.get(plan.scheme).dynamic:
+            use_sane_forward(component.get_submodule(plan.module.removeprefix(prefix)))
 
 
 def _named(names: set[str]) -> Any:

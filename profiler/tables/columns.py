@@ -97,7 +97,11 @@ def _bounded(value: Any) -> Any:
 
 
 def _raw(_column: Column, values: list[Any]) -> pl.Series:
-    texts = pl.Series("text", list(map(str, values, repeat("utf-8"))), dtype=pl.String)
+    try:
+        decoded = list(map(str, values, repeat("utf-8")))
+    except UnicodeDecodeError:
+        decoded = [str(value, "utf-8", "replace") for value in values]
+    texts = pl.Series("text", decoded, dtype=pl.String)
     return texts.to_frame().select(pl.when(pl.col("text") != "").then(pl.col("text"))).to_series()
 
 

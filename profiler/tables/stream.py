@@ -91,7 +91,7 @@ class EventStream:
             return None
         try:
             batch = events.many.decode(b"[" + self._buffer[: cut[0]] + b"]")
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return None
         self._buffer = self._buffer[cut[1] :]
         return batch
@@ -168,7 +168,7 @@ class EventStream:
 
     def _no_events(self) -> UnreadableInput:
         try:
-            shape = type(json.loads(self._buffer)).__name__
+            shape = type(json.loads(self._buffer.decode("utf-8"))).__name__
         except (ValueError, RecursionError) as error:
             cut = self._losses.total or self._buffer.lstrip().startswith(b"{")
             what = "ends before its first event, or is no JSON" if cut else "is not JSON"

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from profiler.tables import cache, columns, schema
-from profiler.tables.chunks import read_chunks
+from profiler.tables.chunks import CHUNK_BYTES, read_chunks
 from profiler.tables.losses import Losses
 from profiler.tables.stream import PIECE_BYTES, EventStream
 
@@ -73,7 +73,8 @@ def open_trace(trace: Path, cache_dir: Path, rank: int = 0, piece_bytes: int = P
 def write_tables(trace: Path, folder: Path, rank: int, piece_bytes: int = PIECE_BYTES) -> dict[str, Any]:
     """Read `trace` into Parquet files in `folder`, in constant memory; returns metadata, losses and row counts."""
     losses = Losses()
-    stream = EventStream(trace, read_chunks(trace, losses), losses, piece_bytes)
+    chunks = read_chunks(trace, losses, min(CHUNK_BYTES, piece_bytes))
+    stream = EventStream(trace, chunks, losses, piece_bytes)
     parts = {name: _Parts(folder, name) for name in schema.TABLES}
     with _no_garbage_collection():
         for batch in stream:

@@ -1,0 +1,77 @@
+"""Shared fixtures: traces beside the checkout, and small traces and runs made on the spot."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+_TRACES = sorted([*(SHARED / "h100").glob("*.trace.json.gz"), *(SHARED / "peers" / "hta").glob("*.json.gz")])
+_ABSENT = pytest.mark.skip(reason="no ../shared/h100 and ../shared/peers beside this checkout")
+
+# Kept small: tests share two cores with whatever else runs.
+os.environ.setdefault("POLARS_MAX_THREADS", "2")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`shared_trace` runs a test once for each real trace beside the checkout."""
+    if "shared_trace" in metafunc.fixturenames:
+        params = [pytest.param(path, id=path.name.partition(".")[0]) for path in _TRACES]
+        metafunc.parametrize("shared_trace", params or [pytest.param(None, marks=_ABSENT)])
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder `shared` beside the checkout; the test is skipped where there is none."""
+    if not _TRACES:
+        pytest.skip("no ../shared/h100 and ../shared/peers beside this checkout")
+    return SHARED
+
+
+def span(name: str, cat: str, ts: float, dur: float, **args: Any) -> dict[str, Any]:
+    """One complete event on thread 1 of process 1."""
+    return {"ph": "X", "cat": cat, "name": name, "pid": 1, "tid": 1, "ts": ts, "dur": dur, "args": args}
+
+
+@pytest.fixture
+def make_span() -> Callable[..., dict[str, Any]]:
+    return span
+
+
+@pytest.fixture
+def make_trace(tmp_path: Path) -> Callable[..., Path]:
+    """Write a trace file of the given events; keyword arguments go before (`name`) or beside the events."""
+
+    def make(events: list[Any], name: str = "trace.json", **metadata: Any) -> Path:
+        path = tmp_path / name
+        path.write_text(json.dumps({"schemaVersion": 1, **metadata, "traceEvents": events}))
+        return path
+
+    return make
+
+
+@pytest.fixture
+def gpu_events() -> list[dict[str, Any]]:
+    """A launch and what it ran: one GEMM twice, one copy, one memset, an annotation that keeps no GPU busy."""
+    return [
+        span(
+            "aten::mm",
+            "cpu_op",
+            10.0,
+            9.5,
+            **{"External id": 3, "Input Dims": [[2, 3], [3, 4]], "Input type": ["float", "float"]},
+        ),
+        span("cudaLaunchKernel", "cuda_runtime", 12.0, 4.25, correlation=7, **{"External id": 3}),
+        span(
+            "sm90_xmma_gemm_bf16bf16_bf16f32_f32_tn", "kernel", 20.001, 3.002, correlation=7, device=0, stream=7, grid=[1, 2, 1]
+        ),
+        span("sm90_xmma_gemm_bf16bf16_bf16f32_f32_tn", "kernel", 30.0, 1.001, correlation=8, device=0, stream=7),
+        span("Memcpy HtoD (Pageable -> Device)", "gpu_memcpy", 40.0, 2.0, correlation=9, stream=7, bytes=4096),
+        span("Memset (Device)", "gpu_memset", 43.0, 0.5, correlation=10, stream=7, bytes=16),
+        span("diffuscope/step/0", "gpu_user_annotation", 20.0, 30.0),
+    ]
