@@ -10,7 +10,7 @@ from pathlib import Path
 from profiler.core.errors import EXIT_OK, EXIT_RECORDED_FAILED, DiffuscopeError
 from profiler.core.spec import RunSpec
 
-_QUIET = {"KINETO_LOG_LEVEL": "5", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
+_QUIET = {"KINETO_LOG_LEVEL": "99", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
 
 
 def main() -> int:
