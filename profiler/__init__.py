@@ -14,7 +14,7 @@ _PUBLIC = {
     "Run": "profiler.tables.run",
     "DiffuscopeError": "profiler.core.errors",
 }
-__all__ = [*_PUBLIC, "__version__"]
+__all__ = ["DiffuscopeError", "Run", "RunSpec", "__version__", "record"]
 
 
 def __getattr__(name: str) -> Any:

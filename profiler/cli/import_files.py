@@ -16,7 +16,7 @@ from profiler.cli.output import JsonOption, emit
 _TOP = 10
 
 
-def command(  # noqa: PLR0917 - typer reads the options from the signature
+def command(
     trace: Annotated[Path | None, typer.Argument(help="A Kineto trace, .json or .json.gz.")] = None,
     memory: Annotated[Path | None, typer.Option("--memory", help="A CUDA memory snapshot (pickle, may be gzipped).")] = None,
     compile_log: Annotated[Path | None, typer.Option("--compile-log", help="A TORCH_TRACE log: file, folder or .tgz.")] = None,

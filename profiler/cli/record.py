@@ -30,7 +30,7 @@ Option = typer.Option
 def command(
     model: Annotated[str, typer.Argument(help=f"{', '.join(MODELS)}, or module:function of your own.")],
     scheme: Annotated[str, Option(help=f"One of {', '.join(SCHEMES)}.")] = "bf16",
-    compile: Annotated[str, Option(help=f"One of {', '.join(COMPILERS)}.")] = "none",  # noqa: A002
+    compile: Annotated[str, Option(help=f"One of {', '.join(COMPILERS)}.")] = "none",
     compile_vae: Annotated[bool, Option("--compile-vae", help="Compile the VAE's decode too.")] = False,
     fuse_qkv: Annotated[bool, Option("--fuse-qkv", help="Fuse Q, K, V projections before quantizing.")] = False,
     channels_last: Annotated[bool, Option("--channels-last", help="Convolutions in channels-last.")] = False,
@@ -38,7 +38,9 @@ def command(
     quantize_text_encoder: Annotated[
         bool, Option("--quantize-text-encoder", help="Quantize the text encoders' Linears (weight-only).")
     ] = False,
-    quantize_on: Annotated[str, Option(help="Where to quantize: device, cpu, or per-layer (each weight moved first).")] = "device",
+    quantize_on: Annotated[
+        str, Option(help="Where to quantize: device, cpu, or per-layer (each weight moved first).")
+    ] = "device",
     batch: Annotated[int, Option(help="Images or videos a call.")] = 1,
     steps: Annotated[int | None, Option(help="Denoising steps of a timed call; default: the model's.")] = None,
     trace_steps: Annotated[int, Option(help="Denoising steps of the traced call.")] = 4,

@@ -45,7 +45,9 @@ def refuse_machine(compiler: Compiler, device: str) -> None:
     if compiler.name == "none":
         return
     if device == "cpu" and compiler.needs_cuda:
-        raise Refused(f"--compile {compiler.name} needs CUDA: it replays CUDA graphs", "use --compile default or regional on a CPU")
+        raise Refused(
+            f"--compile {compiler.name} needs CUDA: it replays CUDA graphs", "use --compile default or regional on a CPU"
+        )
     if device == "cpu" and not _cxx():
         raise Refused(
             "compiling on the CPU needs a C++ compiler, and none is on the PATH",

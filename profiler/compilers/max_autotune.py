@@ -3,5 +3,6 @@
 from profiler.compilers.base import COMPILERS, Compiler
 
 COMPILERS.add(
-    "max-autotune", Compiler(name="max-autotune", summary="the whole transformer, kernels tuned", options={"mode": "max-autotune"})
+    "max-autotune",
+    Compiler(name="max-autotune", summary="the whole transformer, kernels tuned", options={"mode": "max-autotune"}),
 )

@@ -22,8 +22,8 @@ _BLOCK_N, _BLOCK_K, _WARPS = 8, 512, 4
 
 if triton is not None:
 
-    @triton.jit
-    def _small_m_linear_kernel(  # type: ignore[no-untyped-def] # noqa: ANN202
+    @triton.jit  # type: ignore[untyped-decorator]
+    def _small_m_linear_kernel(  # type: ignore[no-untyped-def]  # noqa: ANN202
         x,  # noqa: ANN001
         weight,  # noqa: ANN001
         scale,  # noqa: ANN001
@@ -42,7 +42,9 @@ if triton is not None:
         total = tl.zeros((block_n, block_k), dtype=tl.float32)
         for start in range(0, k_size, block_k):
             inside = start + k < k_size
-            w = tl.load(weight + n[:, None] * k_size + start + k[None, :], mask=(n < n_size)[:, None] & inside[None, :], other=0.0)
+            w = tl.load(
+                weight + n[:, None] * k_size + start + k[None, :], mask=(n < n_size)[:, None] & inside[None, :], other=0.0
+            )
             xs = tl.load(x + row * k_size + start + k, mask=inside, other=0.0)
             total += w.to(tl.float32) * xs.to(tl.float32)[None, :]
         result = tl.sum(total, axis=1) * tl.load(scale + n * scale_stride, mask=n < n_size, other=0.0).to(tl.float32)
@@ -99,7 +101,7 @@ if triton is not None:
 else:
     small_m_linear = torch.library.custom_op("diffuscope::small_m_linear", reference, mutates_args=(), schema=_SCHEMA)
 
-    @small_m_linear.register_fake
+    @small_m_linear.register_fake  # type: ignore[untyped-decorator]
     def _(x: torch.Tensor, qdata: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         return x.new_empty(x.shape[0], qdata.shape[0])
 
@@ -110,4 +112,4 @@ def supported(qdata: torch.Tensor) -> bool:
         return False
     if qdata.dtype == torch.int8:
         return True
-    return qdata.dtype == torch.float8_e4m3fn and torch.cuda.get_device_capability(qdata.device) >= (8, 9)
+    return bool(qdata.dtype == torch.float8_e4m3fn and torch.cuda.get_device_capability(qdata.device) >= (8, 9))

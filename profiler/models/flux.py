@@ -13,7 +13,13 @@ from profiler.models.random_weights import empty_weights, fill
 from profiler.models.rows import rows_on_meta
 
 _VAE = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4, "layers_per_block": 2}
-_VAE |= {"latent_channels": 16, "scaling_factor": 0.3611, "shift_factor": 0.1159, "use_quant_conv": False, "use_post_quant_conv": False}
+_VAE |= {
+    "latent_channels": 16,
+    "scaling_factor": 0.3611,
+    "shift_factor": 0.1159,
+    "use_quant_conv": False,
+    "use_post_quant_conv": False,
+}
 
 
 def _transformer(**config: Any) -> Any:
@@ -107,7 +113,9 @@ def flux_rows(text_tokens: int, spec: RunSpec, pipe: Any) -> dict[str, dict[str,
     return {"transformer": rows_on_meta(pipe.transformer, forward), "vae": rows_on_meta(pipe.vae, decode)}
 
 
-def _register(name: str, summary: str, components: Callable[[], dict[str, Any]], *, tokens: int, schnell: bool = False, **more: Any) -> None:
+def _register(
+    name: str, summary: str, components: Callable[[], dict[str, Any]], *, tokens: int, schnell: bool = False, **more: Any
+) -> None:
     MODELS.add(
         name,
         Model(

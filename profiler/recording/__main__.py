@@ -24,7 +24,7 @@ def main() -> int:
 
         status = record_spec(RunSpec.from_dict(request["spec"]), Path(request["out"]), request["command"])
     except DiffuscopeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        sys.stderr.write(f"error: {error}\n")
         return error.exit_code
     return EXIT_OK if status == "ok" else EXIT_RECORDED_FAILED
 

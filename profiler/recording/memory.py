@@ -29,7 +29,13 @@ class MemoryHistory:
         record = torch.cuda.memory._record_memory_history
         wanted = {"compile_context": True, "global_record_annotations": True}
         known = inspect.signature(record).parameters
-        record(enabled="all", context="all", stacks="python", max_entries=MAX_ENTRIES, **{k: v for k, v in wanted.items() if k in known})
+        record(
+            enabled="all",
+            context="all",
+            stacks="python",
+            max_entries=MAX_ENTRIES,
+            **{k: v for k, v in wanted.items() if k in known},
+        )
         self.on = True
 
     def stop(self) -> None:

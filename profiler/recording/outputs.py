@@ -22,10 +22,10 @@ class Capture:
     def watching(self, pipe: Any) -> Iterator[None]:
         """Capture from the scheduler's steps of `pipe` while inside; a pipeline without a scheduler gives nothing."""
         scheduler = getattr(pipe, "scheduler", None)
-        if not callable(getattr(scheduler, "step", None)):
+        inner = getattr(scheduler, "step", None)
+        if not callable(inner):
             yield
             return
-        inner = scheduler.step
 
         def step(model_output: Any, timestep: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
             result = inner(model_output, timestep, sample, *args, **kwargs)

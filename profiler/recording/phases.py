@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 
 from profiler.recording import trace
-from profiler.recording.compile_counts import count_compiles
 from profiler.recording.calls import PipelineCall, show_progress
+from profiler.recording.compile_counts import count_compiles
 from profiler.recording.marks import marked
 from profiler.recording.outputs import Capture, first_result, save_arrays, save_image, save_video
 from profiler.recording.sources import save_sources
@@ -84,18 +84,17 @@ def measure_untraced(stage: Stage, call: PipelineCall, steps: int) -> None:
 def record_trace(stage: Stage, call: PipelineCall, steps: int) -> None:
     """The priced trace: shapes, no stacks, marks for text encoding, steps and decoding."""
     trace.warm_up_profiler(stage.device)
-    with stage.history.paused(), stage.phase(layout.TRACED):
-        with trace.tracing(stage.device) as profiler, marked(call.pipe):
-            duration, _ = call.timed(steps)
+    with stage.history.paused(), stage.phase(layout.TRACED), trace.tracing(stage.device) as profiler, marked(call.pipe):
+        duration, _ = call.timed(steps)
     stage.manifest.traced = {"dur_ns": duration, "steps": steps}
     stage.save(layout.TRACE, partial(trace.save_trace, profiler))
 
 
 def record_places(stage: Stage, call: PipelineCall) -> None:
     """One step with Python stacks: where in the source each launch comes from."""
-    with stage.history.paused(), stage.phase(layout.PLACES_PHASE):
-        with trace.tracing(stage.device, stacks=True) as profiler, marked(call.pipe):
-            call(1)
+    paused, phase = stage.history.paused(), stage.phase(layout.PLACES_PHASE)
+    with paused, phase, trace.tracing(stage.device, stacks=True) as profiler, marked(call.pipe):
+        call(1)
     stage.save(layout.PLACES, partial(trace.save_trace, profiler))
 
 

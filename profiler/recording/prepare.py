@@ -30,7 +30,7 @@ class Plan:
 
     @property
     def device(self) -> str:
-        """"cuda" or "cpu"."""
+        """ "cuda" or "cpu"."""
         return self.hardware.device
 
 
@@ -106,7 +106,9 @@ def _targets(plan: Plan, parts: dict[str, Any]) -> list[str]:
 
 
 def _plan_component(plan: Plan, name: str, component: Any, rows: dict[str, int]) -> list[LinearPlan]:
-    regions = plan.compiler.regions(component) if name == "transformer" else [""] if name == "vae" and plan.spec.compile_vae else []
+    regions = (
+        plan.compiler.regions(component) if name == "transformer" else [""] if name == "vae" and plan.spec.compile_vae else []
+    )
     linears = list_linears(component, rows, regions, prefix=f"{name}.")
     return plan_linears(plan.scheme, linears, compiling=plan.compiler.name != "none")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,7 +20,7 @@ from profiler.rundir.writer import RunWriter
 _STEPS = "num_inference_steps"
 
 
-class record:  # noqa: N801 - used like a function: `with profiler.record(pipe, out=...)`
+class record:
     """Record what a pipeline's call does.
 
     Calls made inside the `with` run as they are (they are the warm-up: what compiles, compiles there, and the compile
@@ -54,7 +53,7 @@ class record:  # noqa: N801 - used like a function: `with profiler.record(pipe, 
         writer = RunWriter(self.path, start_manifest(spec, "profiler.record"))
         writer.manifest.environment = describe_environment(hardware)
         writer.manifest.lose("load and quantize phases", "the pipeline was built before recording began", 2)
-        self._stage = Stage(writer, hardware.device, say=lambda line: print(line, file=sys.stderr))
+        self._stage = Stage(writer, hardware.device)
         self._stage.history.start()
         self._stage.compile_log.attach()
         self._watch()

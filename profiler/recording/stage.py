@@ -35,7 +35,7 @@ class Stage:
         self.folder.mkdir(exist_ok=True)
         self.history = MemoryHistory(device)
         self.compile_log = CompileLog(self.folder / layout.COMPILE_LOG_DIR)
-        self._say = say or (lambda line: print(line, file=sys.stderr, flush=True))
+        self._say = say or _to_stderr
 
     def name(self, file: str) -> str:
         """The artifact name of a file of this rank."""
@@ -92,6 +92,11 @@ class Stage:
 
     def _open_phase(self) -> str | None:
         return next((each.name for each in reversed(self.manifest.phases) if each.end_ns is None), None)
+
+
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
 
 
 def status_of(error: BaseException) -> str:

@@ -14,6 +14,8 @@ from profiler.rundir.writer import process_identity, write_atomic
 
 _RECORD_HINT = "record one with `diffuscope record`, or list a folder with `diffuscope runs`"
 
+_CHANGED = "the file was changed after recording; record again"
+
 
 def read_manifest(run: Path) -> Manifest:
     """Read `run.json`.
@@ -76,12 +78,12 @@ def _parse(run: Path) -> Manifest:
     except OSError as error:
         raise UnreadableInput(f"cannot read {path}: {error.strerror}", "check its permissions") from None
     except (ValueError, RecursionError) as error:
-        raise UnreadableInput(f"{path} is not JSON: {error}", "the file was changed after recording; record again") from None
+        raise UnreadableInput(f"{path} is not JSON: {error}", _CHANGED) from None
     _check_version(path, raw)
     try:
         return Manifest.from_dict(raw)
     except (TypeError, KeyError, AttributeError) as error:
-        raise UnreadableInput(f"{path} has a wrong shape: {error}", "the file was changed after recording; record again") from None
+        raise UnreadableInput(f"{path} has a wrong shape: {error}", _CHANGED) from None
 
 
 def _check_version(path: Path, raw: object) -> None:

@@ -53,8 +53,8 @@ def summarize(run: Path, manifest: Manifest) -> str:
     timed = timed_ms(manifest)
     if timed:
         median, spread, repeats = timed
-        steps = manifest.timed.get("steps")
-        lines.append(f"  time            {format_ms(median)} a call of {steps} steps (median of {repeats}, spread {format_ms(spread)})")
+        call = f"a call of {manifest.timed.get('steps')} steps"
+        lines.append(f"  time            {format_ms(median)} {call} (median of {repeats}, spread {format_ms(spread)})")
     warmup = manifest.phase(layout.WARMUP)
     if warmup and warmup.detail.get("first_call_ns"):
         lines.append(f"  first call      {format_ms(ms(warmup.detail['first_call_ns']))}{_compiled(manifest)}")
@@ -78,8 +78,8 @@ def _compiled(manifest: Manifest) -> str:
     if not applied.get("compiled"):
         return ""
     regions = len(applied["compiled"])
-    counts = f"{applied.get('graphs', 0)} graphs, {applied.get('graph_breaks', 0)} graph breaks, {applied.get('recompiles', 0)} recompiles"
-    return f" (compiled {regions} region{'s' if regions > 1 else ''}: {counts})"
+    counts = [f"{applied.get(key, 0)} {key.replace('_', ' ')}" for key in ("graphs", "graph_breaks", "recompiles")]
+    return f" (compiled {regions} region{'s' if regions > 1 else ''}: {', '.join(counts)})"
 
 
 def _memory_lines(manifest: Manifest) -> list[str]:

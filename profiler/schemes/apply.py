@@ -32,7 +32,7 @@ def list_linears(component: Any, rows: dict[str, int], compiled: Iterable[str], 
 
 
 def _inside(name: str, regions: tuple[str, ...]) -> bool:
-    return any(region == "" or name == region or name.startswith(region + ".") for region in regions)
+    return any(region in ("", name) or name.startswith(region + ".") for region in regions)
 
 
 def quantize(component: Any, plans: list[LinearPlan], *, prefix: str, torchao_defaults: bool, device: str | None = None) -> None:

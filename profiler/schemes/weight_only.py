@@ -24,7 +24,7 @@ def _weight_only_class() -> Any:
 
     from profiler.kernels.small_m_linear import MAX_ROWS, small_m_linear, supported
 
-    class WeightOnlyLinear(torch.nn.Linear):
+    class WeightOnlyLinear(torch.nn.Linear):  # type: ignore[misc]
         def forward(self, x: Any) -> Any:
             weight = self.weight
             if not x.is_cuda:
