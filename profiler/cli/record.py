@@ -45,7 +45,7 @@ def command(
     steps: Annotated[int | None, Option(help="Denoising steps of a timed call; default: the model's.")] = None,
     trace_steps: Annotated[int, Option(help="Denoising steps of the traced call.")] = 4,
     size: Annotated[str | None, Option(help="Pixels: N, or HEIGHTxWIDTH.")] = None,
-    frames: Annotated[int | None, Option(help="Video frames, 4 n + 1.")] = None,
+    frames: Annotated[int | None, Option(help="Video frames, 8 n + 1 for CogVideoX.")] = None,
     seed: Annotated[int, Option(help="Seed of the latents and of random weights.")] = 0,
     guidance: Annotated[float | None, Option(help="Guidance scale; default: the model's.")] = None,
     prompt: Annotated[str, Option(help="Prompt.")] = "an astronaut on the moon",

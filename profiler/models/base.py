@@ -24,6 +24,7 @@ class Model:
         rows: (spec, pipeline) -> M of every Linear by component and name, found on the meta device.
         defaults: values of the spec fields that the user left open.
         size_multiple: height and width must be multiples of it.
+        frames_multiple: a video must have a multiple of it frames, and one.
         parameters: number of parameters by component, checked by the tests on the meta device.
         components: (dtype) -> the components with random or no weights, made on the current default device.
     """
@@ -36,6 +37,7 @@ class Model:
     rows: Callable[[RunSpec, Any], dict[str, dict[str, int]]]
     defaults: Mapping[str, Any] = field(default_factory=dict)
     size_multiple: int = 16
+    frames_multiple: int = 4
     makes_video: bool = False
     parameters: Mapping[str, int] = field(default_factory=dict)
     components: Callable[[], dict[str, Any]] | None = None
@@ -57,8 +59,10 @@ class Model:
                     f"{self.name} needs sizes in multiples of {self.size_multiple} pixels, and {name} is {pixels}",
                     f"the nearest is {max(1, round(pixels / self.size_multiple)) * self.size_multiple}",
                 )
-        if resolved.frames is not None and (resolved.frames - 1) % 4:
-            raise UsageError(f"{self.name} needs 4 n + 1 frames, and {resolved.frames} were asked", "for example 9 or 49")
+        if resolved.frames is not None and (resolved.frames - 1) % self.frames_multiple:
+            raise UsageError(
+                f"{self.name} needs {self.frames_multiple} n + 1 frames, and {resolved.frames} were asked", "for example 9 or 49"
+            )
         return resolved
 
 

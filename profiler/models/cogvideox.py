@@ -75,7 +75,7 @@ def _build(components: Callable[[], dict[str, Any]], snr_shift: float, tokens: i
 def _load(weights: str, dtype: Any) -> Any:
     from diffusers import CogVideoXPipeline
 
-    return CogVideoXPipeline.from_pretrained(weights, torch_dtype=dtype)
+    return CogVideoXPipeline.from_pretrained(weights, dtype=dtype)
 
 
 def _call_kwargs(text_tokens: int, spec: RunSpec, steps: int) -> dict[str, Any]:
@@ -120,6 +120,8 @@ def _register(
             rows=partial(cogvideox_rows, tokens),
             components=components,
             makes_video=True,
+            # Four frames a latent one; of an even number of latent frames the VAE's decoder makes too many frames.
+            frames_multiple=8,
             **more,
         ),
     )

@@ -80,7 +80,7 @@ def _build(components: Callable[[], dict[str, Any]], schnell: bool, device: str,
 def _load(weights: str, dtype: Any) -> Any:
     from diffusers import FluxPipeline
 
-    return FluxPipeline.from_pretrained(weights, torch_dtype=dtype)
+    return FluxPipeline.from_pretrained(weights, dtype=dtype)
 
 
 def _call_kwargs(text_tokens: int, spec: RunSpec, steps: int) -> dict[str, Any]:
