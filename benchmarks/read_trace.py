@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/read_trace.py TRACE [--gb 1.0] [--skip-hta] [--append docs/benchmarks.md]
 
-A real trace is repeated with shifted times and ids until it has the wanted size. Each reader runs in a child process of its own, whose CPU
-seconds (user and system) and peak resident memory the kernel reports at its end; imports are part of both.
+A real trace is repeated with shifted times and ids until it has the wanted size. Each reader runs in a child process of its own,
+whose CPU seconds (user and system) and peak resident memory the kernel reports at its end; imports are part of both.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _table(name: str, gb: float, ours: Measured, hta: Measured | None) -> str:
     versions = ", ".join(f"{each} {importlib.metadata.version(each)}" for each in ("polars", "msgspec", "isal"))
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {versions}"
     lines = [
-        f"`python benchmarks/read_trace.py {name}`: a trace of {gb:.2f} GB into cached columns and a kernel breakdown ({machine})",
+        f"`python benchmarks/read_trace.py {name}`: {gb:.2f} GB into cached columns and a kernel breakdown ({machine})",
         "",
         "| reader | CPU s | CPU s per GB | wall s | peak MB | found |",
         "|---|---|---|---|---|---|",
@@ -133,9 +133,8 @@ def _table(name: str, gb: float, ours: Measured, hta: Measured | None) -> str:
     ]
     if hta is not None:
         lines.append(_row(f"hta (traceinsight {importlib.metadata.version('traceinsight')})", gb, hta))
-        lines.append(
-            f"| ratio | {hta.cpu_s / ours.cpu_s:.1f} x | | {hta.wall_s / ours.wall_s:.1f} x | {hta.peak_mb / ours.peak_mb:.1f} x | |"
-        )
+        cpu, wall, memory = hta.cpu_s / ours.cpu_s, hta.wall_s / ours.wall_s, hta.peak_mb / ours.peak_mb
+        lines.append(f"| ratio | {cpu:.1f} x | | {wall:.1f} x | {memory:.1f} x | |")
     return "\n".join(lines) + "\n"
 
 

@@ -139,7 +139,7 @@ def _only_quantizes(name: str) -> bool:
 
 
 def _cpu_dtype(input_types: str) -> str:
-    found = re.findall(r'"([^"]+)"', input_types)
+    found = re.findall(r'"([^"]*)"', input_types)
     return next((_CPU_DTYPES[each] for each in found if each in _CPU_DTYPES), "")
 
 

@@ -63,7 +63,7 @@ def test_the_written_columns_are_the_documented_ones(shared, tmp_path):
 )
 def test_times_become_exact_nanoseconds(tmp_path, ts, expected):
     path = tmp_path / "t.json"
-    path.write_text('{"traceEvents": [{"ph": "X", "cat": "cpu_op", "name": "a", "ts": %s, "dur": 1.5}]}' % ts)
+    path.write_text(f'{{"traceEvents": [{{"ph": "X", "cat": "cpu_op", "name": "a", "ts": {ts}, "dur": 1.5}}]}}')
     assert open_trace(path, tmp_path / "cache").frame("host")["ts_ns"].to_list() == [expected]
 
 
@@ -138,10 +138,8 @@ def test_track_names_keep_the_ids_as_written(make_trace, tmp_path):
 def test_metadata_before_and_after_the_events_is_kept(tmp_path, gpu_events):
     path = tmp_path / "t.json"
     text = json.dumps(gpu_events, indent=2)
-    path.write_text(
-        '{"schemaVersion": 1, "traceEvents": %s, "traceName": "x", "baseTimeNanoseconds": 1000, "more": [{"a": 1}, {"b": 2}]}'
-        % text
-    )
+    after = '"traceName": "x", "baseTimeNanoseconds": 1000, "more": [{"a": 1}, {"b": 2}]'
+    path.write_text(f'{{"schemaVersion": 1, "traceEvents": {text}, {after}}}')
     tables = open_trace(path, tmp_path / "cache")
     assert tables.metadata == {"schemaVersion": 1, "traceName": "x", "baseTimeNanoseconds": 1000, "more": [{"a": 1}, {"b": 2}]}
     assert tables.base_ns == 1000
