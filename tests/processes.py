@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +20,8 @@ ROOT = TESTS.parent
 # The smallest recording that still has every phase.
 QUICK = ("--device", "cpu", "--size", "64", "--steps", "2", "--trace-steps", "1", "--repeats", "1", "--warmup", "0")
 TIMEOUT_S = 240
+HEAVY_TO_RECORD = frozenset({"torch", "torchao", "diffusers", "transformers", "accelerate", "triton", "numpy"})
+HEAVY_TO_READ = frozenset({"polars", "msgspec", "isal", "streamlit", "pandas"})
 
 
 @dataclass(frozen=True)
@@ -80,3 +87,46 @@ def loaded(folder: Path) -> list[Loaded]:
         first, *names = path.read_text().splitlines()
         found.append(Loaded(first, frozenset(names)))
     return found
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run directory that `diffuscope record --json` made, and the processes that made it."""
+
+    path: Path
+    done: subprocess.CompletedProcess[str]
+    processes: list[Loaded]
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return self.json("run.json")
+
+    def json(self, name: str) -> Any:
+        data = (self.path / name).read_bytes()
+        return json.loads(gzip.decompress(data) if name.endswith(".gz") else data)
+
+    def phase(self, name: str) -> dict[str, Any]:
+        (found,) = (each for each in self.manifest["phases"] if each["name"] == name)
+        return found
+
+
+@cache
+def recorded(*arguments: str, **more: str) -> Recorded:
+    """Record once in a test session; every test that asks for the same gets the same run."""
+    folder = Path(tempfile.mkdtemp(prefix="diffuscope-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    (folder / "modules").mkdir()
+    more = {key: value.format(folder=folder) for key, value in more.items()}
+    run = folder / "run"
+    done = diffuscope("record", *arguments, "-o", run, "--json", MODULES_AT_EXIT=str(folder / "modules"), **more)
+    return Recorded(run, done, loaded(folder / "modules"))
+
+
+def eager() -> Recorded:
+    """The tiny Flux in bf16, nothing compiled; two repeats of three steps, two steps traced."""
+    return recorded("flux-tiny", *QUICK, "--steps", "3", "--trace-steps", "2", "--repeats", "2", "--warmup", "1")
+
+
+def compiled() -> Recorded:
+    """The tiny Flux in int8wo with its blocks compiled by Inductor: the one slow recording (30-45 s where its cache is cold)."""
+    return recorded("flux-tiny", *QUICK, "--scheme", "int8wo", "--compile", "regional")

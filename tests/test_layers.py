@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from processes import ROOT, Loaded, diffuscope, loaded
+from processes import HEAVY_TO_READ, HEAVY_TO_RECORD, ROOT, Loaded, diffuscope, loaded
 
 LAYERS = {"core": 0, "rundir": 1}
 LAYERS |= dict.fromkeys(("kernels", "models", "schemes", "compilers", "placement", "tables"), 2)
@@ -19,8 +19,6 @@ RECORD_SIDE = {"kernels", "models", "schemes", "compilers", "placement", "record
 ANALYSIS_SIDE = {"tables", "metrics", "rules", "report", "dashboards"}
 # The one import that stays on its layer.
 SIDEWAYS = {("schemes", "kernels")}
-HEAVY_TO_RECORD = {"torch", "torchao", "diffusers", "transformers", "accelerate", "triton", "numpy"}
-HEAVY_TO_READ = {"polars", "msgspec", "isal", "streamlit", "pandas"}
 
 
 class Import(NamedTuple):

@@ -47,14 +47,16 @@ class CompileLog:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Detached inside, as before afterwards."""
-        was = self.attached
+        """Nothing listens inside, torch's own handler (TORCH_TRACE) neither; as before afterwards."""
+        handlers = list(self._logger.handlers)
         self.detach()
+        for handler in handlers:
+            self._logger.removeHandler(handler)
         try:
             yield
         finally:
-            if was:
-                self.attach()
+            for handler in handlers:
+                self._logger.addHandler(handler)
 
     def close(self) -> None:
         """Stop for good and compress what was written; a plain log stays where compressing fails."""

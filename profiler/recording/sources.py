@@ -6,6 +6,7 @@ import gzip
 import json
 import linecache
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,7 +41,9 @@ def _frames(folder: Path) -> set[tuple[str, int]]:
 
 
 def _wanted(file: str) -> bool:
-    if "/torch/" in file:
+    # The profiler names files relative to sys.path: `torch/nn/functional.py`, `contextlib.py`.
+    head = file.partition("/")[0].removesuffix(".py")
+    if head == "torch" or "/torch/" in file or head in sys.stdlib_module_names:
         return False
     return any(each in file for each in _OWN) or not any(each in file for each in _LIBRARY)
 

@@ -36,7 +36,7 @@ def watched(device: str, dtype: Any, seed: int) -> Any:
             "time_ns": time.time_ns(),
             "profiler": torch.autograd._profiler_enabled(),
             "kineto": torch._C._autograd._profiler_type().name if torch.autograd._profiler_enabled() else "",
-            "handlers": [type(each).__name__ for each in logging.getLogger("torch.__trace").handlers],
+            "handlers": sorted(Path(each.root_dir or "torch").name for each in logging.getLogger("torch.__trace").handlers),
             "patched": sorted({"encode_prompt", "progress_bar"} & set(vars(pipe))),
             "vae": "decode" in vars(pipe.vae),
             "scheduler": "step" in vars(pipe.scheduler),
