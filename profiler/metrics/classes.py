@@ -33,7 +33,7 @@ _KERNELS = _table(
     (ATTENTION, r"(?i)flash|fmha|mha_fwd|sdpa|AttentionKernel|flex_(attention|decoding)|_attn_|attn_fwd|sageattn"),
     # Templates that Inductor fills in, and matmuls written by hand in Triton.
     (CONVOLUTION, r"^triton_.*convolution\w*_template|^triton_tem_fused_convolution"),
-    (GEMM, r"^triton_(tem|mm|bmm)|^_?(scaled_)?matmul_kernel|int_scaled_matmul|^triton_.*_template"),
+    (GEMM, r"^triton_(tem|mm|bmm)|^_?(scaled_)?matmul_kernel|int_scaled_matmul|linear_kernel|^triton_.*_template"),
     (FUSED_REDUCTION, r"^triton_(red|per|split|mix)_"),
     (FUSED_POINTWISE, r"^triton_"),
     # cuDNN's change of memory layout around a convolution moves data and computes nothing.
@@ -53,6 +53,7 @@ _KERNELS = _table(
 
 # The dtype of a GEMM's inputs. cuBLAS writes nvjet's as one letter: q, r fp8; t bf16; h fp16; s fp32 on tensor cores, so tf32.
 _GEMM_DTYPES = _table(
+    ("weight-only", r"small_m_linear"),
     ("fp8", r"e4m3|e5m2|_f8f8|fp8|nvjet_(sm\d+_)?[qr]"),
     ("fp4", r"e2m1|nvfp4|mxfp4|nvjet_(sm\d+_)?o"),
     ("int4", r"tinygemm|int4|_s4_|_u4_"),

@@ -12,6 +12,7 @@ from profiler.report.render import MAX_WIDTH, MIN_WIDTH, number, table
 _HEADERS = ("run", "kind", "model", "scheme", "compile", "batch", "GPU", "median ms", "model GiB", "peak GiB", "status")
 _TEXT_COLUMNS = (0, 1, 2, 3, 4, 6, 10)
 _GPU_WIDTH = 12
+_GAP = 3
 
 
 def runs_text(folder: Path, rows: Sequence[RunRow], width: int = MAX_WIDTH) -> str:
@@ -22,7 +23,7 @@ def runs_text(folder: Path, rows: Sequence[RunRow], width: int = MAX_WIDTH) -> s
     cells = [_cells(row) for row in rows]
     # Columns that no run fills only take space.
     used = [index for index in range(len(_HEADERS)) if index == 0 or any(row[index] != "-" for row in cells)]
-    others = sum(max(len(_HEADERS[index]), *(len(row[index]) for row in cells)) + 2 for index in used if index)
+    others = sum(max(len(_HEADERS[index]), *(len(row[index]) for row in cells)) + _GAP for index in used if index)
     name_width = max(12, width - others)
     shown = [[shorten(row[index], name_width) if index == 0 else row[index] for index in used] for row in cells]
     left = [position for position, index in enumerate(used) if index in _TEXT_COLUMNS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter, defaultdict
 from typing import Any
 
@@ -24,7 +25,7 @@ def show_text(data: dict[str, Any], top: int, width: int = MAX_WIDTH) -> str:
     width = max(MIN_WIDTH, min(MAX_WIDTH, width))
     parts = [
         _head(data),
-        _failure(data),
+        _failure(data, width),
         _facts(data, width),
         _phases(data, width),
         _classes(data, width),
@@ -64,12 +65,13 @@ def _describe_environment(environment: dict[str, Any]) -> str:
     return " · ".join(shown)
 
 
-def _failure(data: dict[str, Any]) -> str:
+def _failure(data: dict[str, Any], width: int) -> str:
     failure = data["failure"]
     if failure is None:
         return ""
     where = f" in phase {failure['phase']}" if failure.get("phase") else ""
-    return f"{data['status']}{where}: {failure['type']}: {failure['message']}"
+    text = f"{data['status']}{where}: {failure['type']}: {failure['message']}"
+    return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _facts(data: dict[str, Any], width: int) -> str:
@@ -95,8 +97,8 @@ def _memory(data: dict[str, Any]) -> str:
     sizes = data["memory"]
     if all(value is None for value in sizes.values()):
         return ""
-    model, load, inference = (number(sizes[key], 2) for key in ("model_gib", "load_peak_gib", "inference_peak_gib"))
-    return f"model {model} GiB, inference peak {inference} GiB, load peak {load} GiB"
+    names = (("model", "model_gib"), ("inference peak", "inference_peak_gib"), ("load peak", "load_peak_gib"))
+    return ", ".join(f"{name} {sizes[key]:,.2f} GiB" if sizes[key] is not None else f"{name} -" for name, key in names)
 
 
 def _recording(data: dict[str, Any]) -> str:

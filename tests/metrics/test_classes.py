@@ -29,6 +29,7 @@ _GPU = {
     "void cutlass::device_kernel<cutlass::gemm::kernel::GemmUniversal<cute::tuple<int>, cutlass::float_e4m3_t> >(x)": "GEMM fp8",
     "triton_tem_fused_addmm_0": "GEMM",
     "scaled_matmul_kernel_with_block_pointers": "GEMM int8",
+    "_small_m_linear_kernel": "GEMM weight-only",
     "tinygemm_m16n8k16_chunk_kernel": "GEMM int4",
     "cudnn_generated_fort_native_sdpa_sm90_flash_fprop_wgmma_f16_knob_7_64x128x128_4x1x1_cga1x1x1_kernel0_0": "attention",
     "void pytorch_flash::flash_fwd_kernel<pytorch_flash::Flash_fwd_kernel_traits<128, 128, 64, 4>>(x)": "attention",
