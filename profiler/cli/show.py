@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -30,4 +31,4 @@ def command(
 
 def _next(run: Path) -> str:
     folder = run.absolute().parent
-    return "diffuscope runs" if folder == Path("traces").absolute() else f"diffuscope runs {folder}"
+    return "diffuscope runs" if folder == Path("traces").absolute() else f"diffuscope runs {shlex.quote(str(folder))}"
