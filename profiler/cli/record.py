@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -20,8 +18,6 @@ from profiler.core.combinations import refuse_combination
 from profiler.core.errors import EXIT_OK, EXIT_RECORDED_FAILED, EXIT_USAGE, RecordedProgramFailed, UsageError
 from profiler.core.spec import RunSpec
 from profiler.models.base import MODELS, find_model
-from profiler.rundir.reader import bury_on_disk, is_run, read_manifest
-from profiler.rundir.summary import summarize
 from profiler.schemes.base import SCHEMES
 
 Option = typer.Option
@@ -95,6 +91,11 @@ def command(
 
 def record(spec: RunSpec, run: Path, as_json: bool) -> int:
     """Record in a child process, bury the run if the child died without a word, print the summary; the exit code."""
+    import signal
+
+    from profiler.rundir.reader import bury_on_disk, is_run, read_manifest
+    from profiler.rundir.summary import summarize
+
     code = _run_child(spec, run)
     if not is_run(run):
         # Refused before anything was made: the child has said why.
@@ -127,6 +128,8 @@ def parse_size(size: str | None) -> tuple[int | None, int | None]:
 
 def _run_child(spec: RunSpec, run: Path) -> int:
     """The recording process's exit code; negative where a signal killed it."""
+    import subprocess
+
     command_line = shlex.join(["diffuscope", *sys.argv[1:]])
     request = json.dumps({"spec": spec.to_dict(), "out": str(run), "command": command_line})
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}

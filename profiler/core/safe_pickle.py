@@ -10,10 +10,16 @@ from profiler.core.errors import UnreadableInput
 
 class _BuiltinsOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        raise UnreadableInput(f"the pickle asks for {module}.{name}, and only builtin containers are admitted", "do not load this file")
+        raise UnreadableInput(
+            f"the pickle asks for {module}.{name}: only builtin containers are admitted", "do not load this file"
+        )
 
     def persistent_load(self, pid: Any) -> Any:
         raise UnreadableInput("the pickle refers to objects outside itself", "do not load this file")
+
+
+# What the unpickler raises on bytes that are no whole pickle.
+_BROKEN = (pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 
 
 def load(file: IO[bytes]) -> Any:
@@ -26,5 +32,5 @@ def load(file: IO[bytes]) -> Any:
         return _BuiltinsOnly(file).load()
     except UnreadableInput:
         raise
-    except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except _BROKEN as error:
         raise UnreadableInput(f"no whole pickle: {type(error).__name__}: {error}", "record or copy the file again") from None

@@ -12,7 +12,8 @@ from profiler.recording.device import query_gpu
 from profiler.schemes.base import Hardware
 
 _PACKAGES = ("torch", "torchao", "diffusers", "transformers", "accelerate", "triton", "numpy", "diffuscope")
-_VARIABLES = ("TORCH", "PYTORCH", "CUDA", "CUBLAS", "CUDNN", "NCCL", "NVIDIA_TF32_OVERRIDE", "NVIDIA_VISIBLE_DEVICES", "INDUCTOR", "TRITON", "OMP_", "MKL_", "HF_")
+_LIBRARIES = ("TORCH", "PYTORCH", "INDUCTOR", "TRITON", "OMP_", "MKL_", "HF_")
+_VARIABLES = (*_LIBRARIES, "CUDA", "CUBLAS", "CUDNN", "NCCL", "NVIDIA_TF32_OVERRIDE", "NVIDIA_VISIBLE_DEVICES")
 # Values that may carry secrets stay out of a file that people send around.
 _SECRET = ("TOKEN", "KEY", "SECRET", "PASSWORD")
 
