@@ -9,6 +9,7 @@ from profiler.core.errors import UnreadableInput
 from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
 from profiler.rundir.reader import read_manifest
+from profiler.tables.compile_log import CompileLog, open_compile_log
 from profiler.tables.trace import TraceTables, open_trace
 
 _RANK = re.compile(r"rank(\d+)")
@@ -26,6 +27,7 @@ class Run:
         self.path = path
         self.manifest = manifest
         self._traces: dict[tuple[str, int], TraceTables] = {}
+        self._compile_logs: dict[int, CompileLog] = {}
 
     @classmethod
     def open(cls, path: Path | str) -> Run:
@@ -65,3 +67,19 @@ class Run:
                 )
             self._traces[key] = open_trace(path, self.path / layout.CACHE_DIR, rank)
         return self._traces[key]
+
+    def compile_log(self, rank: int = 0) -> CompileLog:
+        """The tables of a rank's compile log.
+
+        Raises:
+            UnreadableInput: there is none, or it cannot be read.
+        """
+        if rank not in self._compile_logs:
+            folder = self.artifact(layout.COMPILE_LOG_DIR, rank)
+            if not folder.exists():
+                raise UnreadableInput(
+                    f"{self.path} holds no {folder.relative_to(self.path)}",
+                    "record it compiled, or import its log with --compile-log",
+                )
+            self._compile_logs[rank] = open_compile_log(folder, self.path / layout.CACHE_DIR, rank)
+        return self._compile_logs[rank]
