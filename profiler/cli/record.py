@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -101,7 +102,8 @@ def record(spec: RunSpec, run: Path, as_json: bool) -> int:
         # Refused before anything was made: the child has said why.
         return code if code > 0 else EXIT_USAGE
     if code < 0:
-        bury_on_disk(run, "failed", f"the recording process was killed by {signal.Signals(-code).name}")
+        status = "interrupted" if -code in (signal.SIGINT, signal.SIGTERM) else "failed"
+        bury_on_disk(run, status, f"the recording process was killed by {signal.Signals(-code).name}")
     manifest = read_manifest(run)
     emit(
         as_json,
@@ -128,6 +130,7 @@ def parse_size(size: str | None) -> tuple[int | None, int | None]:
 
 def _run_child(spec: RunSpec, run: Path) -> int:
     """The recording process's exit code; negative where a signal killed it."""
+    import signal
     import subprocess
 
     command_line = shlex.join(["diffuscope", *sys.argv[1:]])
@@ -138,14 +141,21 @@ def _run_child(spec: RunSpec, run: Path) -> int:
         [sys.executable, "-m", "profiler.recording"], stdin=subprocess.PIPE, stdout=sys.stderr, env=environment, text=True
     )
     assert child.stdin is not None
+    # Who ends us (a CI job's time limit) means the recording: the child seals the run, and we wait for that.
+    before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     try:
-        child.stdin.write(request)
-        child.stdin.close()
-    except BrokenPipeError:
-        return child.wait()
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.write(request)
+            child.stdin.close()
+        return _wait(child)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _wait(child: Any) -> int:
     while True:
         try:
-            return child.wait()
+            return int(child.wait())
         except KeyboardInterrupt:
             # Ctrl-C reached the child too: it seals the run, and we wait for that.
             continue

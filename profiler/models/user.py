@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
@@ -13,6 +14,10 @@ from typing import Any
 from profiler.core.errors import DiffuscopeError, UsageError
 from profiler.core.spec import RunSpec
 from profiler.models.base import MODELS, Model
+
+# By class of the component: the registered model that calls one of this class as its pipeline does.
+_FAMILIES = {"FluxTransformer2DModel": "flux-dev", "AutoencoderKL": "flux-dev", "CLIPTextModel": "flux-dev"}
+_FAMILIES |= {"CogVideoXTransformer3DModel": "cogvideox-5b", "AutoencoderKLCogVideoX": "cogvideox-5b", "T5EncoderModel": "flux-dev"}
 
 
 def user_model(name: str) -> Model:
@@ -27,6 +32,7 @@ def user_model(name: str) -> Model:
         load=None,
         call_kwargs=_call_kwargs,
         rows=_rows,
+        inputs=_inputs,
         defaults={"steps": 28},
         makes_video=True,
         size_multiple=1,
@@ -40,18 +46,38 @@ def _build(name: str, device: str, dtype: Any, seed: int) -> Any:
     return function(**{key: value for key, value in offered.items() if key in wanted})
 
 
-def _find(name: str) -> Callable[..., Any]:
-    module_name, _, function_name = name.partition(":")
+def refuse_absent(name: str) -> None:
+    """Raise UsageError where the user's module is nowhere to be found; nothing of it is imported yet."""
+    package = name.partition(":")[0].partition(".")[0]
+    _look_here()
+    try:
+        found = importlib.util.find_spec(package) is not None
+    except ValueError:
+        found = False
+    if not found:
+        raise _absent(package)
+
+
+def _absent(module: str) -> UsageError:
+    return UsageError(f"no module is called {module!r}", f"run the command where {module} can be imported")
+
+
+def _look_here() -> None:
     # The user's module usually lies where the command was typed.
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
+
+
+def _find(name: str) -> Callable[..., Any]:
+    module_name, _, function_name = name.partition(":")
+    _look_here()
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not module_name.startswith(error.name):
             raise
-        raise UsageError(f"no module is called {module_name!r}", f"run the command where {module_name} can be imported") from None
+        raise _absent(module_name) from None
     function = getattr(module, function_name, None)
     if not callable(function):
         raise UsageError(f"{module_name} has no function {function_name!r}", "name one that returns a pipeline: module:function")
@@ -71,14 +97,25 @@ def accepted_kwargs(pipe: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in kwargs.items() if key in parameters}
 
 
+def family_of(pipe: Any) -> Model | None:
+    """The family whose transformer class the pipeline has; None where no family knows it."""
+    name = _FAMILIES.get(type(getattr(pipe, "transformer", None)).__name__)
+    return None if name is None else MODELS.get(name)
+
+
 def _rows(spec: RunSpec, pipe: Any) -> dict[str, dict[str, int]]:
     """M by the family whose transformer class it is; nothing where no family knows it (the policy then plays safe)."""
-    transformer = type(getattr(pipe, "transformer", None)).__name__
-    family = {"FluxTransformer2DModel": "flux-dev", "CogVideoXTransformer3DModel": "cogvideox-5b"}.get(transformer)
+    family = family_of(pipe)
     if family is None:
         return {}
     try:
-        return MODELS.get(family).rows(MODELS.get(family).resolve(spec), pipe)
+        return family.rows(family.resolve(spec), pipe)
     except (DiffuscopeError, RuntimeError, TypeError, AttributeError):
         # A variant that the family's forward does not fit: rows stay unknown, which the policy names as the reason.
         return {}
+
+
+def _inputs(spec: RunSpec, part: str, component: Any, tokens: int | None) -> dict[str, Any] | None:
+    """A part's inputs by the family of its class, whatever pipeline it is a part of."""
+    name = _FAMILIES.get(type(component).__name__)
+    return None if name is None else MODELS.get(name).inputs(spec, part, component, tokens)

@@ -10,6 +10,8 @@ from pathlib import Path
 from profiler.core.errors import EXIT_OK, EXIT_RECORDED_FAILED, DiffuscopeError
 from profiler.core.spec import RunSpec
 
+# What shells give for Ctrl-C.
+EXIT_INTERRUPTED = 130
 _QUIET = {"KINETO_LOG_LEVEL": "99", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
 
 
@@ -26,6 +28,10 @@ def main() -> int:
     except DiffuscopeError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
+    except KeyboardInterrupt:
+        # While importing, before there is a run to say so.
+        sys.stderr.write("interrupted\n")
+        return EXIT_INTERRUPTED
     return EXIT_OK if status == "ok" else EXIT_RECORDED_FAILED
 
 

@@ -9,6 +9,7 @@ from profiler.compilers.base import COMPILERS, Compiler, refuse_machine
 from profiler.core.errors import Refused
 from profiler.core.spec import RunSpec
 from profiler.models.base import Model
+from profiler.models.user import refuse_absent
 from profiler.recording.compile_counts import keep_every_compile
 from profiler.recording.weights import components
 from profiler.schemes.apply import list_linears, quantize
@@ -43,6 +44,10 @@ def refuse_early(plan: Plan) -> None:
     refuse_hardware(plan.scheme, plan.hardware)
     refuse_machine(plan.compiler, plan.device)
     spec = plan.spec
+    if ":" in spec.model:
+        refuse_absent(spec.model)
+    if spec.weights is not None and plan.model.load is None:
+        raise Refused("--weights is for the registered models", f"let {spec.model} load its own weights")
     if plan.device == "cpu" and spec.quantize_on == "per-layer":
         raise Refused("--quantize-on per-layer moves each weight to a GPU, and there is none here", "leave it out")
     if plan.device == "cuda" and spec.inductor_defaults == "torchao" and spec.scheme == "int8wo" and spec.compile != "none":
@@ -62,8 +67,7 @@ def load(plan: Plan) -> Any:
     if spec.weights is None:
         pipe = model.build(device, dtype, spec.seed)
         return pipe.to(device) if ":" in spec.model else pipe
-    if model.load is None:
-        raise Refused("--weights is for the registered models", f"let {spec.model} load its own weights")
+    assert model.load is not None  # refused early
     return model.load(spec.weights, dtype).to(device)
 
 

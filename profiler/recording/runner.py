@@ -6,6 +6,8 @@ import gzip
 import shutil
 import signal
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -46,7 +48,8 @@ def record_spec(spec: RunSpec, out: Path, command: str) -> str:
         _record(plan, stage)
     except BaseException as caught:  # noqa: BLE001 - every end of the recorded program is a result of the recording
         error = caught
-    return stage.close(error)
+    with _undisturbed():
+        return stage.close(error)
 
 
 def start_manifest(spec: RunSpec, command: str) -> Manifest:
@@ -98,6 +101,17 @@ def quiet_libraries() -> None:
     for name in ("torchao", "transformers", "diffusers", "torch.utils._pytree"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(torchao|transformers|diffusers|torch)\b.*")
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A second Ctrl-C must not stop the sealing that the first one began."""
+    before = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import inspect
 import json
 import linecache
 import re
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
 AROUND = 4
+# A frame in a trace names the line where its function begins: the function is kept, up to this many lines.
+_LONGEST = 150
 # Frames of these are never where a user would change something.
 _LIBRARY = ("/torch/", "/lib/python3", "<frozen", "<string>")
 _OWN = ("/site-packages/", "/dist-packages/")
@@ -26,9 +30,20 @@ def save_sources(folder: Path, path: Path) -> None:
         lines = linecache.getlines(file)
         if 0 < line <= len(lines):
             first = max(1, line - AROUND)
-            text = [each.rstrip("\n") for each in lines[first - 1 : line + AROUND]]
+            text = [each.rstrip("\n") for each in lines[first - 1 : _last_line(lines, line)]]
             found.setdefault(file, {})[str(line)] = (first, text)
     path.write_text(json.dumps(found))
+
+
+def _last_line(lines: list[str], line: int) -> int:
+    """The last line to keep: of the function that begins at `line`, else a few below it."""
+    if not lines[line - 1].lstrip().startswith(("def ", "async def ", "@")):
+        return line + AROUND
+    try:
+        block = inspect.getblock(lines[line - 1 :])
+    except (tokenize.TokenError, SyntaxError, IndexError):
+        return line + AROUND
+    return line - 1 + min(len(block), _LONGEST)
 
 
 def _frames(folder: Path) -> set[tuple[str, int]]:

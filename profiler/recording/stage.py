@@ -73,6 +73,8 @@ class Stage:
 
     def close(self, error: BaseException | None) -> str:
         """Save what is at hand, note the error, seal; returns the status."""
+        # A recording that lost artifacts for want of room is none to trust: it ends as failed, with what it has.
+        error = error or self.writer.disk_error
         status = "ok" if error is None else status_of(error)
         if error is not None:
             self.manifest.failure = describe(error, self._open_phase())

@@ -107,5 +107,15 @@ def _alive(process: dict[str, int]) -> bool:
         return False
     except PermissionError:
         return True
+    if _is_zombie(pid):
+        return False
     ticks = process.get("start_ticks")
     return ticks is None or process_identity(pid).get("start_ticks") == ticks
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether a process has died and nobody has asked how: in a container it may stay so for ever."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
+    except OSError:
+        return False

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from profiler.rundir.manifest import Manifest
 
 # Freed when the disk is full, so that the manifest can still say so.
 _RESERVE_BYTES = 1 << 20
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def process_identity(pid: int | None = None) -> dict[str, int]:
@@ -57,9 +59,14 @@ class RunWriter:
             raise UsageError(f"cannot create {path}: {error.strerror}", "name a writable place with -o") from None
         self.path = path
         self.manifest = manifest
+        self.disk_error: OSError | None = None
         manifest.created_ns = manifest.created_ns or time.time_ns()
-        (path / layout.RESERVE).write_bytes(os.urandom(_RESERVE_BYTES))
-        self.flush()
+        try:
+            (path / layout.RESERVE).write_bytes(os.urandom(_RESERVE_BYTES))
+            self.flush()
+        except OSError as error:
+            shutil.rmtree(path, ignore_errors=True)
+            raise UsageError(f"cannot write to {path}: {error.strerror}", "name a place with room with -o") from None
 
     def flush(self) -> None:
         """Write the manifest as it stands; on a full disk the reserve is given up for it."""
@@ -100,6 +107,8 @@ class RunWriter:
                 write(path)
         except (OSError, RuntimeError, ValueError, TypeError, ImportError) as error:
             self.manifest.lose(name, f"{type(error).__name__}: {error}")
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                self.disk_error = error
             return False
         finally:
             self.flush()

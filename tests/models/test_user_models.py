@@ -13,7 +13,7 @@ import torch
 from profiler.core.errors import UsageError
 from profiler.core.spec import RunSpec
 from profiler.models.base import MODELS, find_model
-from profiler.models.user import accepted_kwargs
+from profiler.models.user import accepted_kwargs, refuse_absent
 
 SOURCE = """
 seen = []
@@ -55,6 +55,15 @@ def test_what_cannot_be_found_is_named(mine: str, name: str, message: str):
 def test_a_module_whose_own_import_fails_says_so(mine: str):
     with pytest.raises(ModuleNotFoundError, match="no_such_package_of_mine"):
         find_model("broken_for_test:f").build("cpu", torch.bfloat16, 0)
+
+
+def test_a_module_that_is_nowhere_is_refused_without_importing(mine: str):
+    refuse_absent(f"{mine}:none")
+    refuse_absent("xml.dom.not_looked_at_yet:f")
+    assert mine not in sys.modules
+    for name in ("no_such_module_here:f", "no_such_package.part:f", ":f"):
+        with pytest.raises(UsageError, match="no module is called"):
+            refuse_absent(name)
 
 
 def test_naming_a_function_imports_nothing_of_the_user(mine: str):

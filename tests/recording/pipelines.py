@@ -93,15 +93,13 @@ def waiting(device: str, dtype: Any, seed: int) -> Any:
 
 
 def filling(device: str, dtype: Any, seed: int) -> Any:
-    """Fills the disk under $FILL_FOLDER before the timed call, but for the space of a small file."""
+    """Fills the disk of $FILL_FOLDER before the timed call, but for $FILL_LEAVE bytes."""
 
     def fill(count: int) -> None:
         if count == 1:
             folder = Path(os.environ["FILL_FOLDER"])
-            free = os.statvfs(folder)
-            (folder / "ballast").write_bytes(b"\0" * max(0, free.f_bavail * free.f_frsize - (64 << 10)))
+            disk = os.statvfs(folder)
+            room = disk.f_bavail * disk.f_frsize - int(os.environ["FILL_LEAVE"])
+            (folder / "ballast").write_bytes(b"\0" * room)
 
     return _before_forward(tiny(device, dtype, seed), fill)
-
-
-not_callable = 3
