@@ -22,6 +22,8 @@ class Model:
         load: (directory or repository, dtype) -> the pipeline with real weights, on the CPU.
         call_kwargs: (spec, steps) -> keyword arguments of one pipeline call.
         rows: (spec, pipeline) -> M of every Linear by component and name, found on the meta device.
+        inputs: (spec, part, component, text tokens or None) -> keyword arguments of one call of that part (of the VAE: of
+            its `decode`), on torch's default device and dtype; None where the component's class is not known.
         defaults: values of the spec fields that the user left open.
         size_multiple: height and width must be multiples of it.
         frames_multiple: a video must have a multiple of it frames, and one.
@@ -35,6 +37,7 @@ class Model:
     load: Callable[[str, Any], Any] | None
     call_kwargs: Callable[[RunSpec, int], dict[str, Any]]
     rows: Callable[[RunSpec, Any], dict[str, dict[str, int]]]
+    inputs: Callable[[RunSpec, str, Any, int | None], dict[str, Any] | None]
     defaults: Mapping[str, Any] = field(default_factory=dict)
     size_multiple: int = 16
     frames_multiple: int = 4

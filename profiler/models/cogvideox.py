@@ -84,24 +84,39 @@ def _call_kwargs(text_tokens: int, spec: RunSpec, steps: int) -> dict[str, Any]:
     return kwargs | ({} if spec.guidance is None else {"guidance_scale": spec.guidance})
 
 
-def cogvideox_rows(text_tokens: int, spec: RunSpec, pipe: Any) -> dict[str, dict[str, int]]:
-    """M of every Linear of the transformer; its VAE has none. Guidance above 1 doubles the batch (CFG)."""
+def cogvideox_inputs(text_tokens: int, spec: RunSpec, part: str, component: Any, tokens: int | None = None) -> dict[str, Any]:
+    """Keyword arguments of one call of a part as the pipeline makes it, on torch's default device and dtype.
+
+    Guidance above 1 doubles the transformer's batch (CFG).
+
+    Args:
+        tokens: text tokens, where fewer than the model's own are wanted.
+    """
     import torch
 
-    height, width = int(spec.height or 480) // 8, int(spec.width or 720) // 8
-    frames = (int(spec.frames or 49) - 1) // 4 + 1
+    height, width, config = int(spec.height or 480) // 8, int(spec.width or 720) // 8, component.config
+    frames, tokens = (int(spec.frames or 49) - 1) // 4 + 1, tokens or text_tokens
+    if part == "vae":
+        return {"z": torch.randn(spec.batch, config.latent_channels, frames, height, width), "return_dict": False}
+    if part != "transformer":
+        return text.encoder_inputs(component, tokens)
     batch = spec.batch * (2 if spec.guidance is None or spec.guidance > 1 else 1)
+    patches = frames * (height // config.patch_size) * (width // config.patch_size)
+    rotary = tuple(torch.ones(patches, config.attention_head_dim, dtype=torch.float32) for _ in range(2))
+    return {
+        "hidden_states": torch.randn(batch, frames, config.in_channels, height, width),
+        "encoder_hidden_states": torch.randn(batch, tokens, config.text_embed_dim),
+        "timestep": torch.ones(batch, dtype=torch.int64),
+        "image_rotary_emb": rotary if config.use_rotary_positional_embeddings else None,
+        "return_dict": False,
+    }
+
+
+def cogvideox_rows(text_tokens: int, spec: RunSpec, pipe: Any) -> dict[str, dict[str, int]]:
+    """M of every Linear of the transformer; its VAE has none."""
 
     def forward(twin: Any) -> Any:
-        config = twin.config
-        tokens = frames * (height // config.patch_size) * (width // config.patch_size)
-        rotary = (torch.empty(tokens, config.attention_head_dim), torch.empty(tokens, config.attention_head_dim))
-        return twin(
-            hidden_states=torch.empty(batch, frames, config.in_channels, height, width),
-            encoder_hidden_states=torch.empty(batch, text_tokens, config.text_embed_dim),
-            timestep=torch.empty(batch),
-            image_rotary_emb=rotary if config.use_rotary_positional_embeddings else None,
-        )
+        return twin(**cogvideox_inputs(text_tokens, spec, "transformer", twin))
 
     return {"transformer": rows_on_meta(pipe.transformer, forward), "vae": {}}
 
@@ -118,6 +133,7 @@ def _register(
             load=_load,
             call_kwargs=partial(_call_kwargs, tokens),
             rows=partial(cogvideox_rows, tokens),
+            inputs=partial(cogvideox_inputs, tokens),
             components=components,
             makes_video=True,
             # Four frames a latent one; of an even number of latent frames the VAE's decoder makes too many frames.

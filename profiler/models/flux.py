@@ -89,28 +89,38 @@ def _call_kwargs(text_tokens: int, spec: RunSpec, steps: int) -> dict[str, Any]:
     return kwargs | ({} if spec.guidance is None else {"guidance_scale": spec.guidance})
 
 
-def flux_rows(text_tokens: int, spec: RunSpec, pipe: Any) -> dict[str, dict[str, int]]:
-    """M of every Linear of the transformer and the VAE's decoder at the spec's size and batch."""
+def flux_inputs(text_tokens: int, spec: RunSpec, part: str, component: Any, tokens: int | None = None) -> dict[str, Any]:
+    """Keyword arguments of one call of a part as the pipeline makes it, on torch's default device and dtype.
+
+    Args:
+        tokens: text tokens, where fewer than the model's own are wanted.
+    """
     import torch
 
-    height, width = int(spec.height or 1024) // 16, int(spec.width or 1024) // 16
+    height, width, config = int(spec.height or 1024) // 16, int(spec.width or 1024) // 16, component.config
+    batch, tokens = spec.batch, tokens or text_tokens
+    if part == "vae":
+        return {"z": torch.randn(batch, config.latent_channels, height * 2, width * 2), "return_dict": False}
+    if part != "transformer":
+        return text.encoder_inputs(component, tokens)
+    return {
+        "hidden_states": torch.randn(batch, height * width, config.in_channels),
+        "encoder_hidden_states": torch.randn(batch, tokens, config.joint_attention_dim),
+        "pooled_projections": torch.randn(batch, config.pooled_projection_dim),
+        "timestep": torch.ones(batch),
+        "guidance": torch.ones(batch, dtype=torch.float32) if config.guidance_embeds else None,
+        "img_ids": torch.zeros(height * width, 3),
+        "txt_ids": torch.zeros(tokens, 3),
+        "return_dict": False,
+    }
 
-    def forward(twin: Any) -> Any:
-        config, batch = twin.config, spec.batch
-        return twin(
-            hidden_states=torch.empty(batch, height * width, config.in_channels),
-            encoder_hidden_states=torch.empty(batch, text_tokens, config.joint_attention_dim),
-            pooled_projections=torch.empty(batch, config.pooled_projection_dim),
-            timestep=torch.empty(batch),
-            guidance=torch.empty(batch) if config.guidance_embeds else None,
-            img_ids=torch.empty(height * width, 3),
-            txt_ids=torch.empty(text_tokens, 3),
-        )
 
-    def decode(twin: Any) -> Any:
-        return twin.decode(torch.empty(spec.batch, twin.config.latent_channels, height * 2, width * 2))
-
-    return {"transformer": rows_on_meta(pipe.transformer, forward), "vae": rows_on_meta(pipe.vae, decode)}
+def flux_rows(text_tokens: int, spec: RunSpec, pipe: Any) -> dict[str, dict[str, int]]:
+    """M of every Linear of the transformer and the VAE's decoder at the spec's size and batch."""
+    return {
+        "transformer": rows_on_meta(pipe.transformer, lambda twin: twin(**flux_inputs(text_tokens, spec, "transformer", twin))),
+        "vae": rows_on_meta(pipe.vae, lambda twin: twin.decode(**flux_inputs(text_tokens, spec, "vae", twin))),
+    }
 
 
 def _register(
@@ -125,6 +135,7 @@ def _register(
             load=_load,
             call_kwargs=partial(_call_kwargs, tokens),
             rows=partial(flux_rows, tokens),
+            inputs=partial(flux_inputs, tokens),
             components=components,
             **more,
         ),

@@ -60,3 +60,14 @@ def clip_large() -> Any:
 def clip_tiny() -> Any:
     """A CLIP text encoder for tests: two layers of width 32."""
     return clip_text(vocab_size=128, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2)
+
+
+def encoder_inputs(encoder: Any, tokens: int) -> dict[str, Any]:
+    """Keyword arguments of one call of a text encoder, on torch's default device: one prompt, whatever the batch.
+
+    The pipelines encode a prompt once and repeat its embedding for every image. CLIP's prompts are padded to all its positions.
+    """
+    import torch
+
+    positions = getattr(encoder.config, "max_position_embeddings", None)
+    return {"input_ids": torch.zeros(1, positions or tokens, dtype=torch.int64), "output_hidden_states": False}
