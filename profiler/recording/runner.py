@@ -19,6 +19,7 @@ from profiler.models.base import find_model
 from profiler.models.user import accepted_kwargs
 from profiler.recording import phases, prepare
 from profiler.recording.calls import PipelineCall
+from profiler.recording.ceilings import measure_ceilings
 from profiler.recording.device import find_hardware
 from profiler.recording.environment import describe_environment, describe_switches
 from profiler.recording.stage import Stage
@@ -75,6 +76,7 @@ def _record(plan: prepare.Plan, stage: Stage) -> None:
     call = PipelineCall(pipe, partial(_kwargs, plan, pipe), steps, plan.device)
     phases.run_phases(stage, call, trace_steps=min(spec.trace_steps, steps), warmup=spec.warmup, repeats=spec.repeats)
     stage.manifest.environment["switches"] = describe_switches()
+    stage.manifest.environment["ceilings"] = measure_ceilings(stage.device)
 
 
 def _kwargs(plan: prepare.Plan, pipe: Any, steps: int) -> dict[str, Any]:

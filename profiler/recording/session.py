@@ -10,6 +10,7 @@ from profiler.core.errors import UsageError
 from profiler.core.spec import RunSpec
 from profiler.recording import phases
 from profiler.recording.calls import PipelineCall
+from profiler.recording.ceilings import measure_ceilings
 from profiler.recording.device import find_hardware
 from profiler.recording.environment import describe_environment, describe_switches
 from profiler.recording.runner import save_graph_break_registry, start_manifest
@@ -127,6 +128,7 @@ class record:
         short = min(self._trace_steps, steps) if isinstance(steps, int) else 0
         phases.run_measured(stage, call, trace_steps=short, repeats=self._repeats)
         stage.manifest.environment["switches"] = describe_switches()
+        stage.manifest.environment["ceilings"] = measure_ceilings(stage.device)
 
 
 class _ReplayedCall(PipelineCall):

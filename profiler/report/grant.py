@@ -1,0 +1,69 @@
+"""Each ledger row is granted to one finding, so that two findings never count the same microsecond."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from profiler.core.finding import Finding, severity
+
+
+@dataclass
+class Granted:
+    """A finding with the ledger rows that are its own. Times are untraced nanoseconds a repeat of its window."""
+
+    finding: Finding
+    rows: list[str] = field(default_factory=list)
+    also: list[str] = field(default_factory=list)
+    cost_ns: float = 0.0
+    saving_low_ns: float = 0.0
+    saving_high_ns: float = 0.0
+    share: float = 0.0
+    severity: str = "low"
+    per_call_ns: float = 0.0
+
+
+def grant(
+    findings: Sequence[tuple[int, Finding]],
+    prices: Mapping[str, Mapping[str, float]],
+    windows: Mapping[str, tuple[float, float]],
+) -> list[Granted]:
+    """Grant rows by rule priority, then by the size of the claim.
+
+    Args:
+        findings: (rule priority, finding).
+        prices: window name -> ledger row id -> untraced ns a repeat.
+        windows: window name -> (untraced ns of a repeat, repeats a pipeline call).
+
+    Returns:
+        One entry a finding, in order of what it costs a pipeline call.
+    """
+
+    def claimed(finding: Finding) -> float:
+        return sum(prices.get(finding.window, {}).get(row, 0.0) for row in finding.claims) + finding.cost_ns
+
+    taken: dict[tuple[str, str], Granted] = {}
+    result = []
+    for _, finding in sorted(findings, key=lambda each: (each[0], -claimed(each[1]))):
+        granted = Granted(finding)
+        for row in finding.claims:
+            owner = taken.get((finding.window, row))
+            if owner is None:
+                taken[finding.window, row] = granted
+                granted.rows.append(row)
+            elif finding.rule not in owner.also:
+                owner.also.append(finding.rule)
+        _price(granted, prices.get(finding.window, {}), windows.get(finding.window, (0.0, 1.0)))
+        result.append(granted)
+    return sorted(result, key=lambda each: (-each.per_call_ns, -each.saving_high_ns))
+
+
+def _price(granted: Granted, prices: Mapping[str, float], window: tuple[float, float]) -> None:
+    finding, (dur_ns, repeats) = granted.finding, window
+    saving = finding.saving
+    granted.cost_ns = sum(prices.get(row, 0.0) for row in granted.rows) + finding.cost_ns
+    granted.saving_low_ns = granted.cost_ns * saving.share_low + saving.extra_low_ns
+    granted.saving_high_ns = granted.cost_ns * saving.share_high + saving.extra_high_ns
+    granted.share = granted.cost_ns / dur_ns if dur_ns else 0.0
+    granted.severity = severity(granted.saving_low_ns, dur_ns)
+    granted.per_call_ns = granted.cost_ns * (1.0 if finding.once else repeats)
