@@ -17,7 +17,7 @@ def rows_on_meta(component: Any, call: Callable[[Any], Any]) -> dict[str, int]:
 
     with torch.device("meta"):
         twin = type(component).from_config(component.config).eval()
-        if hasattr(component, "original_attn_processors") and component.original_attn_processors:
+        if any(getattr(each, "fused_projections", False) for each in component.modules()):
             twin.fuse_qkv_projections()
     rows: dict[str, int] = {}
 

@@ -162,3 +162,20 @@ def test_defaults_fill_only_what_is_open(name: str):
 def test_what_a_model_cannot_take_is_refused(spec: RunSpec, message: str):
     with pytest.raises(UsageError, match=message.replace("+", r"\+")):
         MODELS.get(spec.model).resolve(spec)
+
+
+@pytest.mark.parametrize(
+    ("name", "fused", "rows"),
+    [
+        ("flux-tiny", "single_transformer_blocks.0.attn.to_qkv", 16 + 64),
+        ("flux-tiny", "transformer_blocks.1.attn.to_added_qkv", 64),
+        ("cogvideox-tiny", "transformer_blocks.0.attn1.to_qkv", 2 * (3 * 4 * 4 + 32)),
+    ],
+)
+def test_fused_projections_are_counted(name: str, fused: str, rows: int):
+    pipe, model = build(name), MODELS.get(name)
+    pipe.transformer.fuse_qkv_projections()
+    found = model.rows(model.resolve(SPECS[name]), pipe)["transformer"]
+    assert found[fused] == rows
+    # The separate projections stay in the module and are never called.
+    assert fused.rpartition(".")[0] + ".to_q" not in found

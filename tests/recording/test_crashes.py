@@ -37,9 +37,9 @@ def held(tmp_path: Path, moment: str) -> Iterator[tuple[subprocess.Popen[str], i
 
 def wait_for_end(pid: int) -> None:
     """Until a process that is not ours to wait for has died; it may stay a zombie, which is dead enough."""
-    stat = Path(f"/proc/{pid}/stat")
-    while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":
-        time.sleep(0.02)
+    with contextlib.suppress(OSError):
+        while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            time.sleep(0.02)
 
 
 def ending(parent: subprocess.Popen[str], run: Path) -> dict[str, Any]:
