@@ -1,0 +1,133 @@
+"""Traced time into untraced time: busy rows stand, idle rows are scaled so that the window equals the untraced call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from profiler.metrics.host_states import PROFILER_OVERHEAD
+from profiler.metrics.windows import CALL, STEP
+from profiler.rundir.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Pricing:
+    """How idle time was priced.
+
+    Args:
+        factor: what idle rows were multiplied by; 1 where not calibrated.
+        calibrated: whether an untraced time is known. If not, an idle price lies between 0 and its traced time.
+        overhead_factor: what the profiler's own overhead was multiplied by: 0, since no untraced call has it.
+        basis: the window whose untraced time is known ("call", "step"), or empty.
+        traced_ns, untraced_ns: of that window, on average; None where unknown.
+        note: what a reader must know, or empty.
+    """
+
+    factor: float
+    calibrated: bool
+    overhead_factor: float
+    basis: str = ""
+    traced_ns: int | None = None
+    untraced_ns: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class _Sums:
+    busy: int
+    idle: int
+    overhead: int
+    windows: int
+
+
+def pricing_of(manifest: Manifest, segments: Mapping[str, pl.DataFrame], windows: pl.DataFrame) -> Pricing:
+    """The pricing of a run.
+
+    The untraced time of a recording is that of its call; of an import, that of one window: a step where the trace has any.
+
+    Args:
+        segments: for `call` and `step`, all segments clipped to these windows.
+    """
+    basis = _basis(manifest, windows)
+    count = windows.filter(pl.col("name") == basis).height
+    untraced, why = _untraced_ns(manifest)
+    sums = _sums(segments[basis], count)
+    if untraced is None or not count:
+        traced = (sums.busy + sums.idle + sums.overhead) // count if count else None
+        return Pricing(
+            1.0, False, 1.0, "", traced, None, why or "no untraced time: idle prices are as traced, and may be as low as 0"
+        )
+    return _calibrated(sums, untraced, basis)
+
+
+def stretch_of(manifest: Manifest, events: pl.DataFrame, windows: pl.DataFrame) -> float:
+    """Traced over untraced idle time, >= 1: 1 where no untraced time is known, infinite where it leaves no idle time.
+
+    Args:
+        events: of `gpu_timeline.device_events`.
+    """
+    untraced, _ = _untraced_ns(manifest)
+    if untraced is None or events.is_empty():
+        return 1.0
+    basis = windows.filter(pl.col("name") == _basis(manifest, windows)).select("start_ns", "end_ns").rows()
+    busy = sum(_busy_ns(events, start, end) for start, end in basis)
+    idle, left = sum(end - start for start, end in basis) - busy, untraced * len(basis) - busy
+    return max(1.0, idle / left) if left > 0 else float("inf")
+
+
+def _busy_ns(events: pl.DataFrame, start: int, end: int) -> int:
+    owned = pl.min_horizontal("end_ns", pl.lit(end)) - pl.max_horizontal("own_ns", pl.lit(start))
+    return int(events.select(owned.clip(lower_bound=0).sum()).item())
+
+
+def _basis(manifest: Manifest, windows: pl.DataFrame) -> str:
+    return STEP if manifest.kind == "import" and (windows["name"] == STEP).any() else CALL
+
+
+def _untraced_ns(manifest: Manifest) -> tuple[int | None, str]:
+    untraced = manifest.untraced.get("dur_ns")
+    if not isinstance(untraced, int | float) or isinstance(untraced, bool) or untraced <= 0:
+        return None, ""
+    steps, traced_steps = manifest.untraced.get("steps"), manifest.traced.get("steps")
+    if steps is not None and traced_steps is not None and steps != traced_steps:
+        return None, f"the untraced call has {steps} steps, the traced one {traced_steps}: idle prices are as traced"
+    return round(untraced), ""
+
+
+def _sums(segments: pl.DataFrame, count: int) -> _Sums:
+    length = pl.col("end_ns") - pl.col("start_ns")
+    busy = pl.col("kind") == "busy"
+    overhead = pl.col("label") == PROFILER_OVERHEAD
+    found = segments.select(
+        length.filter(busy).sum(), length.filter(~busy & ~overhead).sum().alias("i"), length.filter(overhead).sum().alias("o")
+    )
+    return _Sums(*found.row(0), count)
+
+
+def _calibrated(sums: _Sums, untraced: int, basis: str) -> Pricing:
+    traced = (sums.busy + sums.idle + sums.overhead) // sums.windows
+    left = untraced * sums.windows - sums.busy
+    if left <= 0:
+        note = "busy time alone is more than the untraced time: idle time is priced at 0" if left else ""
+        return Pricing(0.0, True, 0.0, basis, traced, untraced, note)
+    if sums.idle:
+        return Pricing(left / sums.idle, True, 0.0, basis, traced, untraced)
+    if sums.overhead:
+        note = "all idle time is the profiler's overhead, and the untraced call still is longer than the busy time"
+        return Pricing(1.0, True, left / sums.overhead, basis, traced, untraced, note)
+    note = "no idle time to lay the rest of the untraced time to"
+    return Pricing(1.0, True, 0.0, basis, traced, untraced, note)
+
+
+def price(rows: pl.DataFrame, pricing: Pricing) -> pl.DataFrame:
+    """Rows with `priced_ns` and `priced_low_ns`, whole nanoseconds; rounding is carried from row to row, so that none is lost."""
+    busy = pl.col("kind") == "busy"
+    overhead = pl.col("label") == PROFILER_OVERHEAD
+    factor = pl.when(overhead).then(pricing.overhead_factor).otherwise(pricing.factor)
+    exact = pl.when(busy).then(0.0).otherwise(pl.col("total_ns") * factor).cum_sum().round().cast(pl.Int64)
+    scaled = exact - exact.shift(1).fill_null(0)
+    priced = pl.when(busy).then("total_ns").otherwise(scaled)
+    low = priced if pricing.calibrated else pl.when(busy).then("total_ns").otherwise(0)
+    return rows.with_columns(priced.alias("priced_ns"), low.cast(pl.Int64).alias("priced_low_ns"))
