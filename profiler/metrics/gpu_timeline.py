@@ -1,7 +1,7 @@
 """The device's time line: which event owns each busy instant, and every gap with the launch that ended it.
 
-Overlapping events of several streams share no instant: it belongs to the one that started first, and of two that started together to
-the kernel before the copy before the memset, then to the longer one. So busy time is the union of all streams, exactly.
+Overlapping events of several streams share no instant: it belongs to the one that started first, and of two that started together
+to the kernel before the copy before the memset, then to the longer one. So busy time is the union of all streams, exactly.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ def launches(trace: TraceTables) -> pl.DataFrame:
 def device_events(trace: TraceTables) -> pl.DataFrame:
     """Busy GPU events in the order in which they own time.
 
-    Columns: name, cat, correlation, start_ns, end_ns, `before_ns` (when everything that started earlier had ended; null for the first),
-    `own_ns` (start of the part that is its own, which ends at end_ns; >= end_ns where it owns nothing), `repeated` (an earlier event
+    Columns: name, cat, correlation, start_ns, end_ns, `before_ns` (when everything that started earlier had ended; null for the
+    first), `own_ns` (start of the part that is its own, which ends at end_ns; >= end_ns where it owns nothing), `repeated` (an
+    earlier event
     has its correlation: one CUDA graph launched both), and those of `launches` (null where the trace holds no launch).
     """
     busy = trace.lazy("gpu").filter(pl.col("cat").is_in(schema.GPU_BUSY))
@@ -64,10 +65,10 @@ def device_events(trace: TraceTables) -> pl.DataFrame:
 def gaps(events: pl.DataFrame) -> pl.DataFrame:
     """Every stretch in which nothing ran, between two of `device_events`.
 
-    Columns: start_ns, end_ns, `ended` (REPLAY: the next event and an earlier one are of one graph launch; NO_LAUNCH: the trace does not
-    hold its launch; QUEUED: its launch had returned when the gap opened; HELD: the host had still to launch it), `held_ns` (when
-    the launch returned, within the gap), launch_tid, launch_ns, `ahead_ns` (start of the last launch that had returned before the
-    device needed it, among those of earlier events).
+    Columns: start_ns, end_ns, `ended` (REPLAY: the next event and an earlier one are of one graph launch; NO_LAUNCH: the trace
+    does not hold its launch; QUEUED: its launch had returned when the gap opened; HELD: the host had still to launch it),
+    `held_ns` (when the launch returned, within the gap), launch_tid, launch_ns, `ahead_ns` (start of the last launch that had
+    returned before the device needed it, among those of earlier events).
     """
     ahead = pl.when(pl.col("returned_ns") <= pl.col("before_ns")).then(pl.col("launch_ns"))
     ended = (

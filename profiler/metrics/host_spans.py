@@ -29,9 +29,15 @@ OP, CALL_RT, WAIT, ALLOCATOR, PAGEABLE, OVERHEAD, COMPILE, GUARD, PROLOGUE, REGI
 
 _RESUME_NAME = r"(torch_dynamo_resume_in_\S+)"
 _WAITS = r"^(cuda|hip|cu)\w*Synchronize$|^(cuda|hip)Memcpy$"
-_ALLOCATOR = r"^(cuda|hip)(Malloc|Free|Host(Alloc|Malloc|Free|Register)|MemPool)|^cuMem(Create|Map|Unmap|Address|SetAccess|Release|Alloc|Free)"
+_ALLOCATOR = (
+    r"^(cuda|hip)(Malloc|Free|Host(Alloc|Malloc|Free|Register)|MemPool)"
+    r"|^cuMem(Create|Map|Unmap|Address|SetAccess|Release|Alloc|Free)"
+)
 # Operators that change no memory: the wrapper of a compiled graph rebuilds aliased outputs with them.
-_VIEWS = r"^aten::(view|as_strided|detach|alias|transpose|t|permute|slice|select|expand|(un)?squeeze|reshape|_unsafe_view|_reshape_alias)_?$"
+_VIEWS = (
+    r"^aten::(view|as_strided|detach|alias|transpose|t|permute|slice|select|expand|(un)?squeeze|reshape|_unsafe_view"
+    r"|_reshape_alias)_?$"
+)
 
 _SPAN = {
     "kind": pl.String,
@@ -78,7 +84,8 @@ _TIMES = (pl.col("tid"), pl.col("ts_ns").alias("start_ns"), (pl.col("ts_ns") + p
 
 
 def host_spans(trace: TraceTables, *, types: bool = False) -> pl.LazyFrame:
-    """Operators, annotations and profiler overhead: kind, name, tid, start_ns, end_ns, note (empty), types (of inputs, if asked)."""
+    """Operators, annotations and profiler overhead: kind, name, tid, start_ns, end_ns, note (empty), types (of inputs, if
+    asked)."""
     cats = [schema.CPU_OP, schema.USER_ANNOTATION, "overhead"]
     spans = trace.lazy("host").filter(pl.col("cat").is_in(cats) & (pl.col("dur_ns") > 0))
     inputs = pl.col("input_types") if types else pl.lit(None, pl.String)
@@ -88,8 +95,8 @@ def host_spans(trace: TraceTables, *, types: bool = False) -> pl.LazyFrame:
 def runtime_spans(trace: TraceTables) -> pl.DataFrame:
     """Runtime and driver calls with their kind, in order of start.
 
-    A `cudaMemcpyAsync` that returned only after its copy had ended is a wait. `note` is the copy that a call issued, or that a wait was
-    for; empty where there is none.
+    A `cudaMemcpyAsync` that returned only after its copy had ended is a wait. `note` is the copy that a call issued, or that a
+    wait was for; empty where there is none.
     """
     copies = trace.lazy("gpu").filter(pl.col("cat") == schema.MEMCPY).filter(pl.col("correlation") > 0)
     copied = copies.select("correlation", pl.col("name").alias("copy"), (pl.col("ts_ns") + pl.col("dur_ns")).alias("copied_ns"))
@@ -117,8 +124,8 @@ def resume_spans(trace: TraceTables) -> pl.LazyFrame:
 
 
 def noted(spans: pl.DataFrame) -> pl.DataFrame:
-    """The spans of one thread with notes: a region's break (empty where it has none), the region that a guard check or a compilation
-    leads to."""
+    """The spans of one thread with notes: a region's break (empty where it has none), the region that a guard check or a
+    compilation leads to."""
     ordered = spans.sort(["start_ns", "end_ns"], descending=[False, True], maintain_order=True)
     regions = ordered.filter(pl.col("kind") == REGION_KIND)
     if regions.is_empty():
@@ -149,7 +156,8 @@ _Child = tuple[str, str, str]
 
 
 def _direct_children(spans: pl.DataFrame) -> list[tuple[int, int, str, list[_Child]]]:
-    """Each region with (kind, name, note) of the spans directly in it; prologues, guard checks and frames do not hide what is below."""
+    """Each region with (kind, name, note) of the spans directly in it; prologues, guard checks and frames do not hide what is
+    below."""
     regions: list[tuple[int, int, str, list[_Child]]] = []
     open_regions: list[int] = []
     covered = 0

@@ -1,7 +1,7 @@
 """What one host thread was doing, instant by instant: a walk over its nested spans, and the cause that each nesting stands for.
 
-The innermost span decides, except inside a compilation, a guard check or an overhead event of the profiler: these stand for all that
-they contain. Only time inside an operator or a runtime call is launch-bound; Python around them has labels of its own.
+The innermost span decides, except inside a compilation, a guard check or an overhead event of the profiler: these stand for all
+that they contain. Only time inside an operator or a runtime call is launch-bound; Python around them has labels of its own.
 """
 
 from __future__ import annotations
@@ -55,18 +55,24 @@ def enter(parent: State, kind: str, name: str, note: str, types: str | None, cpu
         return replace(parent, label=PROFILER_OVERHEAD, detail=name, busy=False)
     if parent.label in _STICKY or kind in (kinds.NEUTRAL, kinds.RESUME):
         return parent
+    if kind in _OF_DYNAMO:
+        return _in_dynamo(parent, kind, name, note, cpu)
+    return _in_call(parent, kind, name, note, types, cpu)
+
+
+_OF_DYNAMO = frozenset({kinds.COMPILE, kinds.GUARD, kinds.REGION_KIND, kinds.GRAPH, kinds.PROLOGUE})
+
+
+def _in_dynamo(parent: State, kind: str, name: str, note: str, cpu: bool) -> State:
     if kind == kinds.COMPILE:
         return replace(parent, label=RECOMPILATION, detail=note, busy=False)
     if kind == kinds.GUARD:
         return replace(parent, label=GUARDS, detail=note or parent.region, busy=False)
     if kind == kinds.REGION_KIND:
         return _in_region(State(region=name.removeprefix(REGION), broken=note))
-    if kind == kinds.GRAPH:
-        inside = replace(parent, graph=True, label=PYTHON_IN_REGION, detail=parent.region, busy=cpu)
-        return replace(inside, label=classes.COMPILED_REGION, detail=REGION + parent.region) if cpu else inside
-    if kind == kinds.PROLOGUE:
-        return _in_region(parent) if parent.region else parent
-    return _in_call(parent, kind, name, note, types, cpu)
+    if kind == kinds.GRAPH and cpu:
+        return replace(parent, graph=True, label=classes.COMPILED_REGION, detail=REGION + parent.region, busy=True)
+    return _in_region(replace(parent, graph=kind == kinds.GRAPH))
 
 
 def after_graph(state: State) -> State:
@@ -75,7 +81,7 @@ def after_graph(state: State) -> State:
 
 
 def _in_region(state: State) -> State:
-    if state.resumed:
+    if state.resumed and not state.graph:
         return replace(state, label=GRAPH_BREAK, detail=state.broken)
     return replace(state, label=PYTHON_IN_REGION, detail=state.region)
 
@@ -184,7 +190,8 @@ class Walk:
         self._open: list[tuple[int, int, int | None, str]] = []
 
     def run(self, spans: Iterable[Span]) -> None:
-        """Spans in order of start, of two with one start the longer first. Fills `pieces`, and `waits`: start of a wait to its state."""
+        """Spans in order of start, of two with one start the longer first. Fills `pieces`, and `waits`: start of a wait to its
+        state."""
         for kind, name, start, end, note, types in spans:
             self._until(start)
             parent = self._open[-1][1] if self._open else 0

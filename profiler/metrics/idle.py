@@ -43,12 +43,14 @@ def idle_time(trace: TraceTables, events: pl.DataFrame, start_ns: int, end_ns: i
     ]
     pieces = [_whole_gaps(found, states), *(pieces for pieces, _ in threads)]
     first, last = events["start_ns"].min(), events["end_ns"].max()
-    named = _edge_labels(pl.concat(pieces), states, first, last)
+    found_pieces = pl.concat(pieces)
+    if isinstance(first, int) and isinstance(last, int):
+        found_pieces = _edge_labels(found_pieces, states, first, last)
     sited = pl.concat([sites for _, sites in threads]) if threads else _sites({}, states)
     listed = waits.filter(pl.col("start_ns").is_between(start_ns, end_ns)).select(
         "name", "tid", "start_ns", "end_ns", "note", "lead_ns"
     )
-    return Idle(named.sort("start_ns"), states.all, listed.join(sited, on="start_ns", how="left", maintain_order="left"))
+    return Idle(found_pieces.sort("start_ns"), states.all, listed.join(sited, on="start_ns", how="left", maintain_order="left"))
 
 
 def _edges(events: pl.DataFrame, start_ns: int, end_ns: int) -> pl.DataFrame:
@@ -166,10 +168,9 @@ def _sites(waits: dict[int, int], states: States) -> pl.DataFrame:
     return pl.DataFrame(found, schema={"start_ns": pl.Int64, **texts, "chain": pl.List(pl.String)}, orient="row")
 
 
-def _edge_labels(pieces: pl.DataFrame, states: States, first: object, last: object) -> pl.DataFrame:
-    """Python before the first event of the trace, and all but the profiler's overhead after the last, have labels of their own."""
-    if first is None or last is None:
-        return pieces
+def _edge_labels(pieces: pl.DataFrame, states: States, first: int, last: int) -> pl.DataFrame:
+    """Python before the first event of the trace, and all but the profiler's overhead after the last, have labels of their
+    own."""
     before, after = (states.number(State(label)) for label in (BEFORE_FIRST, AFTER_LAST))
     overhead = [number for number, state in enumerate(states.all) if state.label == causes.PROFILER_OVERHEAD]
     python = [number for number, state in enumerate(states.all) if state.label == causes.PYTHON_BETWEEN]

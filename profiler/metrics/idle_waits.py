@@ -1,8 +1,10 @@
 """What host waits cost: the idle time after one, until the host is ahead of the device again.
 
-The wait itself overlaps a busy GPU. What it takes is the host's lead: without it every later launch would have come earlier by as long as
-the host stood still while the device worked. So the gaps from the return of a wait belong to it, until a launch again precedes the
-end of the kernel before it, and never more of them than that lead: a device that was launch-bound before the wait stays so. Recording
+The wait itself overlaps a busy GPU. What it takes is the host's lead: without it every later launch would have come earlier by as
+long as the host stood still while the device worked. So the gaps from the return of a wait belong to it, until a launch again
+precedes the
+end of the kernel before it, and never more of them than that lead: a device that was launch-bound before the wait stays so.
+Recording
 slows the host and with it shrinks the lead and stretches the gaps: `stretch` is how much longer the gaps are than untraced ones.
 """
 
@@ -14,7 +16,6 @@ from dataclasses import dataclass
 import polars as pl
 
 from profiler.metrics.gpu_timeline import HELD
-
 
 _UNBOUNDED = 1 << 62
 

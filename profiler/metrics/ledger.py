@@ -1,7 +1,7 @@
 """The ledger: a window cut into disjoint rows that sum to it, in integer nanoseconds.
 
-Busy time is labelled by kernel class, idle time by what held the next kernel back. Without a GPU the operators of the main thread are
-the busy time.
+Busy time is labelled by kernel class, idle time by what held the next kernel back. Without a GPU the operators of the main thread
+are the busy time.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ class Ledger:
         window: the name; `call` where the trace has none of the name that was asked for.
         source: "gpu" or "cpu": whose time is busy.
         windows: those windows, as `windows.windows` gives them.
-        rows: one a window and id: window, index, id (`busy/GEMM bf16/<kernel>`, `idle/host wait/aten::item`), kind (busy, idle), label
-            (class or cause), detail (kernel; which break, call, region), region (compile id around it, or empty), count (kernels,
-            operators, waits or gaps), total_ns (as traced; sums to the window), priced_ns (untraced), priced_low_ns (the least that it
+        rows: one a window and id: window, index, id (`busy/GEMM bf16/<kernel>`, `idle/host wait/aten::item`), kind (busy, idle),
+            label (class or cause), detail (kernel; which break, call, region), region (compile id around it, or empty), count
+            (kernels, operators, waits or gaps), total_ns (as traced; sums to the window), priced_ns (untraced), priced_low_ns
+            (the least that it
             can be: 0 for idle time without a known untraced time).
-        segments: the stretches behind the rows: window, index, start_ns, end_ns, id, host_ns (start of the host call that it is laid to:
-            the launch, the wait, the operator; null where there is none).
+        segments: the stretches behind the rows: window, index, start_ns, end_ns, id, host_ns (start of the host call that it is
+            laid to: the launch, the wait, the operator; null where there is none).
         waits: every host wait of the call: start_ns, end_ns, name, note, lead_ns, label, detail, region, chain (operators around
             it, outermost first); `lead_ns` is how long the device still worked meanwhile.
         pricing: how traced time became untraced time.

@@ -98,12 +98,10 @@ def _untraced_ns(manifest: Manifest) -> tuple[int | None, str]:
 
 def _sums(segments: pl.DataFrame, count: int) -> _Sums:
     length = pl.col("end_ns") - pl.col("start_ns")
-    busy = pl.col("kind") == "busy"
-    overhead = pl.col("label") == PROFILER_OVERHEAD
-    found = segments.select(
-        length.filter(busy).sum(), length.filter(~busy & ~overhead).sum().alias("i"), length.filter(overhead).sum().alias("o")
-    )
-    return _Sums(*found.row(0), count)
+    busy, overhead = pl.col("kind") == "busy", pl.col("label") == PROFILER_OVERHEAD
+    parts = {"busy": busy, "idle": ~busy & ~overhead, "overhead": overhead}
+    found = segments.select(length.filter(part).sum().alias(name) for name, part in parts.items())
+    return _Sums(**found.row(0, named=True), windows=count)
 
 
 def _calibrated(sums: _Sums, untraced: int, basis: str) -> Pricing:

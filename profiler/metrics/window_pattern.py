@@ -1,7 +1,7 @@
 """Steps of a trace that marks none: the pattern of compiled regions that repeats.
 
-A step is a row of outermost regions (one for a whole compiled transformer, 57 for the blocks of Flux) with the eager operators around
-them. Blocks alone repeat as well, so a row of regions counts as a step only where what lies between two rows is alike.
+A step is a row of outermost regions (one for a whole compiled transformer, 57 for the blocks of Flux) with the eager operators
+around them. Blocks alone repeat as well, so a row of regions counts as a step only where what lies between two rows is alike.
 """
 
 from __future__ import annotations

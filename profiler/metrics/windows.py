@@ -1,8 +1,8 @@
 """Windows of a trace: text encoding, each denoising step, decoding, the whole call, each compilation.
 
-A window has two ranges. On the host it is its mark's. On the device it runs from the end of what was launched before it (or from its
-own start on the host, where the device was idle then) to the end of the last event that it launched; consecutive steps tile. Without a
-GPU both are the same.
+A window has two ranges. On the host it is its mark's. On the device it runs from the end of what was launched before it (or from
+its own start on the host, where the device was idle then) to the end of the last event that it launched; consecutive steps tile.
+Without a GPU both are the same.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ Mark = tuple[str, int, int, str]
 def windows(run: Run, rank: int = 0) -> pl.DataFrame:
     """The windows of a rank's trace, in the order of their starts.
 
-    Columns: name (text, step, decode, call, compile), index (from 0, for each name), host_start_ns, host_end_ns, start_ns, end_ns (on
-    the trace's clock), mark (the annotation, `repeated regions`, or `whole trace`). A trace with any event has a `call`.
+    Columns: name (text, step, decode, call, compile), index (from 0, for each name), host_start_ns, host_end_ns, start_ns, end_ns
+    (on the trace's clock), mark (the annotation, `repeated regions`, or `whole trace`). A trace with any event has a `call`.
 
     Raises:
         UnreadableInput: no trace, or one that cannot be read.
