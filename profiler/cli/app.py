@@ -16,7 +16,9 @@ _COMMANDS = {
     "record": "profiler.cli.record",
     "import": "profiler.cli.import_files",
     "show": "profiler.cli.show",
+    "diagnose": "profiler.cli.diagnose",
     "runs": "profiler.cli.runs",
+    "explain": "profiler.cli.explain",
 }
 
 # Newer typers carry a click of their own: its base error is found through one that typer exports.

@@ -47,7 +47,7 @@ def _median_seconds(run: Callable[[], Any]) -> float:
         end.record()
         end.synchronize()
         times.append(start.elapsed_time(end) / 1e3)
-    return statistics.median(times)
+    return float(statistics.median(times))
 
 
 def _floating(dtype: str) -> Callable[[], Any]:

@@ -51,7 +51,7 @@ def grant(
             if owner is None:
                 taken[finding.window, row] = granted
                 granted.rows.append(row)
-            elif finding.rule not in owner.also:
+            elif owner is not granted and finding.rule not in owner.also:
                 owner.also.append(finding.rule)
         _price(granted, prices.get(finding.window, {}), windows.get(finding.window, (0.0, 1.0)))
         result.append(granted)

@@ -1,0 +1,29 @@
+"""`diffuscope diagnose`: what to change first, where, and what it is worth."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from profiler.cli.output import JsonOption, emit
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    base: Annotated[Path | None, typer.Option(help="Run directory to compare with.")] = None,
+    window: Annotated[str, typer.Option(help="The ledger's window: step, text, decode or call.")] = "step",
+    as_json: JsonOption = False,
+) -> None:
+    """Ranked findings: what, where, cost in ms, what to change."""
+    from profiler.core.errors import UsageError
+    from profiler.report.diagnose import diagnose, to_json
+    from profiler.report.diagnose_text import render
+    from profiler.tables.run import Run
+
+    if window not in ("step", "text", "decode", "call"):
+        raise UsageError(f"--window {window} is not known", "choose from: step, text, decode, call")
+    report = diagnose(Run.open(run), Run.open(base) if base else None, window)
+    emit(as_json, to_json(report), lambda: render(report), f"diffuscope show {shlex.quote(str(run))}")

@@ -1,0 +1,138 @@
+"""The diagnosis of a run: its ledger, findings with prices, what was not checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from profiler.core.errors import DiffuscopeError
+from profiler.core.finding import Finding
+from profiler.report.grant import Granted, grant
+from profiler.rules.base import RULES, missing
+from profiler.rules.context import Context, Row
+from profiler.tables.run import Run
+
+# What a defect of a rule may raise on a run that it did not foresee: the rule is named and the others still come.
+_DEFECTS = (DiffuscopeError, pl.exceptions.PolarsError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
+
+
+@dataclass
+class Report:
+    """One run's diagnosis. Times in ns; the ledger is of one repeat of `window`."""
+
+    run: Run
+    window: str
+    dur_ns: float = 0.0
+    untraced_ns: float = 0.0
+    repeats: float = 1.0
+    calibrated: bool = False
+    factor: float = 1.0
+    note: str = ""
+    rows: list[Row] = field(default_factory=list)
+    findings: list[Granted] = field(default_factory=list)
+    not_checked: list[tuple[str, str]] = field(default_factory=list)
+
+
+def diagnose(run: Run, base: Run | None = None, window: str = "step") -> Report:
+    """Run every rule and grant each ledger row to one finding.
+
+    Raises:
+        UnreadableInput: the run holds no trace that can be read.
+    """
+    context = Context(run, base)
+    ledger = context.ledger(window)
+    findings, not_checked = _check_all(context)
+    names = {each.window for _, each in findings} | {ledger.window}
+    prices = {name: {row.id: row.priced_ns for row in context.rows(name)} for name in names}
+    windows = {name: (context.duration_ns(name), context.repeats(name)) for name in names}
+    rows = context.rows(ledger.window)
+    return Report(
+        run=run,
+        window=ledger.window,
+        dur_ns=sum(row.total_ns for row in rows),
+        untraced_ns=context.duration_ns(ledger.window),
+        repeats=context.repeats(ledger.window),
+        calibrated=ledger.pricing.calibrated,
+        factor=ledger.pricing.factor,
+        note=ledger.pricing.note,
+        rows=rows,
+        findings=grant(findings, prices, windows),
+        not_checked=not_checked,
+    )
+
+
+def _check_all(context: Context) -> tuple[list[tuple[int, Finding]], list[tuple[str, str]]]:
+    findings: list[tuple[int, Finding]] = []
+    not_checked: list[tuple[str, str]] = []
+    for rule in RULES.values():
+        why = missing(rule, context)
+        if why:
+            not_checked.append((rule.name, why))
+            continue
+        try:
+            findings += [(rule.priority, each) for each in rule.check(context)]
+        except _DEFECTS as error:
+            not_checked.append((rule.name, f"the rule failed: {type(error).__name__}: {error}"))
+    return findings, not_checked
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """The stable JSON form: times in microseconds, costs a repeat of the finding's window."""
+    return {
+        "run": str(report.run.path),
+        "window": {
+            "name": report.window,
+            "start_us": 0.0,
+            "dur_us": report.dur_ns / 1e3,
+            "repeats": report.repeats,
+            "untraced_us": report.untraced_ns / 1e3,
+            "calibrated": report.calibrated,
+            "factor": report.factor,
+            "note": report.note,
+        },
+        "ledger": [_row(row, report.dur_ns) for row in report.rows],
+        "findings": [_finding(each) for each in report.findings],
+        "not_checked": [{"rule": rule, "why": why} for rule, why in report.not_checked],
+    }
+
+
+def _row(row: Row, dur_ns: float) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "label": row.label,
+        "detail": row.detail,
+        "count": row.count,
+        "total_us": row.total_ns / 1e3,
+        "priced_us": row.priced_ns / 1e3,
+        "share": row.total_ns / dur_ns if dur_ns else 0.0,
+    }
+
+
+def _finding(granted: Granted) -> dict[str, Any]:
+    finding = granted.finding
+    return {
+        "rule": finding.rule,
+        "title": finding.title,
+        "severity": granted.severity,
+        "window": finding.window,
+        "once": finding.once,
+        "where": [each.to_dict() for each in finding.where],
+        "count": finding.count,
+        "cost_us": granted.cost_ns / 1e3,
+        "share": granted.share,
+        "saving_us": {"low": granted.saving_low_ns / 1e3, "high": granted.saving_high_ns / 1e3},
+        "per_call_us": granted.per_call_ns / 1e3,
+        "rows": granted.rows,
+        "evidence": list(finding.evidence),
+        "also": granted.also,
+        "change": finding.change,
+    }
+
+
+def rules_of(findings: Sequence[Granted]) -> list[str]:
+    """The rules that found something, in order."""
+    return [each.finding.rule for each in findings]

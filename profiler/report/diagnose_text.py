@@ -1,0 +1,114 @@
+"""A diagnosis as text: findings first, then where the window's time goes, then what was not checked."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+from profiler.report.diagnose import Report
+from profiler.report.grant import Granted
+from profiler.report.render import bar, number, percent, table
+from profiler.rules.context import Row
+from profiler.rundir import layout
+
+_MARKS = {"critical": "!!", "high": "! ", "medium": "- ", "low": "  "}
+
+
+def render(report: Report, width: int = 100) -> str:
+    """The report for people, at most `width` columns where names allow."""
+    parts = [_head(report)]
+    often = [each for each in report.findings if not each.finding.once]
+    once = [each for each in report.findings if each.finding.once]
+    parts += [_card(number_, each, report) for number_, each in enumerate(often, 1)]
+    if not often:
+        parts.append("nothing found that costs time in every call")
+    if once:
+        parts.append("once, not in every call:")
+        parts += [_card(number_, each, report) for number_, each in enumerate(once, len(often) + 1)]
+    parts.append(_ledger(report, width))
+    if report.not_checked:
+        parts.append("not checked: " + "; ".join(f"{rule} ({why})" for rule, why in report.not_checked))
+    return "\n\n".join(parts)
+
+
+def _head(report: Report) -> str:
+    lines = [f"{report.run.path}: a {report.window} takes {report.untraced_ns / 1e6:,.2f} ms untraced"]
+    if report.calibrated:
+        lines.append(
+            f"traced it took {report.dur_ns / 1e6:,.2f} ms; idle time is priced at {report.factor:.2f} of what the trace shows"
+        )
+    else:
+        lines[0] = f"{report.run.path}: a {report.window} took {report.dur_ns / 1e6:,.2f} ms traced"
+        lines.append("no untraced time is known: every idle price below may be as low as 0 (import --timed-ms N tells it)")
+    if report.note and report.calibrated:
+        lines.append(report.note)
+    return "\n".join(lines)
+
+
+def _card(number_: int, each: Granted, report: Report) -> str:
+    finding = each.finding
+    lines = [f"{_MARKS[each.severity]}{number_}. {finding.title}  [{each.severity}]"]
+    lines.append("     " + _price(each))
+    lines += [f"     at     {place}" for place in finding.where]
+    if finding.where:
+        lines += [f"       | {line}" for line in _source(report, finding.where[0].file, finding.where[0].line)]
+    lines += [f"     seen   {each}" for each in finding.evidence]
+    if finding.change:
+        lines.append(f"     change {finding.change}")
+    if each.also:
+        lines.append(f"     also   {', '.join(each.also)}")
+    return "\n".join(lines)
+
+
+def _price(each: Granted) -> str:
+    window = "once" if each.finding.once else f"a {each.finding.window}"
+    if not each.cost_ns and not each.saving_high_ns:
+        return f"no price of its own ({each.finding.window})"
+    saving = f"saves {each.saving_low_ns / 1e6:,.2f} to {each.saving_high_ns / 1e6:,.2f} ms"
+    share = "" if each.finding.once else f" ({each.share:.1%})"
+    call = "" if each.finding.once else f"; {each.per_call_ns / 1e6:,.1f} ms a call"
+    return f"costs  {each.cost_ns / 1e6:,.2f} ms {window}{share}, {saving}{call}"
+
+
+def _source(report: Report, file: str | None, line: int | None) -> list[str]:
+    """The source line of a place and the two around it, from what was recorded."""
+    path = report.run.artifact(layout.SOURCES)
+    if not (file and line and path.is_file()):
+        return []
+    return source_lines(path, file, line)
+
+
+def source_lines(path: Path, file: str, line: int, around: int = 1) -> list[str]:
+    """Lines of `sources.json` around one, numbered; empty where the file or line was not kept."""
+    kept = json.loads(path.read_text(encoding="utf-8")).get(file, {}).get(str(line))
+    if not kept:
+        return []
+    first, lines = kept
+    wanted = range(max(first, line - around), min(first + len(lines), line + around + 1))
+    return [f"{number_:5d}{'>' if number_ == line else ' '} {lines[number_ - first]}" for number_ in wanted]
+
+
+def _ledger(report: Report, width: int) -> str:
+    """Ledger rows by label: the kernels behind a label are in `show` and in the JSON."""
+    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in report.rows:
+        groups[row.kind, row.label].append(row)
+    ordered = sorted(groups.items(), key=lambda item: -sum(row.priced_ns for row in item[1]))
+    body = [_group(kind, label, rows, report) for (kind, label), rows in ordered]
+    headers = (f"where a {report.window} goes", "", "count", "traced ms", "untraced ms", "share %", "")
+    return table(headers, body, width, left=(0, 1, 6))
+
+
+def _group(kind: str, label: str, rows: list[Row], report: Report) -> list[str]:
+    total, priced = sum(row.total_ns for row in rows), sum(row.priced_ns for row in rows)
+    share = priced / report.untraced_ns if report.untraced_ns else 0.0
+    return [
+        label,
+        kind,
+        number(sum(row.count for row in rows), 0),
+        number(total / 1e6, 3),
+        number(priced / 1e6, 3),
+        percent(share),
+        bar(share),
+    ]

@@ -1,0 +1,140 @@
+"""What a rule may look at: a run, perhaps a base run, and the metrics of both, each computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from profiler.metrics.ledger import Ledger, ledger
+from profiler.metrics.places import Caller, callers
+from profiler.rundir import layout
+from profiler.rundir.manifest import Manifest
+from profiler.tables.run import Run
+
+STEP, TEXT, DECODE, CALL = "step", "text", "decode", "call"
+# The parts of a call, without overlap; a trace without them has only the call.
+PARTS = (TEXT, STEP, DECODE)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One ledger row, averaged over the repeats of its window. Times are ns; `count` is a repeat's."""
+
+    id: str
+    kind: str
+    label: str
+    detail: str
+    region: str
+    count: float
+    total_ns: float
+    priced_ns: float
+    priced_low_ns: float
+
+
+class Context:
+    """A run under diagnosis.
+
+    Args:
+        base: the run to compare with, for rules that need one.
+    """
+
+    def __init__(self, run: Run, base: Run | None = None, rank: int = 0) -> None:
+        self.run, self.base, self.rank = run, base, rank
+        self._ledgers: dict[str, Ledger] = {}
+        self._rows: dict[str, list[Row]] = {}
+        self._callers: dict[frozenset[str], list[Caller]] = {}
+
+    @property
+    def manifest(self) -> Manifest:
+        """The run's `run.json`."""
+        return self.run.manifest
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The spec as asked; empty for imports."""
+        return self.manifest.spec
+
+    def has(self, need: str) -> bool:
+        """Whether an artifact that a rule needs is there."""
+        return _NEEDS[need](self)
+
+    def ledger(self, window: str) -> Ledger:
+        """The ledger of a window; of the whole call where the trace has no such window."""
+        if window not in self._ledgers:
+            self._ledgers[window] = ledger(self.run, window, self.rank)
+        return self._ledgers[window]
+
+    def windows(self) -> list[str]:
+        """The parts of a call that the trace has; only `call` where it has none."""
+        return [name for name in PARTS if self.ledger(name).window == name] or [CALL]
+
+    def rows(self, window: str) -> list[Row]:
+        """Ledger rows of one repeat of a window, the dearest first."""
+        if window not in self._rows:
+            self._rows[window] = average(self.ledger(window))
+        return self._rows[window]
+
+    def select(self, window: str, test: Callable[[Row], bool]) -> list[Row]:
+        """The rows of a window that a test takes."""
+        return [row for row in self.rows(window) if test(row)]
+
+    def duration_ns(self, window: str) -> float:
+        """Untraced time of one repeat of a window."""
+        return sum(row.priced_ns for row in self.rows(window))
+
+    def repeats(self, window: str) -> float:
+        """How often a window comes in one pipeline call at the spec's steps."""
+        steps = self.manifest.timed.get("steps") or self.spec.get("steps")
+        if window != STEP:
+            return 1.0
+        return float(steps or self.ledger(window).windows.height or 1)
+
+    def callers(self, operators: Iterable[str]) -> list[Caller]:
+        """Who calls some operators, by the trace with stacks; empty without one."""
+        key = frozenset(operators)
+        if key not in self._callers:
+            self._callers[key] = callers(self.run, set(key), self.rank)
+        return self._callers[key]
+
+    @property
+    def gpu(self) -> dict[str, Any]:
+        """Name and capability of the GPU, from the manifest or from the trace's own device properties."""
+        described = self.manifest.environment.get("gpu")
+        if described:
+            return dict(described)
+        found = self.run.trace(self.rank).metadata.get("deviceProperties") if self.has("trace") else None
+        first = found[0] if isinstance(found, list) and found else {}
+        if not first.get("name"):
+            return {}
+        return {"name": first["name"], "capability": [first.get("computeMajor"), first.get("computeMinor")]}
+
+    @property
+    def compiled(self) -> bool:
+        """Whether anything compiled runs in the trace."""
+        names = self.run.trace(self.rank).lazy("host").select(pl.col("name").str.starts_with("Torch-Compiled Region").any())
+        return bool(names.collect().item())
+
+
+def average(of: Ledger) -> list[Row]:
+    """Ledger rows by id, averaged over the repeats of the window."""
+    repeats = max(1, of.windows.height)
+    # One cause may hold in several compiled regions: a row of the same id is the same cause.
+    sums = of.rows.group_by("id", "kind", "label", "detail").agg(
+        pl.col("region").unique().sort().str.join(", "),
+        pl.col("count", "total_ns", "priced_ns", "priced_low_ns").sum() / repeats,
+    )
+    return [Row(*values) for values in sums.sort("priced_ns", "id", descending=[True, False]).iter_rows()]
+
+
+_NEEDS: dict[str, Callable[[Context], bool]] = {
+    "trace": lambda context: context.run.has(layout.TRACE, context.rank),
+    "GPU trace": lambda context: context.has("trace") and context.ledger(STEP).source == "gpu",
+    "compile log": lambda context: context.run.has(layout.COMPILE_LOG_DIR, context.rank),
+    "places": lambda context: context.run.has(layout.PLACES, context.rank),
+    "timed calls": lambda context: bool(context.manifest.timed.get("iterations_ns")),
+    "base run": lambda context: context.base is not None,
+    "GPU clocks": lambda context: any(phase.gpu for phase in context.manifest.phases),
+}

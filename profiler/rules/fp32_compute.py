@@ -1,0 +1,36 @@
+"""GEMMs in fp32 inside a model of 16-bit weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from profiler.core.finding import Finding, Saving
+from profiler.rules.base import GPU_TRACE, RULES, Rule
+from profiler.rules.context import Context
+from profiler.rules.kernels_of import kernel_finding, milliseconds
+
+_LEAST = 0.002
+
+
+def check(context: Context) -> Iterable[Finding]:
+    """GEMMs whose inputs are fp32 or tf32, per window, where they are more than a trace's noise."""
+    if context.manifest.applied.get("base_dtype") == "float32":
+        return
+    for window in context.windows():
+        rows = context.select(window, lambda row: row.kind == "busy" and row.label in ("GEMM fp32", "GEMM tf32"))
+        if rows and 1e6 * milliseconds(rows) >= _LEAST * context.duration_ns(window):
+            yield kernel_finding(
+                RULE.name,
+                window,
+                rows,
+                f"GEMMs in fp32 inside a 16-bit model: {milliseconds(rows):.2f} ms a {window}",
+                # The same product in bf16 on tensor cores: a tenth of the time, or less where it is small.
+                Saving(share_low=0.5, share_high=0.95),
+                "find the upcast (.float(), a float32 mask or embedding) and keep the dtype, or run it once outside the loop",
+            )
+
+
+RULE = RULES.add(
+    "fp32-compute",
+    Rule(name="fp32-compute", summary="fp32 GEMMs in a 16-bit model", check=check, needs=(GPU_TRACE,), priority=25),
+)

@@ -1,0 +1,82 @@
+"""Idle time with a cause of its own: allocator, pageable copies, Python between steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from profiler.core.finding import Finding, Saving
+from profiler.metrics.host_states import ALLOCATION, PAGEABLE_COPY
+from profiler.metrics.ledger_segments import PYTHON_BETWEEN_STEPS
+from profiler.rules.base import GPU_TRACE, RULES, Rule
+from profiler.rules.context import STEP, Context
+from profiler.rules.host_sync import places
+
+
+@dataclass(frozen=True)
+class _Cause:
+    name: str
+    label: str
+    title: str
+    change: str
+    calls: frozenset[str]
+    least: float
+
+
+_CAUSES = (
+    _Cause(
+        "allocator-in-step",
+        ALLOCATION,
+        "the allocator asks the driver for memory inside a step",
+        "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True, a warm-up call of the same shapes, or less memory",
+        frozenset({"cudaMalloc", "cudaFree"}),
+        0.0,
+    ),
+    _Cause(
+        "pageable-copy",
+        PAGEABLE_COPY,
+        "a copy from pageable memory inside a step",
+        "make the tensor on the GPU, or pin it (pin_memory()) and copy with non_blocking=True",
+        frozenset({"cudaMemcpyAsync"}),
+        0.0,
+    ),
+    _Cause(
+        "idle-between-steps",
+        PYTHON_BETWEEN_STEPS,
+        "the GPU idles between steps",
+        "make the callback or scheduler work between steps smaller, or move it after the loop",
+        frozenset(),
+        0.01,
+    ),
+)
+
+
+def _check(cause: _Cause, context: Context) -> Iterable[Finding]:
+    rows = context.select(STEP, lambda row: row.kind == "idle" and row.label == cause.label)
+    cost = sum(row.priced_ns for row in rows)
+    if rows and cost >= cause.least * context.duration_ns(STEP):
+        traced = sum(row.total_ns for row in rows) / 1e3
+        yield Finding(
+            rule=cause.name,
+            title=cause.title,
+            window=STEP,
+            claims=tuple(row.id for row in rows),
+            saving=Saving(share_low=0.5, share_high=1.0),
+            where=places(context.callers(cause.calls)) if cause.calls else (),
+            count=round(sum(row.count for row in rows)),
+            evidence=(
+                f"{traced:,.0f} us idle a step as traced: {', '.join(sorted({row.detail for row in rows if row.detail}))}",
+            ),
+            change=cause.change,
+        )
+
+
+def _register(cause: _Cause) -> None:
+    def check(context: Context) -> Iterable[Finding]:
+        return _check(cause, context)
+
+    RULES.add(cause.name, Rule(name=cause.name, summary=cause.title, check=check, needs=(GPU_TRACE,), priority=15))
+
+
+for _cause in _CAUSES:
+    _register(_cause)

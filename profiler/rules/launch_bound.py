@@ -1,0 +1,67 @@
+"""The GPU waits for launches: the host cannot keep up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from profiler.core.finding import Finding, Saving
+from profiler.metrics.host_states import GUARDS, LAUNCH_COMPILED, LAUNCH_EAGER, PYTHON_BETWEEN, PYTHON_IN_REGION
+from profiler.rules.base import GPU_TRACE, RULES, Rule
+from profiler.rules.context import STEP, TEXT, Context, Row
+
+_EAGER = (LAUNCH_EAGER, PYTHON_BETWEEN)
+_COMPILED = (LAUNCH_COMPILED, PYTHON_IN_REGION, GUARDS)
+# Less than this share of a window is what any run has.
+_LEAST = 0.01
+
+
+def check(context: Context) -> Iterable[Finding]:
+    """Idle time under operators, launches and the Python between them, in steps and in text encoding."""
+    for window in (STEP, TEXT):
+        if window in context.windows() or window == STEP:
+            yield from _of(context, window)
+
+
+def _of(context: Context, window: str) -> Iterable[Finding]:
+    duration = context.duration_ns(window)
+    for labels, title, change in (
+        (_EAGER, "eager operators are launched more slowly than the GPU runs them", _compile(context)),
+        (
+            _COMPILED,
+            "compiled code is launched more slowly than the GPU runs it",
+            "--compile reduce-overhead (CUDA graphs), or compile larger regions (--compile default)",
+        ),
+    ):
+        rows = context.select(window, lambda row, labels=labels: row.kind == "idle" and row.label in labels)  # type: ignore[misc]
+        cost = sum(row.priced_ns for row in rows)
+        if duration and cost / duration >= _LEAST:
+            yield _finding(window, rows, title, change)
+
+
+def _finding(window: str, rows: list[Row], title: str, change: str) -> Finding:
+    traced = sum(row.total_ns for row in rows)
+    low = sum(row.priced_low_ns for row in rows)
+    priced = sum(row.priced_ns for row in rows)
+    return Finding(
+        rule=RULE.name,
+        title=title,
+        window=window,
+        claims=tuple(row.id for row in rows),
+        # CUDA graphs take away nearly all of it; larger graphs a part. Where prices are not calibrated, down to nothing.
+        saving=Saving(share_low=0.5 * low / priced if priced else 0.0, share_high=1.0),
+        count=round(sum(row.count for row in rows)),
+        evidence=(f"{traced / 1e6:.2f} ms idle a {window} as traced, {priced / 1e6:.2f} ms in untraced time",),
+        change=change,
+    )
+
+
+def _compile(context: Context) -> str:
+    if context.spec.get("compile") in (None, "none"):
+        return "compile it: --compile regional or default; with small shapes --compile reduce-overhead"
+    return "compile the part that is still eager, or give it fewer and larger operators"
+
+
+RULE = RULES.add(
+    "launch-bound",
+    Rule(name="launch-bound", summary="the host launches too slowly", check=check, needs=(GPU_TRACE,), priority=60),
+)
