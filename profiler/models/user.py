@@ -17,7 +17,11 @@ from profiler.models.base import MODELS, Model
 
 # By class of the component: the registered model that calls one of this class as its pipeline does.
 _FAMILIES = {"FluxTransformer2DModel": "flux-dev", "AutoencoderKL": "flux-dev", "CLIPTextModel": "flux-dev"}
-_FAMILIES |= {"CogVideoXTransformer3DModel": "cogvideox-5b", "AutoencoderKLCogVideoX": "cogvideox-5b", "T5EncoderModel": "flux-dev"}
+_FAMILIES |= {
+    "CogVideoXTransformer3DModel": "cogvideox-5b",
+    "AutoencoderKLCogVideoX": "cogvideox-5b",
+    "T5EncoderModel": "flux-dev",
+}
 
 
 def user_model(name: str) -> Model:

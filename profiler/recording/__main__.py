@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
 from profiler.core.errors import EXIT_OK, EXIT_RECORDED_FAILED, DiffuscopeError
 from profiler.core.spec import RunSpec
+from profiler.recording.quiet import set_quiet_environment
 
 # What shells give for Ctrl-C.
 EXIT_INTERRUPTED = 130
-_QUIET = {"KINETO_LOG_LEVEL": "99", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
 
 
 def main() -> int:
     """Record what the request says: {"spec": ..., "out": ..., "command": ...}."""
     request = json.load(sys.stdin)
-    # Before torch and the libraries are imported, which is when they read these.
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
+    set_quiet_environment()
     try:
         from profiler.recording.runner import record_spec
 
