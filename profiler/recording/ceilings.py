@@ -19,17 +19,15 @@ def measure_ceilings(device: str) -> dict[str, float]:
     """
     if device != "cuda":
         return {}
-    import torch
-
     found: dict[str, float] = {}
     for name, make in _PRODUCTS.items():
         try:
             found[name] = 2 * _SIZE**3 / _median_seconds(make()) / 1e12
-        except (RuntimeError, NotImplementedError, AttributeError, torch.OutOfMemoryError):
+        except (RuntimeError, ValueError, TypeError, AttributeError):
             continue
     try:
         found["copy_gbs"] = 2 * _COPY_BYTES / _median_seconds(_copy()) / 1e9
-    except torch.OutOfMemoryError:
+    except RuntimeError:  # out of memory is one
         return found
     return found
 

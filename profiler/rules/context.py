@@ -103,7 +103,7 @@ class Context:
     def gpu(self) -> dict[str, Any]:
         """Name and capability of the GPU, from the manifest or from the trace's own device properties."""
         described = self.manifest.environment.get("gpu")
-        if described:
+        if described and described.get("capability"):
             return dict(described)
         found = self.run.trace(self.rank).metadata.get("deviceProperties") if self.has("trace") else None
         first = found[0] if isinstance(found, list) and found else {}
