@@ -161,7 +161,7 @@ def _direct_children(spans: pl.DataFrame) -> list[tuple[int, int, str, list[_Chi
     regions: list[tuple[int, int, str, list[_Child]]] = []
     open_regions: list[int] = []
     covered = 0
-    columns = _in_regions(spans).select("kind", "name", "note", "start_ns", "end_ns")
+    columns = spans.filter(telling(spans)).select("kind", "name", "note", "start_ns", "end_ns")
     for kind, name, note, start, end in columns.iter_rows():
         while open_regions and regions[open_regions[-1]][1] <= start:
             open_regions.pop()
@@ -175,12 +175,15 @@ def _direct_children(spans: pl.DataFrame) -> list[tuple[int, int, str, list[_Chi
     return regions
 
 
-def _in_regions(spans: pl.DataFrame) -> pl.DataFrame:
-    """Leaves out, before the loop, what can be no direct child of a region: everything inside a graph, and neutral marks."""
-    kept = spans.filter(~pl.col("kind").is_in([NEUTRAL, OVERHEAD, CALL_RT, WAIT, ALLOCATOR, PAGEABLE]))
-    graphs = kept.filter(pl.col("kind") == GRAPH)
-    hidden = overlapping(kept, graphs["start_ns"], graphs["end_ns"]) & ~pl.Series(kept["kind"].is_in([REGION_KIND, GRAPH]))
-    return kept.filter(~hidden)
+def telling(spans: pl.DataFrame) -> pl.Series:
+    """Which spans tell what a compiled region is: regions, graphs, guard checks, and what lies in a region beside its graphs."""
+    dynamo = spans["kind"].is_in([REGION_KIND, GRAPH, GUARD, PROLOGUE, COMPILE, RESUME])
+    regions, graphs = (spans.filter(pl.col("kind") == kind).sort("start_ns") for kind in (REGION_KIND, GRAPH))
+    # Regions nest; their union does not.
+    outer = regions.filter((pl.col("end_ns").cum_max().shift(1) <= pl.col("start_ns")).fill_null(True))
+    inside = overlapping(spans, outer["start_ns"], outer["end_ns"])
+    hidden = overlapping(spans, graphs["start_ns"], graphs["end_ns"])
+    return dynamo | (inside & ~hidden & (spans["kind"] == OP))
 
 
 def _break_of(region: str, inside: Sequence[_Child]) -> str:

@@ -18,6 +18,19 @@ UNEXPLAINED = "unexplained"
 BEFORE_FIRST, AFTER_LAST = "before the first kernel", "after the last kernel"
 
 _OF_GAP = {gpu.REPLAY: State(REPLAY), gpu.QUEUED: State(QUEUED), gpu.NO_LAUNCH: State(UNEXPLAINED, "no launch in the trace")}
+# Host waits: see `ledger.Ledger`.
+NO_WAITS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "name": pl.String,
+    "tid": pl.Int64,
+    "start_ns": pl.Int64,
+    "end_ns": pl.Int64,
+    "note": pl.String,
+    "lead_ns": pl.Int64,
+    "label": pl.String,
+    "detail": pl.String,
+    "region": pl.String,
+    "chain": pl.List(pl.String),
+}
 PIECE = {"start_ns": pl.Int64, "end_ns": pl.Int64, "state": pl.Int64, "host_ns": pl.Int64}
 
 
@@ -147,16 +160,26 @@ def without(intervals: pl.DataFrame, taken: pl.DataFrame) -> pl.DataFrame:
 def _relevant_spans(
     trace: TraceTables, tid: int | None, calls: pl.DataFrame, host: pl.DataFrame, waits: pl.DataFrame
 ) -> pl.DataFrame:
-    """Spans of the thread, and the profiler's own, that share time with what has to be explained or with a wait."""
+    """Spans of the thread, and the profiler's own, that share time with what has to be explained or with a wait, and those that
+    tell what a compiled region is."""
     mine = pl.col("tid") == tid
-    notable = pl.col("kind").is_in([kinds.REGION_KIND, kinds.GRAPH, kinds.RESUME, kinds.GUARD, kinds.COMPILE, kinds.PROLOGUE])
-    spans = kinds.host_spans(trace).filter(mine | (pl.col("kind") == kinds.OVERHEAD)).collect()
+    columns = ("kind", "name", "start_ns", "end_ns")
+    spans = kinds.host_spans(trace).filter(mine | (pl.col("kind") == kinds.OVERHEAD)).select(columns).collect()
+    wanted = [(host["start_ns"], host["end_ns"]), (waits["start_ns"], waits["end_ns"])]
+    kept = [_sharing(kinds.telling(spans), spans, wanted)]
+    mine_called = calls.filter(mine)
+    called = _sharing(pl.Series([False] * mine_called.height, dtype=pl.Boolean), mine_called, wanted)
     resumed = kinds.resume_spans(trace).filter(mine).collect()
-    every = kinds.noted(pl.concat([spans, resumed, calls.filter(mine)]))
-    busy = kinds.overlapping(every, host["start_ns"], host["end_ns"])
-    waiting = kinds.overlapping(every, waits["start_ns"], waits["end_ns"])
-    kept = every.filter(busy | waiting | every.select(notable).to_series())
-    return kept.select("kind", "name", "start_ns", "end_ns", "note", "types")
+    notes = pl.concat([*kept, called, resumed], how="diagonal").with_columns(pl.col("note").fill_null(""))
+    return kinds.noted(notes).select(*columns, "note", "types")
+
+
+def _sharing(already: pl.Series, spans: pl.DataFrame, wanted: list[tuple[pl.Series, pl.Series]]) -> pl.DataFrame:
+    """The spans of `already`, and those that share time with what is wanted."""
+    mask = already
+    for starts, ends in wanted:
+        mask = mask | kinds.overlapping(spans, starts, ends)
+    return spans.filter(mask)
 
 
 def _sites(waits: dict[int, int], states: States) -> pl.DataFrame:

@@ -13,7 +13,7 @@ import polars as pl
 from profiler.metrics import ledger_cpu, ledger_gpu
 from profiler.metrics.gpu_timeline import device_events
 from profiler.metrics.ledger_pricing import Pricing, price, pricing_of, stretch_of
-from profiler.metrics.ledger_segments import by_window, with_python_places
+from profiler.metrics.ledger_segments import BUSY, in_windows, with_python_places
 from profiler.metrics.windows import CALL, windows_of
 from profiler.tables.run import Run
 
@@ -35,8 +35,9 @@ class Ledger:
             can be: 0 for idle time without a known untraced time).
         segments: the stretches behind the rows: window, index, start_ns, end_ns, id, host_ns (start of the host call that it is
             laid to: the launch, the wait, the operator; null where there is none).
-        waits: every host wait of the call: start_ns, end_ns, name, note, lead_ns, label, detail, region, chain (operators around
-            it, outermost first); `lead_ns` is how long the device still worked meanwhile.
+        waits: every host wait of the trace: index (of the window in which it began, or null), start_ns, end_ns, name, note,
+            lead_ns, label, detail, region, chain (operators around it, outermost first); `lead_ns` is how long the device still
+            worked meanwhile.
         pricing: how traced time became untraced time.
     """
 
@@ -58,34 +59,52 @@ def ledger(run: Run, window: str = "step", rank: int = 0) -> Ledger:
     trace = run.trace(rank)
     events = device_events(trace)
     every = windows_of(trace, events)
-    name = window if (every["name"] == window).any() else CALL
-    cut = ledger_cpu.cut if events.is_empty() else ledger_gpu.cut
-    segments, waits = cut(trace, events, every, stretch_of(run.manifest, events, every))
-    placed = with_python_places(trace, segments, every)
-    # Prices come from the whole call, whatever window is asked for.
-    totals = {kind: by_window(placed, every.filter(pl.col("name") == kind)) for kind in {name, CALL, "step"}}
-    pricing = pricing_of(run.manifest, totals, every)
-    mine = totals[name]
+    chosen = every.filter(pl.col("name") == (window if (every["name"] == window).any() else CALL))
+    on_gpu = not events.is_empty()
+    cut = (ledger_gpu if on_gpu else ledger_cpu).cut(trace, events, every, stretch_of(run.manifest, events, every))
+    placed = with_python_places(trace, cut, every)
+    # Prices come from the whole call of a recording, whatever window is asked for.
+    pricing = pricing_of(run.manifest, placed, every)
+    name = chosen["name"].first()
+    segments = in_windows(placed.segments, chosen).with_columns(pl.lit(name, pl.String).alias("window"))
+    ids = placed.ids()
+    listed = segments.filter(pl.col("end_ns") > pl.col("start_ns")).join(ids.select("number", "id"), on="number")
     return Ledger(
-        window=name,
-        source="cpu" if events.is_empty() else "gpu",
-        windows=every.filter(pl.col("name") == name),
-        rows=price(_rows(mine), pricing),
-        segments=mine.filter(pl.col("end_ns") > pl.col("start_ns")).select(
-            "window", "index", "start_ns", "end_ns", "id", "host_ns"
-        ),
-        waits=waits,
+        window=str(name),
+        source="gpu" if on_gpu else "cpu",
+        windows=chosen,
+        rows=price(_rows(segments, ids, on_gpu), pricing),
+        segments=listed.sort("start_ns").select("window", "index", "start_ns", "end_ns", "id", "host_ns"),
+        waits=_with_index(placed.waits, chosen),
         pricing=pricing,
     )
 
 
-def _rows(segments: pl.DataFrame) -> pl.DataFrame:
+def _rows(segments: pl.DataFrame, ids: pl.DataFrame, on_gpu: bool) -> pl.DataFrame:
     """One row a window and id, longest first in each window. What a row counts: kernels as they are, else distinct host calls."""
+    by_number = ids.with_columns(pl.col("id").rank("dense").alias("same")).select("number", "same", "kind")
+    kernels = (pl.col("kind") == BUSY).first() & on_gpu
     calls = pl.coalesce("host_ns", "start_ns").n_unique()
-    kernels = (pl.col("kind") == "busy").first() & (pl.col("source") == "gpu").first()
-    length = pl.col("end_ns") - pl.col("start_ns")
-    rows = segments.group_by(_KEYS).agg(
-        pl.when(kernels).then(pl.len()).otherwise(calls).cast(pl.Int64).alias("count"), length.sum().alias("total_ns")
+    summed = (
+        segments.join(by_number, on="number")
+        .group_by("window", "index", "same")
+        .agg(
+            pl.when(kernels).then(pl.len()).otherwise(calls).cast(pl.Int64).alias("count"),
+            (pl.col("end_ns") - pl.col("start_ns")).sum().alias("total_ns"),
+            pl.col("number").min(),
+        )
     )
-    nonzero = rows.filter((pl.col("total_ns") > 0) | (pl.col("kind") == "busy"))
-    return nonzero.sort(["window", "index", "total_ns", "id"], descending=[False, False, True, False])
+    rows = summed.join(ids, on="number").filter((pl.col("total_ns") > 0) | (pl.col("kind") == BUSY))
+    return rows.select(*_KEYS, "count", "total_ns").sort(
+        ["window", "index", "total_ns", "id"], descending=[False, False, True, False]
+    )
+
+
+def _with_index(waits: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
+    """Waits with `index`: the window in whose range on the host they began, or null."""
+    began = windows.sort("host_start_ns").select("index", "host_start_ns", "host_end_ns")
+    found = waits.sort("start_ns").join_asof(
+        began, left_on="start_ns", right_on="host_start_ns", strategy="backward", check_sortedness=False
+    )
+    inside = pl.when(pl.col("start_ns") < pl.col("host_end_ns")).then("index")
+    return found.with_columns(inside.alias("index")).drop("host_start_ns", "host_end_ns")

@@ -6,23 +6,21 @@ import polars as pl
 
 from profiler.metrics import host_spans as kinds
 from profiler.metrics.host_states import States, Walk
-from profiler.metrics.idle import frame
-from profiler.metrics.ledger_segments import of_states
+from profiler.metrics.idle import NO_WAITS, frame
+from profiler.metrics.ledger_segments import Cut, of_states
 from profiler.rundir import layout
 from profiler.tables.trace import TraceTables
 
-_WAITS = ("name", "start_ns", "end_ns", "note", "lead_ns", "label", "detail", "region", "chain")
 
-
-def cut(trace: TraceTables, _events: pl.DataFrame, windows: pl.DataFrame, _stretch: float) -> tuple[pl.DataFrame, pl.DataFrame]:
+def cut(trace: TraceTables, _events: pl.DataFrame, windows: pl.DataFrame, _stretch: float) -> Cut:
     """Segments that cover every window without a gap; a CPU is never waited for."""
     start, end = windows["start_ns"].min(), windows["end_ns"].max()
     wanted = [(start, end)] if isinstance(start, int) and isinstance(end, int) and end > start else []
     states = States(cpu=True)
     walk = Walk(states, wanted)
     walk.run(_spans(trace).iter_rows())
-    no_waits = pl.DataFrame(schema=dict.fromkeys(_WAITS, pl.String))
-    return of_states(frame(walk.pieces), states.all, "cpu"), no_waits
+    no_waits = pl.DataFrame(schema=NO_WAITS)
+    return of_states(frame(walk.pieces), states.all, no_waits)
 
 
 def _spans(trace: TraceTables) -> pl.DataFrame:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
 from profiler.metrics.host_states import PROFILER_OVERHEAD
+from profiler.metrics.ledger_segments import BUSY, Cut, in_windows
 from profiler.metrics.windows import CALL, STEP
 from profiler.rundir.manifest import Manifest
 
@@ -42,23 +42,19 @@ class _Sums:
     windows: int
 
 
-def pricing_of(manifest: Manifest, segments: Mapping[str, pl.DataFrame], windows: pl.DataFrame) -> Pricing:
+def pricing_of(manifest: Manifest, cut: Cut, windows: pl.DataFrame) -> Pricing:
     """The pricing of a run.
 
     The untraced time of a recording is that of its call; of an import, that of one window: a step where the trace has any.
-
-    Args:
-        segments: for `call` and `step`, all segments clipped to these windows.
     """
     basis = _basis(manifest, windows)
-    count = windows.filter(pl.col("name") == basis).height
+    chosen = windows.filter(pl.col("name") == basis)
     untraced, why = _untraced_ns(manifest)
-    sums = _sums(segments[basis], count)
-    if untraced is None or not count:
-        traced = (sums.busy + sums.idle + sums.overhead) // count if count else None
-        return Pricing(
-            1.0, False, 1.0, "", traced, None, why or "no untraced time: idle prices are as traced, and may be as low as 0"
-        )
+    sums = _sums(cut, chosen)
+    if untraced is None or not sums.windows:
+        traced = (sums.busy + sums.idle + sums.overhead) // sums.windows if sums.windows else None
+        note = why or "no untraced time: idle prices are as traced, and may be as low as 0"
+        return Pricing(1.0, False, 1.0, "", traced, None, note)
     return _calibrated(sums, untraced, basis)
 
 
@@ -96,12 +92,14 @@ def _untraced_ns(manifest: Manifest) -> tuple[int | None, str]:
     return round(untraced), ""
 
 
-def _sums(segments: pl.DataFrame, count: int) -> _Sums:
-    length = pl.col("end_ns") - pl.col("start_ns")
-    busy, overhead = pl.col("kind") == "busy", pl.col("label") == PROFILER_OVERHEAD
+def _sums(cut: Cut, windows: pl.DataFrame) -> _Sums:
+    segments = in_windows(cut.segments.select("start_ns", "end_ns", "number", "host_ns"), windows)
+    by_number = segments.group_by("number").agg((pl.col("end_ns") - pl.col("start_ns")).sum().alias("total_ns"))
+    labelled = by_number.join(cut.labels, on="number")
+    busy, overhead = pl.col("kind") == BUSY, pl.col("label") == PROFILER_OVERHEAD
     parts = {"busy": busy, "idle": ~busy & ~overhead, "overhead": overhead}
-    found = segments.select(length.filter(part).sum().alias(name) for name, part in parts.items())
-    return _Sums(**found.row(0, named=True), windows=count)
+    found = labelled.select(pl.col("total_ns").filter(part).sum().alias(name) for name, part in parts.items())
+    return _Sums(**found.row(0, named=True), windows=windows.height)
 
 
 def _calibrated(sums: _Sums, untraced: int, basis: str) -> Pricing:
@@ -121,7 +119,7 @@ def _calibrated(sums: _Sums, untraced: int, basis: str) -> Pricing:
 
 def price(rows: pl.DataFrame, pricing: Pricing) -> pl.DataFrame:
     """Rows with `priced_ns` and `priced_low_ns`, whole nanoseconds; rounding is carried from row to row, so that none is lost."""
-    busy = pl.col("kind") == "busy"
+    busy = pl.col("kind") == BUSY
     overhead = pl.col("label") == PROFILER_OVERHEAD
     factor = pl.when(overhead).then(pricing.overhead_factor).otherwise(pricing.factor)
     exact = pl.when(busy).then(0.0).otherwise(pl.col("total_ns") * factor).cum_sum().round().cast(pl.Int64)
