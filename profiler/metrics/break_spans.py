@@ -31,8 +31,9 @@ def break_spans(run: Run, rank: int = 0) -> pl.DataFrame:
 
     Columns: break (its name in `graph_breaks`); compile_id (of the region that stopped); innermost (whether the region's own
     function holds the break: a caller that had inlined it stops too, before it calls it); pid, tid; ts_ns and dur_ns (from the
-    end of the region's last graph, or its start where it shows none, to the next region inside it, or its own end); region_ts_ns and
-    region_dur_ns (the region). Times are on the trace's clock. Spans of one thread do not overlap. Empty without log or trace.
+    end of the region's last graph, or its start where it shows none, to the next region inside it, or its own end); region_ts_ns
+    and region_dur_ns (the region). Times are on the trace's clock. Spans of one thread do not overlap. Empty without log or
+    trace.
 
     Raises:
         UnreadableInput: trace and log are of two programs, or cannot be read.

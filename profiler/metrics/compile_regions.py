@@ -53,8 +53,8 @@ def regions(trace: TraceTables) -> pl.DataFrame:
 
     Columns: compile_id; pid, tid, ts_ns, dur_ns; self_ns (without regions nested in it: after a graph break the rest of a
     function runs inside the region of its beginning); depth (0 for an outermost region); fx_keys (of the graphs that it calls
-    itself); graph_start_ns and graph_end_ns (from the first to the last of these, null without one); next_ns (start of the first region
-    nested in it after its last graph, null without one).
+    itself); graph_start_ns and graph_end_ns (from the first to the last of these, null without one); next_ns (start of the first
+    region nested in it after its last graph, null without one).
     """
     spans = (
         trace.lazy("host")

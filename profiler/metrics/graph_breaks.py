@@ -64,8 +64,8 @@ def graph_breaks(run: Run, rank: int = 0) -> pl.DataFrame:
     """One row a distinct break, the most frequent in the trace first.
 
     Columns: break (its name: id and place); gb_id, title, reason, explanation, context, hints (torch's; from its registry where
-    the log lacks them); file, line, function, code (the innermost frame outside torch and the standard library), stack (all of it,
-    `file:line function`, outermost first); log_count (records in the log); consequences (frames that run eagerly because of it);
+    the log lacks them); file, line, function, code (the innermost frame outside torch and the standard library), stack (all of
+    it, `file:line function`, outermost first); log_count (records in the log); consequences (frames that run eagerly for it);
     before and after (compile ids of the regions that it separates; where some ran in the trace, those, else those of the
     generation that did); trace_count (how often it was reached in the trace), split_count (how many regions ended at it there:
     those of callers that had inlined it too); joined (whether the trace runs code of its generation: a break of what explain() or

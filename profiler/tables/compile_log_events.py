@@ -77,6 +77,14 @@ def seconds(value: float | None) -> int | None:
     return None if value is None else round(value * 1e9)
 
 
+def microseconds(value: float) -> int:
+    """Microseconds as nanoseconds. Whole and fraction apart: an epoch time times 1000 no longer fits a float's 53 bits."""
+    if not abs(value) < 1 << 53:
+        return 0
+    whole = int(value)
+    return whole * 1000 + round((value - whole) * 1000)
+
+
 class SpanArgs(Struct, gc=False):
     """Arguments of a chromium event."""
 

@@ -11,7 +11,7 @@ import msgspec
 from profiler.tables import compile_log_events as events
 from profiler.tables import compile_log_provenance as provenance
 from profiler.tables import compile_log_text as text
-from profiler.tables.compile_log_events import Metrics, seconds
+from profiler.tables.compile_log_events import Metrics, microseconds, seconds
 from profiler.tables.compile_log_records import BAD_PAYLOAD, Record, decode
 from profiler.tables.compile_log_rows import Row, Rows, worst
 from profiler.tables.losses import Losses
@@ -218,7 +218,7 @@ class FileReader:
         found: events.Span | None = self._json(record, events.span)
         if found is None:
             return
-        at_ns = round(found.ts * 1000)
+        at_ns = microseconds(found.ts)
         header = record.header
         if found.name == "dynamo" and found.ph == "B":
             self._begin(header.compile_id, header.frame_id, header.frame_compile_id)
@@ -230,7 +230,7 @@ class FileReader:
                 row = waiting.pop()
                 row["dur_ns"] = max(0, at_ns - row["start_ns"])
             return
-        dur_ns = {"B": None, "X": round((found.dur or 0) * 1000)}.get(found.ph, 0)
+        dur_ns = {"B": None, "X": microseconds(found.dur or 0)}.get(found.ph, 0)
         self._add("spans", record, name=found.name, kernel=found.args.kernel_name, start_ns=at_ns, dur_ns=dur_ns)
         if found.ph == "B":
             self._open_spans.setdefault(thread, []).append(self._rows.tables["spans"][-1])
