@@ -8,6 +8,7 @@ import polars as pl
 
 from profiler.metrics import break_records
 from profiler.metrics.break_records import Key, Row, key_of
+from profiler.metrics.compile_join import has_log
 from profiler.metrics.compiles import compiles, joined_regions
 from profiler.metrics.windows import windows
 from profiler.rundir import layout
@@ -38,7 +39,7 @@ def break_spans(run: Run, rank: int = 0) -> pl.DataFrame:
     Raises:
         UnreadableInput: trace and log are of two programs, or cannot be read.
     """
-    if not (run.has(layout.COMPILE_LOG_DIR, rank) and run.has(layout.TRACE, rank)):
+    if not (has_log(run, rank) and run.has(layout.TRACE, rank)):
         return pl.DataFrame(schema=SPAN_TYPES)
     stops = _stops(run, rank)
     ran = joined_regions(run, rank).filter(pl.col("joined_by").is_not_null()).to_dicts()

@@ -126,7 +126,13 @@ def _why_not_same_time(trace: TraceTables, compiles: pl.DataFrame) -> str | None
         return None
     apart = (log_first - last) if last < log_first else (first - log_last)
     order = "ended before the log began" if last < log_first else "began after the log ended"
-    return f"neither has an FX graph key in common, and the trace {order}, {apart / 1e9:,.0f} s apart"
+    return f"the trace runs no graph with an FX graph key, and it {order}, {apart / 1e9:,.0f} s apart"
+
+
+def has_log(run: Run, rank: int = 0) -> bool:
+    """Whether a rank has a compile log; torch writes none where nothing was compiled, and leaves the folder empty."""
+    folder = run.artifact(layout.COMPILE_LOG_DIR, rank)
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def check_same_program(run: Run, rank: int = 0) -> None:
@@ -135,7 +141,7 @@ def check_same_program(run: Run, rank: int = 0) -> None:
     Raises:
         UnreadableInput: they share no FX graph key or, where the trace has none, no stretch of time.
     """
-    if not (run.has(layout.TRACE, rank) and run.has(layout.COMPILE_LOG_DIR, rank)):
+    if not (run.has(layout.TRACE, rank) and has_log(run, rank)):
         return
     why = why_not_same_program(run.trace(rank), run.compile_log(rank).frame("compiles"))
     if why is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from profiler.metrics.compile_join import check_same_program, join
+from profiler.metrics.compile_join import check_same_program, has_log, join
 from profiler.metrics.compile_regions import REGION_TYPES, regions
 from profiler.rundir import layout
 from profiler.tables.run import Run
@@ -24,7 +24,7 @@ def joined_regions(run: Run, rank: int = 0) -> pl.DataFrame:
     types = REGION_TYPES | {"generation": pl.Int64, "joined_by": pl.String}
     if not run.has(layout.TRACE, rank):
         return pl.DataFrame(schema=types)
-    if not run.has(layout.COMPILE_LOG_DIR, rank):
+    if not has_log(run, rank):
         return regions(run.trace(rank)).with_columns(
             pl.lit(None, types[name]).alias(name) for name in ("generation", "joined_by")
         )

@@ -16,6 +16,7 @@ from profiler.core.errors import UnreadableInput
 from profiler.metrics import break_records
 from profiler.metrics.break_records import Row
 from profiler.metrics.break_spans import break_spans
+from profiler.metrics.compile_join import has_log
 from profiler.metrics.compile_regions import resumes
 from profiler.metrics.compiles import compiles
 from profiler.rundir import layout
@@ -74,7 +75,7 @@ def graph_breaks(run: Run, rank: int = 0) -> pl.DataFrame:
     Raises:
         UnreadableInput: trace and log are of two programs, cannot be read, or are both missing.
     """
-    if not run.has(layout.COMPILE_LOG_DIR, rank):
+    if not has_log(run, rank):
         return _from_trace(run, rank)
     known = compiles(run, rank).to_dicts()
     spans = break_spans(run, rank)
