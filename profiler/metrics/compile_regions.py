@@ -6,6 +6,7 @@ Times are integer nanoseconds on the trace's own clock.
 from __future__ import annotations
 
 import re
+import weakref
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -17,6 +18,9 @@ _GRAPH = r"^## Call CompiledFxGraph (\S+) ##$"
 _RESUME = r"^(.*)\((\d+)\): torch_dynamo_resume_in_(.+)_at_(\d+)$"
 _COMPILING = ("dynamo", "entire_frame_compile")
 _COMPILING_DATA = re.compile(r"^(?:dynamo|entire_frame_compile)_data: (?:.*, )?compile_id=([^,\s]+)$")
+
+# Several metrics ask for the regions of one trace; they go when it goes.
+_read: dict[int, pl.DataFrame] = {}
 
 REGION_TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
     "compile_id": pl.String,
@@ -56,6 +60,14 @@ def regions(trace: TraceTables) -> pl.DataFrame:
     itself); graph_start_ns and graph_end_ns (from the first to the last of these, null without one); next_ns (start of the first
     region nested in it after its last graph, null without one).
     """
+    number = id(trace)
+    if number not in _read:
+        _read[number] = _regions(trace)
+        weakref.finalize(trace, _read.pop, number, None)
+    return _read[number]
+
+
+def _regions(trace: TraceTables) -> pl.DataFrame:
     spans = (
         trace.lazy("host")
         .select("pid", "tid", "ts_ns", "dur_ns", pl.col("name"), pl.col("name").str.extract(_GRAPH).alias("key"))
