@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from profiler.core.finding import Finding, severity
+from profiler.core.finding import LOW, Finding, severity
 
 
 @dataclass
@@ -54,7 +54,9 @@ def grant(
             elif owner is not granted and finding.rule not in owner.also:
                 owner.also.append(finding.rule)
         _price(granted, prices.get(finding.window, {}), windows.get(finding.window, (0.0, 1.0)))
-        result.append(granted)
+        # Where others own all that it claims, it is named under their `also` and is no finding of its own.
+        if granted.rows or not finding.claims or granted.cost_ns:
+            result.append(granted)
     return sorted(result, key=lambda each: (-each.per_call_ns, -each.saving_high_ns))
 
 
@@ -65,5 +67,6 @@ def _price(granted: Granted, prices: Mapping[str, float], window: tuple[float, f
     granted.saving_low_ns = granted.cost_ns * saving.share_low + saving.extra_low_ns
     granted.saving_high_ns = granted.cost_ns * saving.share_high + saving.extra_high_ns
     granted.share = granted.cost_ns / dur_ns if dur_ns else 0.0
-    granted.severity = severity(granted.saving_low_ns, dur_ns)
+    # What happens once is no share of a window: it ranks in a list of its own.
+    granted.severity = LOW if finding.once else severity(granted.saving_low_ns, dur_ns)
     granted.per_call_ns = granted.cost_ns * (1.0 if finding.once else repeats)

@@ -1,0 +1,88 @@
+"""Graph breaks: what each distinct one costs in a step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from profiler.core.finding import Finding, Place, Saving
+from profiler.metrics.graph_breaks import graph_breaks
+from profiler.metrics.host_states import GRAPH_BREAK, GUARDS, HOST_WAIT, PYTHON_IN_REGION
+from profiler.rules.base import RULES, TRACE, Rule
+from profiler.rules.context import CALL, STEP, Context, Row
+
+_SHOWN = 3
+
+
+def check(context: Context) -> Iterable[Finding]:
+    """One finding a distinct break that the trace's own program reaches; what runs eagerly because of it is its evidence."""
+    if not (context.has("compile log") or context.compiled):
+        return
+    window = STEP if STEP in context.windows() else CALL
+    for each in graph_breaks(context.run, context.rank).to_dicts():
+        if each["joined"] and (each["trace_count"] or each["log_count"]):
+            yield _finding(context, window, each)
+
+
+def _finding(context: Context, window: str, each: dict[str, Any]) -> Finding:
+    rows = _rows(context, window, each)
+    repeats = max(1, context.ledger(window).windows.height)
+    count = max(1, round(each["trace_count"] / repeats))
+    name = " ".join(part for part in (each["gb_id"], each["title"]) if part)
+    return Finding(
+        rule=RULE.name,
+        title=f"graph break, {count} a {window}: {name}",
+        window=window,
+        claims=tuple(row.id for row in rows),
+        # Without the break its guards, its dispatch and its wait are gone; what launching costs anyway may take some of it.
+        saving=Saving(share_low=0.5, share_high=1.0),
+        where=(Place(each["file"], each["line"], None, each["function"]),),
+        count=count,
+        evidence=tuple(_evidence(each, rows, window)),
+        change=_change(each),
+        doc=f"https://meta-pytorch.github.io/compile-graph-break-site/gb/{(each['gb_id'] or '').lower()}.html"
+        if each["gb_id"]
+        else "",
+    )
+
+
+def _rows(context: Context, window: str, each: dict[str, Any]) -> list[Row]:
+    """Idle rows that the break causes: stopping and resuming, the resumed frames' guards, and the wait that it makes."""
+    before, after = set(each["before"]), set(each["after"])
+    place = f"{each['file']}:{each['line']}" if each["file"] else ""
+
+    def caused(row: Row) -> bool:
+        if row.kind != "idle":
+            return False
+        regions = set(row.region.split(", ")) if row.region else set()
+        if row.label == GRAPH_BREAK:
+            return bool(regions & (before | after)) or (bool(place) and place.rpartition("/")[2] in row.detail)
+        if row.label == GUARDS:
+            return row.detail in after
+        return row.label in (HOST_WAIT, PYTHON_IN_REGION) and bool(regions & (before | after))
+
+    return context.select(window, caused)
+
+
+def _evidence(each: dict[str, Any], rows: list[Row], window: str) -> Iterable[str]:
+    if each["code"]:
+        yield f"the line: {each['code']}"
+    if rows:
+        yield f"{sum(row.total_ns for row in rows) / 1e3:,.0f} us idle a {window} as traced, between regions {_ids(each)}"
+    for consequence in each["consequences"][:_SHOWN]:
+        place = f"{consequence['file']}:{consequence['line']}"
+        yield f"because of it {consequence['function']} ({place}) runs eagerly: {consequence['why']}"
+    if len(each["consequences"]) > _SHOWN:
+        yield f"and {len(each['consequences']) - _SHOWN} more frames"
+
+
+def _ids(each: dict[str, Any]) -> str:
+    return f"{', '.join(each['before']) or '?'} and {', '.join(each['after']) or '?'}"
+
+
+def _change(each: dict[str, Any]) -> str:
+    hints = [hint.strip() for hint in each["hints"] if hint.strip()]
+    return hints[0] if hints else "take the unsupported call out of the compiled function"
+
+
+RULE = RULES.add("graph-break", Rule(name="graph-break", summary="graph breaks", check=check, needs=(TRACE,), priority=5))
