@@ -34,7 +34,7 @@ def _table(parts: list[dict[str, Any]]) -> Iterator[str]:
 
 def _notes(part: dict[str, Any], varied: dict[str, list[str]]) -> Iterator[str]:
     if part["depth"] != "full":
-        yield f"ran on the CPU, for the meta device has no values ({part['meta_error']})"
+        yield f"ran on the CPU, because it failed on the meta device ({part['meta_error']})"
         yield f"depth: {part['depth']}; counts are of this depth"
     for each in part["breaks"]:
         yield f"{each['id'] or 'break'} x{each['count']}  {short_path(each['file'])}:{each['line']}  {each['reason']}"
@@ -42,13 +42,13 @@ def _notes(part: dict[str, Any], varied: dict[str, list[str]]) -> Iterator[str]:
             yield f"    hint: {each['hint']}"
     yield from _recompiles(part, varied)
     if part.get("error"):
-        yield f"failed: {part['error']}"
+        yield f"failed: {_first_line(part['error'])}"
 
 
 def _recompiles(part: dict[str, Any], varied: dict[str, list[str]]) -> Iterator[str]:
     by_dimension = {key: list(rows) for key, rows in itertools.groupby(part["recompiles"], key=lambda each: each["vary"])}
     for each in by_dimension.pop("call", []):
-        yield f"recompiles within one call, {_function(each)}: {each['guard'].splitlines()[0]}"
+        yield f"recompiles within one call, {_function(each)}: {_first_line(each['guard'])}"
     for dimension, values in varied.items():
         rows = by_dimension.get(dimension, [])
         # One recompile is that of the part itself; its outermost function is often only a library's decorator.
@@ -59,10 +59,11 @@ def _recompiles(part: dict[str, Any], varied: dict[str, list[str]]) -> Iterator[
 
 def _recompile(each: dict[str, Any], *, name_function: bool) -> str:
     if each.get("error"):
-        return f"failed: {each['error'].splitlines()[0]}"
-    third = f"{each['third']} recompiles too" if each["again"] else f"{each['third']} does not recompile again"
+        return f"failed: {_first_line(each['error'])}"
+    again = each["third_guard"]
+    third = f"{each['third']} recompiles too: {_first_line(again)}" if again else f"{each['third']} does not recompile again"
     function = f" {_function(each)}" if name_function else ""
-    return f"{each['from']} -> {each['to']} recompiles{function}: {each['guard'].splitlines()[0]}; {third}"
+    return f"{each['from']} -> {each['to']} recompiles{function}: {_first_line(each['guard'])}; {third}"
 
 
 def _function(each: dict[str, Any]) -> str:
@@ -71,8 +72,12 @@ def _function(each: dict[str, Any]) -> str:
 
 def short_path(path: str) -> str:
     """A file as people look for it: from site-packages on, or relative to the current directory."""
-    head, found, tail = path.rpartition("/site-packages/")
+    _, found, tail = path.rpartition("/site-packages/")
     if found:
         return f"site-packages/{tail}"
     here = Path.cwd()
-    return str(Path(path).relative_to(here)) if head == "" and Path(path).is_relative_to(here) else path
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
+
+
+def _first_line(text: str) -> str:
+    return next(iter(text.splitlines()), "")

@@ -96,6 +96,9 @@ def cogvideox_inputs(text_tokens: int, spec: RunSpec, part: str, component: Any,
 
     height, width, config = int(spec.height or 480) // 8, int(spec.width or 720) // 8, component.config
     frames, tokens = (int(spec.frames or 49) - 1) // 4 + 1, tokens or text_tokens
+    if part == "transformer" and not config.use_rotary_positional_embeddings:
+        # Its positions are those of a text of full length.
+        tokens = config.max_text_seq_length
     if part == "vae":
         return {"z": torch.randn(spec.batch, config.latent_channels, frames, height, width), "return_dict": False}
     if part != "transformer":

@@ -103,7 +103,9 @@ def accepted_kwargs(pipe: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
 
 def family_of(pipe: Any) -> Model | None:
     """The family whose transformer class the pipeline has; None where no family knows it."""
-    name = _FAMILIES.get(type(getattr(pipe, "transformer", None)).__name__)
+    transformer = getattr(pipe, "transformer", None)
+    # What torch.compile returns wraps the module.
+    name = _FAMILIES.get(type(getattr(transformer, "_orig_mod", transformer)).__name__)
     return None if name is None else MODELS.get(name)
 
 

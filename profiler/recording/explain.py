@@ -64,7 +64,7 @@ def explain_part(part: Part, spec: RunSpec, vary_over: list[str], limits: Model)
     try:
         traced, spec, tokens = _trace(part, spec, row)
         row |= _result(traced)
-        for dimension in vary_over:
+        for dimension in vary_over if traced.error is None else []:
             row["recompiles"] += _recompiles(part, _values(spec, dimension, limits), dimension, tokens)
     except Exception as error:  # noqa: BLE001 - the other parts still come
         row["error"] = f"{type(error).__name__}: {error}"
@@ -114,7 +114,7 @@ def _values(spec: RunSpec, dimension: str, limits: Model) -> list[RunSpec]:
 
 
 def _quiet() -> None:
-    """Silence the libraries, and dynamo's own warnings: they say less than the answer does."""
+    """Silence the libraries and torch's own logs: they say less than the answer does."""
     import logging
 
     import torch._logging
@@ -123,7 +123,7 @@ def _quiet() -> None:
     from profiler.recording.runner import quiet_libraries
 
     quiet_libraries()
-    torch._logging.set_logs(dynamo=logging.ERROR)
+    torch._logging.set_logs(all=logging.CRITICAL)
     keep_every_compile()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 from typing import Any
 
 from profiler.core.errors import Refused
@@ -23,7 +25,7 @@ def cut_to_cpu(module: Any, seed: int, name: str) -> str:
 
     cut = _cut_blocks(module)
     needed = sum(each.numel() * each.element_size() for each in [*module.parameters(), *module.buffers()])
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    free = _free_bytes()
     if needed > free:
         raise Refused(f"{name} needs {format_size(needed)} to run on the CPU, and {format_size(free)} are free")
     module.to_empty(device="cpu")
@@ -37,7 +39,7 @@ def cut_to_cpu(module: Any, seed: int, name: str) -> str:
 
 
 def _cut_blocks(module: Any) -> list[str]:
-    """Keep the first blocks of each list of identical ones; which lists, in words."""
+    """Keep the first blocks of each list of repeated ones; which lists, in words."""
     import torch
 
     cut: dict[str, str] = {}
@@ -50,8 +52,15 @@ def _cut_blocks(module: Any) -> list[str]:
 
 
 def _identical(blocks: Any) -> bool:
+    """Whether all blocks but the first are the same; the first may hold more (T5's relative positions)."""
     shapes = [(type(each), [(name, tuple(value.shape)) for name, value in each.named_parameters()]) for each in blocks]
-    return all(each == shapes[0] for each in shapes)
+    return all(each == shapes[1] for each in shapes[1:])
+
+
+def _free_bytes() -> int:
+    meminfo = Path("/proc/meminfo")
+    found = re.search(r"^MemAvailable: +(\d+) kB", meminfo.read_text(), re.MULTILINE) if meminfo.is_file() else None
+    return int(found.group(1)) * 1024 if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _fill_buffer(buffer: Any) -> None:

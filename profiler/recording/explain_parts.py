@@ -123,7 +123,9 @@ def _build(model: Model, device: str, seed: int) -> Any:
 
 def _components(pipe: Any) -> dict[str, Any]:
     found = getattr(pipe, "components", None)
-    return dict(found) if isinstance(found, dict) else dict(vars(pipe))
+    raw = found if isinstance(found, dict) else vars(pipe)
+    # A part that the user compiles already is explained as the module it was.
+    return {name: getattr(each, "_orig_mod", each) for name, each in raw.items()}
 
 
 def _real(model: Model, pipe: Any, modules: dict[str, Any], seed: int) -> Any:

@@ -107,13 +107,17 @@ def compiles_so_far() -> int:
 
 
 def recompiles_since(count: int) -> list[dict[str, Any]]:
-    """Distinct recompiles after the first `count` compilations: the guard that failed, and the function."""
+    """Functions recompiled after the first `count` compilations, each with the first guard that failed and how often.
+
+    Where a function was compiled more than once, the later reasons only say how its other versions did not fit either.
+    """
     from torch._dynamo.utils import get_compilation_metrics
 
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for each in get_compilation_metrics()[count:]:
         if each.recompile_reason:
             guard = each.recompile_reason.partition(": ")[2].strip() or each.recompile_reason
-            row = {"guard": guard, "function": each.co_name, "file": each.co_filename, "line": each.co_firstlineno}
-            found.setdefault(tuple(row.values()), row)
+            place = {"function": each.co_name, "file": each.co_filename, "line": each.co_firstlineno}
+            row = found.setdefault(tuple(place.values()), {"guard": guard, **place, "count": 0})
+            row["count"] += 1
     return list(found.values())

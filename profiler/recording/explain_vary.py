@@ -42,7 +42,9 @@ def label(spec: RunSpec, dimension: str) -> str:
 
 
 def vary(call: Call, inputs: Inputs, specs: list[RunSpec], dimension: str) -> list[dict[str, Any]]:
-    """The recompiles of the second value, each with whether a third recompiles too; none where the inputs do not change.
+    """The functions that the second value recompiles, each with the guard that a third value fails (None: it fails none).
+
+    Nothing where the inputs do not change.
 
     Compiled as a user compiles: dimensions that changed once become dynamic.
     """
@@ -59,11 +61,13 @@ def vary(call: Call, inputs: Inputs, specs: list[RunSpec], dimension: str) -> li
         call_quietly(compiled, args, kwargs)
         rows.append(recompiles_since(before))
     torch._dynamo.reset()
-    again = [f"{each['file']}:{each['line']}" for each in rows[2]]
-    values = {"from": label(specs[0], dimension), "to": label(specs[1], dimension), "third": label(specs[2], dimension)}
-    return [{"vary": dimension, **each, **values, "again": f"{each['file']}:{each['line']}" in again} for each in rows[1]] or [
-        {"vary": dimension, **each, **values, "again": True} for each in rows[2]
-    ]
+    values = dict(zip(("from", "to", "third"), (label(each, dimension) for each in specs), strict=True))
+    third = {_place(each): each["guard"] for each in rows[2]}
+    return [{"vary": dimension, **each, **values, "third_guard": third.get(_place(each))} for each in rows[1]]
+
+
+def _place(row: dict[str, Any]) -> tuple[str, int, str]:
+    return row["file"], row["line"], row["function"]
 
 
 def _shapes(prepared: tuple[tuple[Any, ...], dict[str, Any]]) -> list[Any]:
