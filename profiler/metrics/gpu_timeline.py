@@ -18,7 +18,7 @@ _PRECEDENCE = pl.col("cat").replace_strict({schema.KERNEL: 0, schema.MEMCPY: 1, 
 
 
 def launches(trace: TraceTables) -> pl.DataFrame:
-    """One row a correlation: `correlation`, `launch_tid`, `launch_ns`, `returned_ns`, `call` (the runtime's function)."""
+    """One row a correlation: `correlation`, `launch_tid`, `launch_ns`, `returned_ns`."""
     calls = trace.lazy("runtime").filter(pl.col("correlation") > 0)
     return (
         calls.select(
@@ -26,7 +26,6 @@ def launches(trace: TraceTables) -> pl.DataFrame:
             pl.col("tid").alias("launch_tid"),
             pl.col("ts_ns").alias("launch_ns"),
             (pl.col("ts_ns") + pl.col("dur_ns")).alias("returned_ns"),
-            pl.col("name").alias("call"),
         )
         .unique("correlation", keep="first", maintain_order=True)
         .collect()

@@ -96,7 +96,7 @@ def runtime_spans(trace: TraceTables) -> pl.DataFrame:
     """Runtime and driver calls with their kind, in order of start.
 
     A `cudaMemcpyAsync` that returned only after its copy had ended is a wait. `note` is the copy that a call issued, or that a
-    wait was for; empty where there is none.
+    wait was for; empty where there is none. `issued_ns` is the start of the call that issued what a synchronisation waits for.
     """
     copies = trace.lazy("gpu").filter(pl.col("cat") == schema.MEMCPY).filter(pl.col("correlation") > 0)
     copied = copies.select("correlation", pl.col("name").alias("copy"), (pl.col("ts_ns") + pl.col("dur_ns")).alias("copied_ns"))
@@ -107,11 +107,30 @@ def runtime_spans(trace: TraceTables) -> pl.DataFrame:
         _RUNTIME_KIND.alias("kind")
     )
     # What a synchronisation waits for: the copy issued right before it on the same thread, at most a query apart.
-    issued = pl.coalesce(pl.col("copy").shift(calls).over("tid") for calls in (1, 2))
-    waited = pl.coalesce("copy", pl.when(pl.col("kind") == WAIT).then(issued)).fill_null("")
+    waited = pl.coalesce("copy", pl.when(pl.col("kind") == WAIT).then(_issued("copy"))).fill_null("")
     blocking = pl.col("copied_ns").is_not_null() & (pl.col("copied_ns") <= pl.col("end_ns")) & (pl.col("kind") == CALL_RT)
     rows = marked.with_columns(waited.alias("note"), pl.when(blocking).then(pl.lit(WAIT)).otherwise("kind").alias("kind"))
-    return rows.select("kind", "name", "tid", "start_ns", "end_ns", "note", pl.lit(None, pl.String).alias("types")).collect()
+    synchronises = (pl.col("kind") == WAIT) & pl.col("copy").is_null()
+    issued = pl.when(synchronises).then(_issued("start_ns")).alias("issued_ns")
+    columns = ("kind", "name", "tid", "start_ns", "end_ns", "note", issued, pl.lit(None, pl.String).alias("types"))
+    return rows.select(columns).collect()
+
+
+def _issued(column: str) -> pl.Expr:
+    """A column of the copy that one of the two calls before issued, on the same thread."""
+    copied = pl.when(pl.col("copy").is_not_null()).then(column)
+    return pl.coalesce(copied.shift(calls).over("tid") for calls in (1, 2))
+
+
+def host_waits(calls: pl.DataFrame) -> pl.DataFrame:
+    """The waits among `runtime_spans`: a copy that blocks and the synchronisation right after it are one."""
+    waits = calls.filter(pl.col("kind") == WAIT)
+    blocking = waits.filter(pl.col("name").str.contains("Memcpy"))["start_ns"].implode()
+    joins = pl.col("issued_ns").is_in(blocking)
+    merged = waits.filter(joins)["issued_ns"].implode()
+    kept = waits.filter(~pl.col("start_ns").is_in(merged) | joins.fill_null(False))
+    started = kept.with_columns(pl.when(joins).then("issued_ns").otherwise("start_ns").alias("start_ns"))
+    return started.unique(["tid", "start_ns"], keep="last", maintain_order=True)
 
 
 def resume_spans(trace: TraceTables) -> pl.LazyFrame:

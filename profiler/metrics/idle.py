@@ -49,9 +49,9 @@ def idle_time(trace: TraceTables, events: pl.DataFrame, start_ns: int, end_ns: i
     edges = _edges(events, start_ns, end_ns)
     states = States(cpu=False)
     calls = kinds.runtime_spans(trace)
-    waits = with_lead(calls.filter(pl.col("kind") == kinds.WAIT), events)
+    waits = with_lead(kinds.host_waits(calls), events)
     threads = [
-        _thread(trace, tid, rows, waits.filter(pl.col("tid") == tid), calls, states, stretch)
+        _thread(trace, tid, rows, waits.filter(pl.col("tid").eq_missing(tid)), calls, states, stretch)
         for tid, rows in _by_thread(found, edges)
     ]
     pieces = [_whole_gaps(found, states), *(pieces for pieces, _ in threads)]
@@ -114,16 +114,35 @@ def _thread(
     latency = without(held.select(pl.col("held_ns").alias("start_ns"), "end_ns"), taken)
     walk = Walk(states, host.rows())
     walk.run(_relevant_spans(trace, tid, calls, host, waits).iter_rows())
+    seen = _seen(trace, tid)
     number = states.number(State(LATENCY))
     launches = held.select(pl.col("held_ns").alias("start_ns"), pl.col("launch_ns").alias("host_ns"))
     late = latency.join_asof(launches, on="start_ns", strategy="backward", check_sortedness=False)
     of_waits = [(each.start, each.end, walk.waits.get(each.wait, 0), each.wait) for each in charged]
     parts = [
-        frame(walk.pieces),
+        _unseen(frame(walk.pieces), seen, states),
         late.select("start_ns", "end_ns", pl.lit(number, pl.Int64).alias("state"), "host_ns"),
         pl.DataFrame(of_waits, schema=PIECE, orient="row"),
     ]
     return pl.concat(parts), _sites(walk.waits, states)
+
+
+def _seen(trace: TraceTables, tid: int | None) -> tuple[int, int]:
+    """From the first to the last thing that the trace knows of a thread."""
+    spans = [trace.lazy(table).filter(pl.col("tid").eq_missing(tid)) for table in ("host", "runtime")]
+    extents = [
+        each.select(pl.col("ts_ns").min(), (pl.col("ts_ns") + pl.col("dur_ns")).max().alias("end_ns")).collect() for each in spans
+    ]
+    start, end = pl.concat(extents).select(pl.col("ts_ns").min(), pl.col("end_ns").max()).row(0)
+    return (0, 0) if start is None else (start, end)
+
+
+def _unseen(pieces: pl.DataFrame, seen: tuple[int, int], states: States) -> pl.DataFrame:
+    """Between its operators a thread runs Python; before the first and after the last nobody knows what it did."""
+    number = states.number(State(UNEXPLAINED, "the launching thread left no trace"))
+    outside = (pl.col("end_ns") <= seen[0]) | (pl.col("start_ns") >= seen[1])
+    state = pl.when(outside & (pl.col("state") == 0)).then(number).otherwise("state")
+    return pieces.with_columns(state.cast(pl.Int64).alias("state"))
 
 
 _PAIR = {"start_ns": pl.Int64, "end_ns": pl.Int64}
@@ -162,7 +181,7 @@ def _relevant_spans(
 ) -> pl.DataFrame:
     """Spans of the thread, and the profiler's own, that share time with what has to be explained or with a wait, and those that
     tell what a compiled region is."""
-    mine = pl.col("tid") == tid
+    mine = pl.col("tid").eq_missing(tid)
     columns = ("kind", "name", "start_ns", "end_ns")
     spans = kinds.host_spans(trace).filter(mine | (pl.col("kind") == kinds.OVERHEAD)).select(columns).collect()
     wanted = [(host["start_ns"], host["end_ns"]), (waits["start_ns"], waits["end_ns"])]

@@ -17,7 +17,7 @@ from profiler.metrics.ledger_segments import BUSY, in_windows, with_python_place
 from profiler.metrics.windows import CALL, windows_of
 from profiler.tables.run import Run
 
-_KEYS = ("window", "index", "id", "kind", "label", "detail", "region")
+_KEYS = ("index", "id", "kind", "label", "detail", "region")
 
 
 @dataclass(frozen=True)
@@ -59,22 +59,23 @@ def ledger(run: Run, window: str = "step", rank: int = 0) -> Ledger:
     trace = run.trace(rank)
     events = device_events(trace)
     every = windows_of(trace, events)
-    chosen = every.filter(pl.col("name") == (window if (every["name"] == window).any() else CALL))
+    name = window if (every["name"] == window).any() else CALL
+    chosen = every.filter(pl.col("name") == name)
     on_gpu = not events.is_empty()
     cut = (ledger_gpu if on_gpu else ledger_cpu).cut(trace, events, every, stretch_of(run.manifest, events, every))
     placed = with_python_places(trace, cut, every)
     # Prices come from the whole call of a recording, whatever window is asked for.
     pricing = pricing_of(run.manifest, placed, every)
-    name = chosen["name"].first()
-    segments = in_windows(placed.segments, chosen).with_columns(pl.lit(name, pl.String).alias("window"))
+    segments = in_windows(placed.segments, chosen)
     ids = placed.ids()
+    rows = price(_rows(segments, ids, on_gpu), pricing).select(pl.lit(name).alias("window"), pl.all())
     listed = segments.filter(pl.col("end_ns") > pl.col("start_ns")).join(ids.select("number", "id"), on="number")
     return Ledger(
-        window=str(name),
+        window=name,
         source="gpu" if on_gpu else "cpu",
         windows=chosen,
-        rows=price(_rows(segments, ids, on_gpu), pricing),
-        segments=listed.sort("start_ns").select("window", "index", "start_ns", "end_ns", "id", "host_ns"),
+        rows=rows,
+        segments=listed.sort("start_ns").select(pl.lit(name).alias("window"), "index", "start_ns", "end_ns", "id", "host_ns"),
         waits=_with_index(placed.waits, chosen),
         pricing=pricing,
     )
@@ -82,22 +83,21 @@ def ledger(run: Run, window: str = "step", rank: int = 0) -> Ledger:
 
 def _rows(segments: pl.DataFrame, ids: pl.DataFrame, on_gpu: bool) -> pl.DataFrame:
     """One row a window and id, longest first in each window. What a row counts: kernels as they are, else distinct host calls."""
-    by_number = ids.with_columns(pl.col("id").rank("dense").alias("same")).select("number", "same", "kind")
-    kernels = (pl.col("kind") == BUSY).first() & on_gpu
+    # Numbers of one id become the least of them.
+    least = ids.select("number", pl.col("number").min().over("id").alias("same"), (pl.col("kind") == BUSY).alias("busy"))
     calls = pl.coalesce("host_ns", "start_ns").n_unique()
     summed = (
-        segments.join(by_number, on="number")
-        .group_by("window", "index", "same")
+        segments.lazy()
+        .join(least.lazy(), on="number")
+        .group_by("index", "same")
         .agg(
-            pl.when(kernels).then(pl.len()).otherwise(calls).cast(pl.Int64).alias("count"),
+            pl.when(pl.col("busy").first() & on_gpu).then(pl.len()).otherwise(calls).cast(pl.Int64).alias("count"),
             (pl.col("end_ns") - pl.col("start_ns")).sum().alias("total_ns"),
-            pl.col("number").min(),
         )
+        .collect()
     )
-    rows = summed.join(ids, on="number").filter((pl.col("total_ns") > 0) | (pl.col("kind") == BUSY))
-    return rows.select(*_KEYS, "count", "total_ns").sort(
-        ["window", "index", "total_ns", "id"], descending=[False, False, True, False]
-    )
+    rows = summed.join(ids, left_on="same", right_on="number").filter((pl.col("total_ns") > 0) | (pl.col("kind") == BUSY))
+    return rows.select(*_KEYS, "count", "total_ns").sort(["index", "total_ns", "id"], descending=[False, True, False])
 
 
 def _with_index(waits: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:

@@ -29,7 +29,7 @@ def _spans(trace: TraceTables) -> pl.DataFrame:
     marked = spans.filter(pl.col("name").str.starts_with(layout.MARK_PREFIX)).select("tid").collect()
     candidates = marked if marked.height else spans.filter(pl.col("kind") != kinds.OVERHEAD).select("tid").collect()
     tid = candidates["tid"].mode().min()
-    mine = pl.col("tid") == tid
+    mine = pl.col("tid").eq_missing(tid)
     own = spans.filter(mine | (pl.col("kind") == kinds.OVERHEAD)).collect()
     every = kinds.noted(pl.concat([own, kinds.resume_spans(trace).filter(mine).collect()]))
     return every.select("kind", "name", "start_ns", "end_ns", "note", "types")

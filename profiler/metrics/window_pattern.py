@@ -56,12 +56,15 @@ def _outermost(trace: TraceTables) -> Outermost:
 
 
 def _best_period(names: Sequence[str], spans: Outermost) -> tuple[int, int, int]:
-    """(regions a step, the first region of the first step, steps) that cover most regions; the shortest row of those."""
-    best = (0, 0, 0)
+    """(regions a step, the first region of the first step, steps) that cover most regions; of those the one that cuts where most
+    lies between two regions, then the shortest."""
+    best, score = (0, 0, 0), (0, False)
     for period in range(1, min(len(names) // 2, _LONGEST) + 1):
         first, repeats = _longest_run(names, period)
-        if repeats * period > best[0] * best[2] and _is_step(spans, period, first, repeats):
-            best = (period, first, repeats)
+        if repeats * period >= score[0] and _is_step(spans, period, first, repeats):
+            found = (repeats * period, _cuts_widest(spans, period, first, repeats))
+            if found > score:
+                best, score = (period, first, repeats), found
     return best
 
 
@@ -80,6 +83,14 @@ def _is_step(spans: Outermost, period: int, first: int, repeats: int) -> bool:
     """Whether what lies between two rows is alike: within 2 x and 8 operators, since the first step may prepare something."""
     between = [len(_between(spans, first + row * period - 1)) for row in range(1, repeats)]
     return not between or max(between) <= 2 * min(between) + 8
+
+
+def _cuts_widest(spans: Outermost, period: int, first: int, repeats: int) -> bool:
+    """Whether no two regions of a step have more operators between them than two steps have."""
+    widths = [len(_between(spans, region)) for region in range(first, first + repeats * period - 1)]
+    cuts = set(range(period - 1, len(widths), period))
+    inside = [width for index, width in enumerate(widths) if index not in cuts]
+    return max(inside, default=0) <= min((widths[index] for index in cuts), default=0)
 
 
 def _between(spans: Outermost, region: int) -> list[str]:
