@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,6 +77,30 @@ def facts_of(folder: Path) -> dict[str, Any]:
     """What was stored beside an entry's files."""
     facts: dict[str, Any] = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
     return facts
+
+
+def store(cache_dir: Path, name: str, key: Key, fill: Callable[[Path], dict[str, Any]]) -> Path:
+    """Make one entry and return its folder; where its disk is full, in the temporary directory.
+
+    Args:
+        fill: writes the entry's files into a folder and returns its facts.
+
+    Raises:
+        UnreadableInput: there is no room in the temporary directory either.
+    """
+    for place in (cache_dir, _fallback_of(cache_dir)):
+        try:
+            with writing(place, name, key) as entry:
+                entry.facts = fill(entry.partial)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            continue
+        return entry.final
+    where = f"{cache_dir} and in {tempfile.gettempdir()}"
+    raise UnreadableInput(
+        f"no room for the tables of {name} in {where}", "free some space, or point TMPDIR at a disk that has some"
+    )
 
 
 @contextmanager

@@ -54,9 +54,7 @@ def open_compile_log(folder: Path, cache_dir: Path, rank: int = 0) -> CompileLog
     name = f"compile_log-rank{rank}"
     found = cache.find(cache_dir, name, key)
     if found is None:
-        with cache.writing(cache_dir, name, key) as entry:
-            entry.facts = write_tables(folder, files, entry.partial, rank)
-        found = entry.final
+        found = cache.store(cache_dir, name, key, lambda partial: write_tables(folder, files, partial, rank))
     facts = cache.facts_of(found)
     return CompileLog(found, facts["lost"], facts["unread"], facts["records"])
 

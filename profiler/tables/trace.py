@@ -63,9 +63,7 @@ def open_trace(trace: Path, cache_dir: Path, rank: int = 0, piece_bytes: int = P
     name = f"{trace.name.partition('.')[0]}-rank{rank}"
     folder = cache.find(cache_dir, name, key)
     if folder is None:
-        with cache.writing(cache_dir, name, key) as entry:
-            entry.facts = write_tables(trace, entry.partial, rank, piece_bytes)
-        folder = entry.final
+        folder = cache.store(cache_dir, name, key, lambda partial: write_tables(trace, partial, rank, piece_bytes))
     facts = cache.facts_of(folder)
     return TraceTables(folder, facts["metadata"], facts["lost"], facts["events"])
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -89,3 +91,29 @@ def test_two_runs_of_one_name_do_not_share_a_temporary_folder(tmp_path, monkeypa
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / "run").write_text("")
     assert cache.writable_dir(tmp_path / "run" / "a") != cache.writable_dir(tmp_path / "run" / "b")
+
+
+def test_full_disk_reads_through_the_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = tmp_path / "cache"
+    other = tmp_path / "tmp"
+    other.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(other))
+
+    def fill(folder: Path) -> dict[str, int]:
+        if asked in folder.parents:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        (folder / "rows").write_text("12")
+        return {"rows": 1}
+
+    found = cache.store(asked, "trace-rank0", {"of": "this"}, fill)
+    assert other in found.parents
+    assert cache.find(asked, "trace-rank0", {"of": "this"}) == found
+    assert list(asked.iterdir()) == []
+
+
+def test_no_room_anywhere_is_one_clear_error(tmp_path: Path) -> None:
+    def fill(folder: Path) -> dict[str, int]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(UnreadableInput, match=r"no room for the tables of trace-rank0"):
+        cache.store(tmp_path / "cache", "trace-rank0", {}, fill)
