@@ -31,7 +31,7 @@ def join(trace: TraceTables, compiles: pl.DataFrame) -> pl.DataFrame:
     where the log does not know the region.
     """
     found = regions(trace)
-    compiled = _Compiles(compiles)
+    compiled = _Compiles(compiles, set(found["fx_keys"].explode().drop_nulls()))
     joined = [compiled.of(row, trace.base_ns) for row in found.iter_rows(named=True)]
     return found.with_columns(
         pl.Series("generation", [each.generation for each in joined], dtype=pl.Int64),
@@ -48,17 +48,21 @@ class _Match:
 class _Compiles:
     """The log's compiles, by key and by id."""
 
-    def __init__(self, compiles: pl.DataFrame) -> None:
+    def __init__(self, compiles: pl.DataFrame, traced: set[str]) -> None:
         rows = compiles.select("log", "generation", "compile_id", "start_ns", "end_ns", "fx_keys").to_dicts()
-        self._rows = [each for each in rows if each["start_ns"] is not None]
         self._by_key: dict[str, list[Row]] = {}
         self._by_id: dict[tuple[int, str], Row] = {}
         for row in rows:
             self._by_id[row["generation"], row["compile_id"]] = row
             for key in row["fx_keys"]:
                 self._by_key.setdefault(key, []).append(row)
-        self._stretches = _stretches(self._rows)
-        self._starts = [start for start, _end, _generation in self._stretches]
+        # Of several files, ids are those of the process that was traced: the ones with its graphs.
+        logs = {row["log"] for key in traced for row in self._by_key.get(key, [])}
+        timed = [each for each in rows if each["start_ns"] is not None and (not logs or each["log"] in logs)]
+        begun: dict[int, int] = {}
+        for row in sorted(timed, key=lambda each: int(each["start_ns"])):
+            begun.setdefault(row["generation"], row["start_ns"])
+        self._generations, self._starts = list(begun), list(begun.values())
 
     def of(self, region: Row, base_ns: int) -> _Match:
         """The compile that a region runs."""
@@ -66,7 +70,7 @@ class _Compiles:
         found = self._with_key(region, at_ns)
         if found is not None:
             return _Match(found["generation"], BY_KEY)
-        if region["fx_keys"]:
+        if region["fx_keys"] and not any(key in self._by_key for key in region["fx_keys"]):
             # It runs a graph that this log never compiled: an equal id means nothing.
             return _Match()
         generation = self._generation_at(at_ns)
@@ -83,20 +87,7 @@ class _Compiles:
     def _generation_at(self, at_ns: int) -> int | None:
         """The generation whose ids were valid then."""
         index = bisect_right(self._starts, at_ns) - 1
-        if index < 0:
-            return None
-        _start, end, generation = self._stretches[index]
-        return generation if at_ns <= end + _STRETCH_NS else None
-
-
-def _stretches(rows: list[Row]) -> list[tuple[int, int, int]]:
-    """(first start, last end, generation) of each generation, by start."""
-    bounds: dict[int, tuple[int, int]] = {}
-    for row in rows:
-        start, end = row["start_ns"], row["end_ns"] or row["start_ns"]
-        first, last = bounds.get(row["generation"], (start, end))
-        bounds[row["generation"]] = (min(first, start), max(last, end))
-    return sorted((first, last, generation) for generation, (first, last) in bounds.items())
+        return self._generations[index] if index >= 0 else None
 
 
 def why_not_same_program(trace: TraceTables, compiles: pl.DataFrame) -> str | None:

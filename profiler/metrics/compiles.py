@@ -44,7 +44,6 @@ def compiles(run: Run, rank: int = 0) -> pl.DataFrame:
     log = run.compile_log(rank).frame("compiles")
     ran = (
         joined_regions(run, rank)
-        .filter(pl.col("joined_by").is_not_null())
         .group_by("generation", "compile_id")
         .agg(
             pl.len().cast(pl.Int64).alias("calls"),

@@ -76,6 +76,28 @@ def test_of_equal_graphs_the_one_with_the_id_compiled_last_before_it_ran(make_ru
     assert joined(run) == [("0/1", 0, "fx_key"), ("0/0", 1, "fx_key")]
 
 
+def test_a_key_alone_does_not_join_another_id(make_run):
+    log = [*compiled("1/0", 0, "fa"), *compiled("0/0", 5 * SECOND, "fa")]
+    spans = [*region(SECOND, 9, "1/0", "fa"), *region(6 * SECOND, 9, "0/0", "fa"), *region(7 * SECOND, 9, "2/0", "fa")]
+    assert joined(make_run(spans, log)) == [("1/0", 0, "fx_key"), ("0/0", 1, "fx_key"), ("2/0", None, None)]
+
+
+def test_a_compile_that_left_no_key_joins_by_id_where_the_log_knows_the_graph(make_run):
+    run = make_run(
+        [*region(2 * SECOND, 9, "0/0", "fa"), *region(3 * SECOND, 9, "0/1", "fa")],
+        [*compiled("0/0", 0, "fa"), *compiled("0/1", SECOND)],
+    )
+    assert joined(run) == [("0/0", 0, "fx_key"), ("0/1", 0, "compile_id")]
+
+
+def test_ids_of_another_process_in_the_same_folder_do_not_join(make_run):
+    run = make_run(
+        [*region(2 * SECOND, 9, "0/0", "fa"), *region(3 * SECOND, 9, "1/0")], [*compiled("0/0", 0, "fa"), *compiled("1/0", 1)]
+    )
+    write(run.artifact(layout.COMPILE_LOG_DIR), MODEL, *compiled("0/0", SECOND), *compiled("1/0", SECOND + 1), name="b.log")
+    assert joined(run) == [("0/0", 0, "fx_key"), ("1/0", 0, "compile_id")]
+
+
 def test_an_equal_id_with_a_key_that_the_log_never_had_does_not_join(make_run):
     run = make_run(
         [*region(SECOND, 9, "0/0", "fa"), *region(SECOND + 50, 9, "1/0", "fz")],
@@ -141,6 +163,17 @@ def test_regions_nest(make_run):
         ("2/0", 2, 20_000, [], None, None),
         ("0/0", 0, 10_000, [], None, None),
     ]
+
+
+def test_regions_that_touch_do_not_nest_and_what_nests_between_graphs_is_no_rest(make_run):
+    spans = [
+        *region(0, 100, "0/0", "fa"),
+        *region(40, 10, "1/0"),
+        (60, 20, "## Call CompiledFxGraph fb ##"),
+        *region(100, 10, "2/0"),
+    ]
+    rows = regions(make_run(spans).trace()).select("compile_id", "depth", "fx_keys", "graph_end_ns", "next_ns").rows()
+    assert rows == [("0/0", 0, ["fa", "fb"], 80_000, None), ("1/0", 1, [], None, None), ("2/0", 0, [], None, None)]
 
 
 def test_a_break_span_ends_where_the_rest_begins(make_run):
