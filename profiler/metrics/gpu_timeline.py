@@ -37,8 +37,7 @@ def device_events(trace: TraceTables) -> pl.DataFrame:
 
     Columns: name, cat, correlation, start_ns, end_ns, `before_ns` (when everything that started earlier had ended; null for the
     first), `own_ns` (start of the part that is its own, which ends at end_ns; >= end_ns where it owns nothing), `repeated` (an
-    earlier event
-    has its correlation: one CUDA graph launched both), and those of `launches` (null where the trace holds no launch).
+    earlier event has its correlation: one CUDA graph launched both), and those of `launches` (null where the trace holds none).
     """
     busy = trace.lazy("gpu").filter(pl.col("cat").is_in(schema.GPU_BUSY))
     columns = busy.select(

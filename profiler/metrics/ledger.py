@@ -13,7 +13,7 @@ import polars as pl
 from profiler.metrics import ledger_cpu, ledger_gpu
 from profiler.metrics.gpu_timeline import device_events
 from profiler.metrics.ledger_pricing import Pricing, price, pricing_of, stretch_of
-from profiler.metrics.ledger_segments import BUSY, in_windows, with_python_places
+from profiler.metrics.ledger_segments import BUSY, Cut, in_windows, with_python_places
 from profiler.metrics.windows import CALL, windows_of
 from profiler.tables.run import Run
 
@@ -31,8 +31,7 @@ class Ledger:
         rows: one a window and id: window, index, id (`busy/GEMM bf16/<kernel>`, `idle/host wait/aten::item`), kind (busy, idle),
             label (class or cause), detail (kernel; which break, call, region), region (compile id around it, or empty), count
             (kernels, operators, waits or gaps), total_ns (as traced; sums to the window), priced_ns (untraced), priced_low_ns
-            (the least that it
-            can be: 0 for idle time without a known untraced time).
+            (the least that it can be: 0 for idle time without a known untraced time).
         segments: the stretches behind the rows: window, index, start_ns, end_ns, id, host_ns (start of the host call that it is
             laid to: the launch, the wait, the operator; null where there is none).
         waits: every host wait of the trace: index (of the window in which it began, or null), start_ns, end_ns, name, note,
@@ -56,29 +55,41 @@ def ledger(run: Run, window: str = "step", rank: int = 0) -> Ledger:
     Raises:
         UnreadableInput: no trace, or one that cannot be read.
     """
-    trace = run.trace(rank)
-    events = device_events(trace)
-    every = windows_of(trace, events)
+    every, cut, on_gpu = _cut(run, rank)
     name = window if (every["name"] == window).any() else CALL
     chosen = every.filter(pl.col("name") == name)
-    on_gpu = not events.is_empty()
-    cut = (ledger_gpu if on_gpu else ledger_cpu).cut(trace, events, every, stretch_of(run.manifest, events, every))
-    placed = with_python_places(trace, cut, every)
     # Prices come from the whole call of a recording, whatever window is asked for.
-    pricing = pricing_of(run.manifest, placed, every)
-    segments = in_windows(placed.segments, chosen)
-    ids = placed.ids()
-    rows = price(_rows(segments, ids, on_gpu), pricing).select(pl.lit(name).alias("window"), pl.all())
-    listed = segments.filter(pl.col("end_ns") > pl.col("start_ns")).join(ids.select("number", "id"), on="number")
+    pricing = pricing_of(run.manifest, cut, every)
+    segments, ids = in_windows(cut.segments.sort("start_ns"), chosen), cut.ids()
+    waits = _with_index(cut.waits, chosen)
+    # A million segments: each copy is let go before the next is made.
+    del cut
     return Ledger(
         window=name,
         source="gpu" if on_gpu else "cpu",
         windows=chosen,
-        rows=rows,
-        segments=listed.sort("start_ns").select(pl.lit(name).alias("window"), "index", "start_ns", "end_ns", "id", "host_ns"),
-        waits=_with_index(placed.waits, chosen),
+        rows=price(_rows(segments, ids, on_gpu), pricing).select(pl.lit(name).alias("window"), pl.all()),
+        segments=_listed(segments, ids, name),
+        waits=waits,
         pricing=pricing,
     )
+
+
+def _cut(run: Run, rank: int) -> tuple[pl.DataFrame, Cut, bool]:
+    """All windows, the trace cut into labelled segments, and whether a GPU is in it."""
+    trace = run.trace(rank)
+    events = device_events(trace)
+    every = windows_of(trace, events)
+    side = ledger_cpu if events.is_empty() else ledger_gpu
+    cut = side.cut(trace, events, every, stretch_of(run.manifest, events, every))
+    return every, with_python_places(trace, cut, every), side is ledger_gpu
+
+
+def _listed(segments: pl.DataFrame, ids: pl.DataFrame, window: str) -> pl.DataFrame:
+    """Segments of some length, with their ids."""
+    listed = segments.lazy().filter(pl.col("end_ns") > pl.col("start_ns"))
+    named = listed.join(ids.lazy().select("number", "id"), on="number", maintain_order="left")
+    return named.select(pl.lit(window).alias("window"), "index", "start_ns", "end_ns", "id", "host_ns").collect()
 
 
 def _rows(segments: pl.DataFrame, ids: pl.DataFrame, on_gpu: bool) -> pl.DataFrame:

@@ -109,7 +109,8 @@ def _calibrated(sums: _Sums, untraced: int, basis: str) -> Pricing:
         note = "busy time alone is more than the untraced time: idle time is priced at 0" if left else ""
         return Pricing(0.0, True, 0.0, basis, traced, untraced, note)
     if sums.idle:
-        return Pricing(left / sums.idle, True, 0.0, basis, traced, untraced)
+        note = "the untraced call took longer than the traced one: times of this machine are noisy" if untraced > traced else ""
+        return Pricing(left / sums.idle, True, 0.0, basis, traced, untraced, note)
     if sums.overhead:
         note = "all idle time is the profiler's overhead, and the untraced call still is longer than the busy time"
         return Pricing(1.0, True, left / sums.overhead, basis, traced, untraced, note)

@@ -307,3 +307,25 @@ def test_without_a_gpu_operators_are_the_busy_time(tmp_path):
         "idle/Python between operators/> 0/0": 20_000,
         "idle/Python between operators/0/0 >": 10_000,
     }
+
+
+def test_a_blocking_copy_and_the_synchronisation_after_it_are_one_wait(tmp_path):
+    events = [
+        *_FIRST,
+        op("aten::item", 6, 30),
+        call("cudaMemcpyAsync", 7, 24, 3),
+        copy(20, 22, 3, "Memcpy DtoH (Device -> Pageable)"),
+        call("cudaStreamSynchronize", 25, 28),
+        launch(40, 44, 2),
+        *_SECOND,
+    ]
+    waits = ledger(run_of(tmp_path / "run", events)).waits
+    assert waits.select("start_ns", "end_ns", "lead_ns", "detail", "index").rows() == [(7_000, 28_000, 15_000, "aten::item", 0)]
+
+
+def test_what_a_thread_did_before_the_trace_knows_of_it_is_unexplained(tmp_path):
+    """The second kernel comes from a thread whose first sign of life is its launch."""
+    assert _idle(tmp_path, launch(40, 44, 2, tid=9)) == {
+        ("unexplained", "the launching thread left no trace"): 20,
+        ("launch latency", ""): 6,
+    }
