@@ -94,7 +94,7 @@ def test_ids_of_another_process_in_the_same_folder_do_not_join(make_run):
     run = make_run(
         [*region(2 * SECOND, 9, "0/0", "fa"), *region(3 * SECOND, 9, "1/0")], [*compiled("0/0", 0, "fa"), *compiled("1/0", 1)]
     )
-    write(run.artifact(layout.COMPILE_LOG_DIR), MODEL, *compiled("0/0", SECOND), *compiled("1/0", SECOND + 1), name="b.log")
+    write(run.artifact(layout.COMPILE_LOG_DIR), MODEL, *compiled("0/0", SECOND), *compiled("1/0", SECOND + 1), name="z.log")
     assert joined(run) == [("0/0", 0, "fx_key"), ("1/0", 0, "compile_id")]
 
 
