@@ -329,3 +329,19 @@ def test_what_a_thread_did_before_the_trace_knows_of_it_is_unexplained(tmp_path)
         ("unexplained", "the launching thread left no trace"): 20,
         ("launch latency", ""): 6,
     }
+
+
+def test_all_gaps_together_get_no_more_than_the_lead_that_a_wait_took(tmp_path):
+    """The host stood still for 5 us; the code after it is launch-bound with gaps of 15 and 10 us."""
+    events = [
+        *[mark("diffuscope/step/0", 0, 200), launch(0, 5, 1), kernel(5, 20, 1)],
+        op("aten::item", 14, 21),
+        call("cudaStreamSynchronize", 15, 20),
+        launch(30, 35, 2),
+        kernel(35, 40, 2),
+        launch(45, 50, 3),
+        kernel(50, 60, 3),
+    ]
+    idle = _idle(tmp_path, first=events, second=[])
+    assert idle.pop(("host wait", "aten::item")) == 5
+    assert idle == {("Python between operators", ""): 10}
