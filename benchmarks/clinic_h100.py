@@ -1,0 +1,156 @@
+"""Record every planted fault and its fix on one device, in one process; diagnose them elsewhere.
+
+python benchmarks/clinic_h100.py --out DIR [--device cpu] [--only NAME,...] [--limit-s 280]    # the GPU machine: needs no polars
+python benchmarks/clinic_h100.py --report DIR                                                  # where the analysis side is
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from profiler.clinic.base import FAULTS, Fault
+from profiler.core.spec import RunSpec
+
+_LINES = "clinic.jsonl"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="folder for the run directories")
+    parser.add_argument("--report", type=Path, help="print the table of a folder that was recorded")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--only", default="", help="these faults, comma-separated")
+    parser.add_argument("--limit-s", type=float, default=280.0, help="no new run begins after this many seconds")
+    parser.add_argument("--fault-limit-s", type=int, default=45, help="a run is ended after this many seconds")
+    asked = parser.parse_args()
+    if asked.report:
+        return report(asked.report)
+    if asked.out is None:
+        parser.error("give --out or --report")
+    names = [each for each in asked.only.split(",") if each] or list(FAULTS)
+    return record_all(asked, [FAULTS.get(name) for name in names])
+
+
+def record_all(asked: argparse.Namespace, faults: list[Fault]) -> int:
+    """Every fault and, once for each base, the run without it; a line of JSON as each ends."""
+    began, done = time.monotonic(), {}
+    asked.out.mkdir(parents=True, exist_ok=True)
+    _lighten()
+    with (asked.out / _LINES).open("a") as lines:
+        for fault in faults:
+            if fault.needs_cuda and asked.device == "cpu":
+                continue
+            for role, spec in (("fixed", fault.fixed_spec(asked.device)), ("faulty", fault.faulty_spec(asked.device))):
+                if spec.hash not in done:
+                    late = time.monotonic() - began > asked.limit_s
+                    done[spec.hash] = _skipped() if late else _record(spec, _folder(asked.out, fault, role, spec), asked)
+                lines.write(json.dumps({"fault": fault.name, "role": role, **done[spec.hash]}) + "\n")
+                lines.flush()
+    print(f"{len(done)} runs in {time.monotonic() - began:.0f} s", file=sys.stderr)
+    return 0 if all(each["status"] == "ok" for each in done.values()) else 1
+
+
+def _folder(out: Path, fault: Fault, role: str, spec: RunSpec) -> Path:
+    return out / (fault.name if role == "faulty" else f"fixed-{spec.hash}")
+
+
+def _record(spec: RunSpec, folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
+    from profiler.clinic.isolation import isolated
+    from profiler.recording.runner import record_spec
+
+    began, why = time.monotonic(), ""
+    try:
+        with _at_most(asked.fault_limit_s), isolated():
+            status = record_spec(spec, folder, "benchmarks/clinic_h100.py")
+    except Exception as error:  # noqa: BLE001 - one run that fails must not take the others along
+        status, why = "refused", f"{type(error).__name__}: {error}"
+    seconds = round(time.monotonic() - began, 1)
+    print(f"== {folder.name}: {status} {why} in {seconds} s", file=sys.stderr, flush=True)
+    return {"run": folder.name, "status": status, "why": why, "seconds": seconds}
+
+
+def _skipped() -> dict[str, Any]:
+    return {"run": None, "status": "skipped", "why": "the time limit", "seconds": 0.0}
+
+
+@contextmanager
+def _at_most(seconds: int) -> Iterator[None]:
+    """Raise TimeoutError in here after so many seconds."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError(f"longer than {seconds} s")
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+
+
+def _lighten() -> None:
+    """Ceilings are measured once, and clocks not at all: this is many short runs of one device."""
+    from profiler.recording import runner, stage
+    from profiler.recording.quiet import set_quiet_environment
+
+    set_quiet_environment()
+    runner.measure_ceilings = functools.cache(runner.measure_ceilings)
+    stage.sample_gpu = lambda _device: None
+
+
+def report(folder: Path) -> int:
+    """The table of what was found; 1 where a fault was not."""
+    from profiler.clinic.verdict import Verdict, judge
+    from profiler.report.diagnose import diagnose, to_json
+    from profiler.tables.run import Run
+
+    lines = [json.loads(line) for line in (folder / _LINES).read_text().splitlines()]
+    runs = {(each["fault"], each["role"]): each for each in lines}
+    verdicts: list[Verdict] = []
+    print("| fault | first finding | right | place | predicted ms a call | real | inside | other findings |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name in dict.fromkeys(each["fault"] for each in lines):
+        pair = [runs.get((name, role)) for role in ("faulty", "fixed")]
+        failed = [each for each in pair if each is None or each["status"] != "ok"]
+        if failed:
+            print(f"| {name} | not recorded: {failed[0] and (failed[0]['why'] or failed[0]['status'])} | | | | | | |")
+            continue
+        faulty, fixed = (Run.open(folder / each["run"]) for each in pair if each)
+        verdicts.append(judge(FAULTS.get(name), to_json(diagnose(faulty)), faulty.manifest, fixed.manifest))
+        print(_line(verdicts[-1]), flush=True)
+    _sum_up(verdicts)
+    return 0 if all(each.right for each in verdicts) else 1
+
+
+def _line(verdict: Any) -> str:
+    cells = [verdict.fault, verdict.found or "nothing", _word(verdict.right), _word(verdict.place_right)]
+    predicted = "-" if verdict.saving_low_ms is None else f"{verdict.saving_low_ms:.2f} .. {verdict.saving_high_ms:.2f}"
+    real = "-" if verdict.real_ms is None else f"{verdict.real_ms:.2f}"
+    return "| " + " | ".join([*cells, predicted, real, _word(verdict.inside), ", ".join(verdict.others)]) + " |"
+
+
+def _word(value: bool | None) -> str:
+    return "-" if value is None else "yes" if value else "NO"
+
+
+def _sum_up(verdicts: list[Any]) -> None:
+    placed = [each for each in verdicts if each.place_right is not None]
+    priced = [each for each in verdicts if each.inside is not None]
+    print(f"\nfirst finding right: {sum(each.right for each in verdicts)} of {len(verdicts)}; ", end="")
+    print(f"place right: {sum(bool(each.place_right) for each in placed)} of {len(placed)}; ", end="")
+    print(f"real saving inside: {sum(bool(each.inside) for each in priced)} of {len(priced)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
