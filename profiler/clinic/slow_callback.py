@@ -27,6 +27,5 @@ register(
         expects=("idle-between-steps",),
         fix="do it after the loop, or in a thread of its own",
         spec={"compile": "regional"},
-        placed=False,
     ),
 )

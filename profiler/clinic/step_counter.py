@@ -10,7 +10,7 @@ from profiler.clinic.planting import in_blocks
 
 def scaled(block: Any, hidden: Any) -> Any:
     block.calls_made += 1
-    return hidden * (1.0 + 1e-6 * block.calls_made)  # planted
+    return hidden * (1.0 + 1e-6 * block.calls_made)
 
 
 def plant(pipe: Any) -> None:
@@ -32,7 +32,8 @@ register(
         file=here(),
         expects=("recompile",),
         fix="keep the counter in a tensor, or outside of the compiled block",
-        spec={"compile": "regional"},
+        base="flux, compiled cheaply",
+        spec={"compile": "regional", "steps": 2, "trace_steps": 1, "repeats": 1, "warmup": 0},
         placed=False,
     ),
 )

@@ -86,7 +86,7 @@ def _place_right(fault: Fault, first: Any) -> bool:
 
 
 def _same_file(one: str, other: str) -> bool:
-    return Path(one).parts[-len(Path(other).parts) :] == Path(other).parts or Path(one).name == Path(other).name
+    return Path(one).parts[-len(Path(other).parts) :] == Path(other).parts
 
 
 def _predicted(first: Any, faulty: Manifest) -> tuple[float | None, float | None]:

@@ -1,0 +1,33 @@
+"""An input of the compiled transformer is written in place: CUDA graphs are skipped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from profiler.clinic.base import Fault, here, register
+
+
+def plant(pipe: Any) -> None:
+    transformer = pipe.transformer
+    inner = type(transformer)
+
+    def forward(self: Any, hidden_states: Any, *args: Any, **kwargs: Any) -> Any:
+        hidden_states.mul_(1.0)
+        return inner.forward(self, hidden_states, *args, **kwargs)
+
+    transformer.__class__ = type(inner.__name__, (inner,), {"forward": forward, "__module__": inner.__module__})
+
+
+register(
+    Fault(
+        name="cudagraph-mutation",
+        summary="CUDA graphs are skipped: an input is written in place",
+        plant=plant,
+        file=here(),
+        expects=("cudagraph-skip",),
+        fix="hidden_states = hidden_states * 1.0: make a new tensor",
+        spec={"compile": "reduce-overhead"},
+        needs_cuda=True,
+        placed=False,
+    ),
+)
