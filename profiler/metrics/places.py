@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from profiler.core.finding import Place
+from profiler.metrics.window_pattern import REGION
+from profiler.metrics.windows import STEP
 from profiler.rundir import layout
 from profiler.tables.run import Run
 from profiler.tables.trace import TraceTables
@@ -30,8 +32,25 @@ class Caller:
     count: int
 
 
-def callers(run: Run, operators: set[str], rank: int = 0) -> list[Caller]:
-    """The innermost frames of user code around each call of some operators or runtime calls, most frequent first.
+@dataclass(frozen=True)
+class Calls:
+    """Which calls are meant.
+
+    Args:
+        names: operators or runtime calls.
+        window: only inside our marks of this window; a trace without any is searched whole.
+        waiting: only those in which the host waits for the GPU.
+        eager: only those outside compiled regions.
+    """
+
+    names: frozenset[str]
+    window: str = ""
+    waiting: bool = False
+    eager: bool = False
+
+
+def callers(run: Run, calls: Calls, rank: int = 0) -> list[Caller]:
+    """The innermost frames of user code around each of some calls, most frequent first.
 
     Read from the trace with stacks; from the priced trace where that has stacks itself (foreign traces). Empty without.
     """
@@ -39,26 +58,51 @@ def callers(run: Run, operators: set[str], rank: int = 0) -> list[Caller]:
         if run.has(artifact, rank):
             trace = run.trace(rank, artifact)
             if trace.events.get("python"):
-                return _callers(trace, operators)
+                return _callers(trace, calls)
     return []
 
 
-def _callers(trace: TraceTables, operators: set[str]) -> list[Caller]:
+def _callers(trace: TraceTables, calls: Calls) -> list[Caller]:
     counts: Counter[tuple[str, Place, tuple[str, ...]]] = Counter()
-    for operator, stack in _stacks(trace, operators):
+    for operator, stack in _stacks(trace, _wanted(trace, calls)):
         place = _place(stack)
         if place is not None:
             counts[operator, place, _modules(stack)] += 1
     return [Caller(name, place, modules, count) for (name, place, modules), count in counts.most_common()]
 
 
-def _stacks(trace: TraceTables, operators: set[str]) -> Iterator[tuple[str, list[str]]]:
+def _wanted(trace: TraceTables, calls: Calls) -> pl.DataFrame:
+    """The calls that are meant: tid, ts_ns, dur_ns, name."""
+    named = pl.col("name").is_in(list(calls.names))
+    found = pl.concat([_spans(trace, table, named) for table in ("host", "runtime")]).sort("ts_ns")
+    if calls.window:
+        mark = {STEP: layout.MARK_STEP}.get(calls.window, layout.MARK_PREFIX + calls.window)
+        marks = _spans(trace, "host", pl.col("name").str.starts_with(layout.MARK_PREFIX))
+        found = found if marks.is_empty() else _inside(found, marks.filter(pl.col("name").str.starts_with(mark)))
+    if calls.waiting:
+        waits = _spans(trace, "runtime", pl.col("name").str.ends_with("Synchronize")).sort("ts_ns")
+        first = found.join_asof(waits, on="ts_ns", by="tid", strategy="forward", coalesce=False, check_sortedness=False)
+        found = found.filter((first["ts_ns_right"] < first["ts_ns"] + first["dur_ns"]).fill_null(False))
+    if calls.eager:
+        regions = _spans(trace, "host", pl.col("name").str.starts_with(REGION))
+        found = found.join(_inside(found, regions), on=found.columns, how="anti", maintain_order="left")
+    return found
+
+
+def _spans(trace: TraceTables, table: str, which: pl.Expr) -> pl.DataFrame:
+    return trace.lazy(table).filter(which).select("tid", "ts_ns", "dur_ns", "name").collect()
+
+
+def _inside(calls: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
+    """Calls that start inside a span of their thread; both sorted here, spans may nest."""
+    ends = spans.sort("ts_ns").select("tid", "ts_ns", (pl.col("ts_ns") + pl.col("dur_ns")).cum_max().over("tid").alias("end_ns"))
+    held = calls.join_asof(ends, on="ts_ns", by="tid", strategy="backward", check_sortedness=False)
+    return calls.filter((held["ts_ns"] < held["end_ns"]).fill_null(False))
+
+
+def _stacks(trace: TraceTables, found: pl.DataFrame) -> Iterator[tuple[str, list[str]]]:
     """Each wanted call with the names of the Python frames around it, outermost first."""
-    calls = [
-        trace.lazy(table).filter(pl.col("name").is_in(list(operators))).select("tid", "ts_ns", "dur_ns", "name").collect()
-        for table in ("host", "runtime")
-    ]
-    wanted = pl.concat(calls).with_columns(pl.lit(True).alias("call"))
+    wanted = found.with_columns(pl.lit(True).alias("call"))
     if wanted.is_empty():
         return
     threads = wanted["tid"].unique().to_list()

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
 
 from profiler.core.errors import DiffuscopeError
 from profiler.core.finding import Finding
+from profiler.metrics.compile_join import check_same_program
 from profiler.report.grant import Granted, grant
 from profiler.rules.base import RULES, missing
 from profiler.rules.context import Context, Row
 from profiler.tables.run import Run
 
-# What a defect of a rule may raise on a run that it did not foresee: the rule is named and the others still come.
-_DEFECTS = (DiffuscopeError, pl.exceptions.PolarsError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
+# Whatever a rule raises on a run that it did not foresee, it is named and the others still come. Polars panics are no Exception.
+_DEFECTS = (Exception, pl.exceptions.PanicException)
 
 
 @dataclass
 class Report:
-    """One run's diagnosis. Times in ns; the ledger is of one repeat of `window`."""
+    """One run's diagnosis. Times in ns; the ledger is of one repeat of `window`, the first of which starts at `start_ns`."""
 
     run: Run
     window: str
+    start_ns: int = 0
     dur_ns: float = 0.0
     untraced_ns: float = 0.0
     repeats: float = 1.0
@@ -40,18 +42,20 @@ def diagnose(run: Run, base: Run | None = None, window: str = "step") -> Report:
     """Run every rule and grant each ledger row to one finding.
 
     Raises:
-        UnreadableInput: the run holds no trace that can be read.
+        UnreadableInput: the run holds no trace that can be read, or its trace and compile log are of two programs.
     """
     context = Context(run, base)
     ledger = context.ledger(window)
+    check_same_program(run, context.rank)
     findings, not_checked = _check_all(context)
     names = {each.window for _, each in findings} | {ledger.window}
-    prices = {name: {row.id: row.priced_ns for row in context.rows(name)} for name in names}
+    prices = {name: {row.id: (row.priced_ns, row.priced_low_ns) for row in context.rows(name)} for name in names}
     windows = {name: (context.duration_ns(name), context.repeats(name)) for name in names}
     rows = context.rows(ledger.window)
     return Report(
         run=run,
         window=ledger.window,
+        start_ns=next(iter(ledger.windows["start_ns"].sort()), 0),
         dur_ns=sum(row.total_ns for row in rows),
         untraced_ns=context.duration_ns(ledger.window),
         repeats=context.repeats(ledger.window),
@@ -68,15 +72,27 @@ def _check_all(context: Context) -> tuple[list[tuple[int, Finding]], list[tuple[
     findings: list[tuple[int, Finding]] = []
     not_checked: list[tuple[str, str]] = []
     for rule in RULES.values():
-        why = missing(rule, context)
-        if why:
-            not_checked.append((rule.name, why))
-            continue
         try:
-            findings += [(rule.priority, each) for each in rule.check(context)]
+            why = missing(rule, context)
+            if why:
+                not_checked.append((rule.name, why))
+                continue
+            findings += [(rule.priority, _in_its_window(context, each)) for each in rule.check(context)]
         except _DEFECTS as error:
-            not_checked.append((rule.name, f"the rule failed: {type(error).__name__}: {error}"))
+            not_checked.append((rule.name, _why(error)))
     return findings, not_checked
+
+
+def _in_its_window(context: Context, finding: Finding) -> Finding:
+    """One window has one name: the same rows under two would be granted twice."""
+    return replace(finding, window=context.ledger(finding.window).window)
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, DiffuscopeError):
+        return error.message
+    text = str(error).strip().partition("\n")[0]
+    return f"the rule failed: {type(error).__name__}{': ' * bool(text)}{text}"
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -85,7 +101,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "run": str(report.run.path),
         "window": {
             "name": report.window,
-            "start_us": 0.0,
+            "start_us": report.start_ns / 1e3,
             "dur_us": report.dur_ns / 1e3,
             "repeats": report.repeats,
             "untraced_us": report.untraced_ns / 1e3,

@@ -28,8 +28,15 @@ def render(report: Report, width: int = 100) -> str:
         parts += [_card(number_, each, report) for number_, each in enumerate(once, len(often) + 1)]
     parts.append(_ledger(report, width))
     if report.not_checked:
-        parts.append("not checked: " + "; ".join(f"{rule} ({why})" for rule, why in report.not_checked))
+        parts.append(_not_checked(report.not_checked))
     return "\n\n".join(parts)
+
+
+def _not_checked(rules: list[tuple[str, str]]) -> str:
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for rule, why in rules:
+        reasons[why].append(rule)
+    return "\n".join(f"not checked, {why}: {', '.join(named)}" for why, named in reasons.items())
 
 
 def _head(report: Report) -> str:
@@ -54,6 +61,7 @@ def _card(number_: int, each: Granted, report: Report) -> str:
     if finding.where:
         lines += [f"       | {line}" for line in _source(report, finding.where[0].file, finding.where[0].line)]
     lines += [f"     seen   {each}" for each in finding.evidence]
+    lines += [f"     less   {cost_ns / 1e6:,.2f} ms that {rule} accounts for" for rule, cost_ns in each.elsewhere_ns.items()]
     if finding.change:
         lines.append(f"     change {finding.change}")
     if each.also:

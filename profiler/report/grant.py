@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from profiler.core.finding import LOW, Finding, severity
+
+Price = tuple[float, float]
+"""Untraced ns of a ledger row, and the least that it can be (0 for idle time where no untraced time is known)."""
 
 
 @dataclass
@@ -15,6 +18,8 @@ class Granted:
     finding: Finding
     rows: list[str] = field(default_factory=list)
     also: list[str] = field(default_factory=list)
+    # What it claimed and others were granted, by their rule.
+    elsewhere_ns: dict[str, float] = field(default_factory=dict)
     cost_ns: float = 0.0
     saving_low_ns: float = 0.0
     saving_high_ns: float = 0.0
@@ -25,14 +30,14 @@ class Granted:
 
 def grant(
     findings: Sequence[tuple[int, Finding]],
-    prices: Mapping[str, Mapping[str, float]],
+    prices: Mapping[str, Mapping[str, Price]],
     windows: Mapping[str, tuple[float, float]],
 ) -> list[Granted]:
     """Grant rows by rule priority, then by the size of the claim.
 
     Args:
         findings: (rule priority, finding).
-        prices: window name -> ledger row id -> untraced ns a repeat.
+        prices: window name -> ledger row id -> what it costs a repeat.
         windows: window name -> (untraced ns of a repeat, repeats a pipeline call).
 
     Returns:
@@ -40,19 +45,19 @@ def grant(
     """
 
     def claimed(finding: Finding) -> float:
-        return sum(prices.get(finding.window, {}).get(row, 0.0) for row in finding.claims) + finding.cost_ns
+        return _sum(prices.get(finding.window, {}), finding.claims)[0] + finding.cost_ns
 
     taken: dict[tuple[str, str], Granted] = {}
     result = []
     for _, finding in sorted(findings, key=lambda each: (each[0], -claimed(each[1]))):
         granted = Granted(finding)
-        for row in finding.claims:
+        for row in dict.fromkeys(finding.claims):
             owner = taken.get((finding.window, row))
             if owner is None:
                 taken[finding.window, row] = granted
                 granted.rows.append(row)
-            elif owner is not granted and finding.rule not in owner.also:
-                owner.also.append(finding.rule)
+            else:
+                _share(owner, granted, prices.get(finding.window, {}).get(row, (0.0, 0.0))[0])
         _price(granted, prices.get(finding.window, {}), windows.get(finding.window, (0.0, 1.0)))
         # Where others own all that it claims, it is named under their `also` and is no finding of its own.
         if granted.rows or not finding.claims or granted.cost_ns:
@@ -60,11 +65,25 @@ def grant(
     return sorted(result, key=lambda each: (-each.per_call_ns, -each.saving_high_ns))
 
 
-def _price(granted: Granted, prices: Mapping[str, float], window: tuple[float, float]) -> None:
+def _share(owner: Granted, other: Granted, cost_ns: float) -> None:
+    """A row that two findings claim: the owner names the other, the other knows what it did not get."""
+    if other.finding.rule not in owner.also:
+        owner.also.append(other.finding.rule)
+    rule = owner.finding.rule
+    other.elsewhere_ns[rule] = other.elsewhere_ns.get(rule, 0.0) + cost_ns
+
+
+def _sum(prices: Mapping[str, Price], rows: Iterable[str]) -> Price:
+    found = [prices.get(row, (0.0, 0.0)) for row in dict.fromkeys(rows)]
+    return sum(each[0] for each in found), sum(each[1] for each in found)
+
+
+def _price(granted: Granted, prices: Mapping[str, Price], window: tuple[float, float]) -> None:
     finding, (dur_ns, repeats) = granted.finding, window
     saving = finding.saving
-    granted.cost_ns = sum(prices.get(row, 0.0) for row in granted.rows) + finding.cost_ns
-    granted.saving_low_ns = granted.cost_ns * saving.share_low + saving.extra_low_ns
+    cost_ns, least_ns = _sum(prices, granted.rows)
+    granted.cost_ns = cost_ns + finding.cost_ns
+    granted.saving_low_ns = (least_ns + finding.cost_ns) * saving.share_low + saving.extra_low_ns
     granted.saving_high_ns = granted.cost_ns * saving.share_high + saving.extra_high_ns
     granted.share = granted.cost_ns / dur_ns if dur_ns else 0.0
     # What happens once is no share of a window: it ranks in a list of its own.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
+from profiler.metrics.compile_join import has_log
 from profiler.metrics.ledger import Ledger, ledger
-from profiler.metrics.places import Caller, callers
+from profiler.metrics.places import Caller, Calls, callers
 from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
 from profiler.tables.run import Run
@@ -45,7 +46,7 @@ class Context:
         self.run, self.base, self.rank = run, base, rank
         self._ledgers: dict[str, Ledger] = {}
         self._rows: dict[str, list[Row]] = {}
-        self._callers: dict[frozenset[str], list[Caller]] = {}
+        self._callers: dict[Calls, list[Caller]] = {}
 
     @property
     def manifest(self) -> Manifest:
@@ -68,8 +69,14 @@ class Context:
         return self._ledgers[window]
 
     def windows(self) -> list[str]:
-        """The parts of a call that the trace has; only `call` where it has none."""
-        return [name for name in PARTS if self.ledger(name).window == name] or [CALL]
+        """The parts of a call that the trace has; only `call` where it has no steps, since it would hold the other parts too."""
+        found = [name for name in PARTS if self.ledger(name).window == name]
+        return found if STEP in found else [CALL]
+
+    @property
+    def main(self) -> str:
+        """What findings about the loop are counted in: the step, or the whole call where the trace has no steps."""
+        return self.ledger(STEP).window
 
     def rows(self, window: str) -> list[Row]:
         """Ledger rows of one repeat of a window, the dearest first."""
@@ -87,17 +94,16 @@ class Context:
 
     def repeats(self, window: str) -> float:
         """How often a window comes in one pipeline call at the spec's steps."""
-        steps = self.manifest.timed.get("steps") or self.spec.get("steps")
         if window != STEP:
             return 1.0
-        return float(steps or self.ledger(window).windows.height or 1)
+        steps = self.manifest.timed.get("steps") or self.spec.get("steps")
+        return float(steps if isinstance(steps, int) and steps > 0 else self.ledger(window).windows.height or 1)
 
-    def callers(self, operators: Iterable[str]) -> list[Caller]:
-        """Who calls some operators, by the trace with stacks; empty without one."""
-        key = frozenset(operators)
-        if key not in self._callers:
-            self._callers[key] = callers(self.run, set(key), self.rank)
-        return self._callers[key]
+    def callers(self, calls: Calls) -> list[Caller]:
+        """Who makes some calls, by the trace with stacks; empty without one."""
+        if calls not in self._callers:
+            self._callers[calls] = callers(self.run, calls, self.rank)
+        return self._callers[calls]
 
     @property
     def gpu(self) -> dict[str, Any]:
@@ -132,7 +138,7 @@ def average(of: Ledger) -> list[Row]:
 _NEEDS: dict[str, Callable[[Context], bool]] = {
     "trace": lambda context: context.run.has(layout.TRACE, context.rank),
     "GPU trace": lambda context: context.has("trace") and context.ledger(STEP).source == "gpu",
-    "compile log": lambda context: context.run.has(layout.COMPILE_LOG_DIR, context.rank),
+    "compile log": lambda context: has_log(context.run, context.rank),
     "places": lambda context: context.run.has(layout.PLACES, context.rank),
     "timed calls": lambda context: bool(context.manifest.timed.get("iterations_ns")),
     "base run": lambda context: context.base is not None,

@@ -9,6 +9,7 @@ import polars as pl
 
 from profiler.core.finding import Finding, Saving
 from profiler.metrics.host_states import HOST_WAIT, LAUNCH_EAGER
+from profiler.metrics.places import Calls
 from profiler.rules.base import GPU_TRACE, RULES, Rule
 from profiler.rules.context import STEP, Context
 from profiler.rules.host_sync import places
@@ -37,7 +38,7 @@ def check(context: Context) -> Iterable[Finding]:
         window=STEP,
         claims=tuple(row.id for row in rows),
         saving=Saving(share_low=0.6, share_high=1.0),
-        where=places(context.callers(_GEMMS)),
+        where=places(context.callers(Calls(frozenset(_GEMMS), STEP, eager=True))),
         count=linears,
         evidence=(f"(M, K, N): {'; '.join(shapes)}", f"{sum(row.total_ns for row in rows) / 1e3:,.0f} us idle a step as traced"),
         change="give these Linears the weight-only scheme (diffuscope's own policy does), or compile around them",

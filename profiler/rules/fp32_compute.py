@@ -10,14 +10,15 @@ from profiler.rules.context import Context
 from profiler.rules.kernels_of import kernel_finding, milliseconds
 
 _LEAST = 0.002
+_WIDE = ("GEMM fp32", "GEMM tf32")
 
 
 def check(context: Context) -> Iterable[Finding]:
     """GEMMs whose inputs are fp32 or tf32, per window, where they are more than a trace's noise."""
-    if context.manifest.applied.get("base_dtype") == "float32":
+    if not _of_16_bits(context):
         return
     for window in context.windows():
-        rows = context.select(window, lambda row: row.kind == "busy" and row.label in ("GEMM fp32", "GEMM tf32"))
+        rows = context.select(window, lambda row: row.kind == "busy" and row.label in _WIDE)
         if rows and 1e6 * milliseconds(rows) >= _LEAST * context.duration_ns(window):
             yield kernel_finding(
                 RULE.name,
@@ -28,6 +29,16 @@ def check(context: Context) -> Iterable[Finding]:
                 Saving(share_low=0.5, share_high=0.95),
                 "find the upcast (.float(), a float32 mask or embedding) and keep the dtype, or run it once outside the loop",
             )
+
+
+def _of_16_bits(context: Context) -> bool:
+    """By the manifest; of a trace recorded elsewhere, whether narrower GEMMs take more time than those in fp32."""
+    dtype = context.manifest.applied.get("base_dtype")
+    if dtype:
+        return dtype in ("bfloat16", "float16")
+    gemms = [row for window in context.windows() for row in context.rows(window) if row.label.startswith("GEMM ")]
+    wide = [row for row in gemms if row.label in (*_WIDE, "GEMM fp64")]
+    return 2 * milliseconds(wide) < milliseconds(gemms)
 
 
 RULE = RULES.add(

@@ -9,7 +9,7 @@ from profiler.core.finding import Finding, Place, Saving
 from profiler.metrics.graph_breaks import graph_breaks
 from profiler.metrics.host_states import GRAPH_BREAK, GUARDS, HOST_WAIT, PYTHON_IN_REGION
 from profiler.rules.base import RULES, TRACE, Rule
-from profiler.rules.context import CALL, STEP, Context, Row
+from profiler.rules.context import Context, Row
 
 _SHOWN = 3
 
@@ -18,7 +18,7 @@ def check(context: Context) -> Iterable[Finding]:
     """One finding a distinct break that the trace's own program reaches; what runs eagerly because of it is its evidence."""
     if not (context.has("compile log") or context.compiled):
         return
-    window = STEP if STEP in context.windows() else CALL
+    window = context.main
     for each in graph_breaks(context.run, context.rank).to_dicts():
         if each["joined"] and (each["trace_count"] or each["log_count"]):
             yield _finding(context, window, each)

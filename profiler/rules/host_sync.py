@@ -8,9 +8,10 @@ from collections.abc import Iterable
 
 from profiler.core.finding import Finding, Place, Saving
 from profiler.metrics.host_states import HOST_WAIT
-from profiler.metrics.places import Caller
+from profiler.metrics.places import Caller, Calls
 from profiler.rules.base import GPU_TRACE, RULES, Rule
-from profiler.rules.context import DECODE, STEP, TEXT, Context, Row
+from profiler.rules.context import STEP, Context, Row
+from profiler.rules.kernels_of import times
 
 # What the user wrote, by the operator that waits.
 _WRITTEN = {
@@ -20,39 +21,41 @@ _WRITTEN = {
     "aten::_to_copy": ".cpu(), .to('cpu') or print(tensor)",
     "aten::copy_": ".cpu(), .to('cpu') or print(tensor)",
 }
+# Outside steps: less than this share of the window is one wait for a result.
+_LEAST = 0.005
 _SITE = re.compile(r"(?P<op>\S+)(?: in (?P<around>.+))?")
 
 
 def check(context: Context) -> Iterable[Finding]:
-    """One finding for each site that waits inside a step; text encoding and decoding may wait once for their result."""
-    for window in (STEP, TEXT, DECODE):
-        if window not in context.windows() and not (window == STEP and context.ledger(STEP).windows.height):
-            continue
+    """One finding for each site that waits inside a step; elsewhere waiting for a result is no fault while it costs little."""
+    for window in context.windows():
         sites: dict[str, list[Row]] = defaultdict(list)
         for row in context.rows(window):
             if row.label == HOST_WAIT:
                 sites[row.detail].append(row)
+        least = 0.0 if window == STEP else _LEAST * context.duration_ns(window)
         for site, rows in sites.items():
-            yield _finding(context, window, site, rows)
+            if sum(row.priced_ns for row in rows) >= least:
+                yield _finding(context, window, site, rows)
 
 
 def _finding(context: Context, window: str, site: str, rows: list[Row]) -> Finding:
     match = _SITE.fullmatch(site)
     operator = match["op"] if match else site
     around = (match["around"] or "") if match else ""
-    found = context.callers({operator})
-    count = round(sum(row.count for row in rows))
+    found = context.callers(Calls(frozenset({operator}), window, waiting=True))
+    count = sum(row.count for row in rows)
     total_us = sum(row.total_ns for row in rows) / 1e3
     return Finding(
         rule=RULE.name,
-        title=f"the host waits for the GPU {count} times a {window}: {site}",
+        title=f"the host waits for the GPU {times(count, window)}: {site}",
         window=window,
         claims=tuple(row.id for row in rows),
         # What the wait costs is the time until the host is ahead again; without it that time is gone.
         saving=Saving(share_low=0.7, share_high=1.0),
         where=places(found),
-        count=count,
-        evidence=(f"{count} waits leave the GPU idle for {total_us:,.0f} us a {window} as traced",),
+        count=max(1, round(count)),
+        evidence=(f"they leave the GPU idle for {total_us:,.0f} us a {window} as traced",),
         change=_change(operator, around),
     )
 

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from profiler.core.finding import Finding, Saving
 from profiler.metrics.host_states import ALLOCATION, PAGEABLE_COPY
 from profiler.metrics.ledger_segments import PYTHON_BETWEEN_STEPS
+from profiler.metrics.places import Calls
 from profiler.rules.base import GPU_TRACE, RULES, Rule
 from profiler.rules.context import STEP, Context
 from profiler.rules.host_sync import places
+
+_LEAST_IN_A_CALL = 0.005
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ _CAUSES = (
     _Cause(
         "allocator-in-step",
         ALLOCATION,
-        "the allocator asks the driver for memory inside a step",
+        "the allocator asks the driver for memory inside a",
         "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True, a warm-up call of the same shapes, or less memory",
         frozenset({"cudaMalloc", "cudaFree"}),
         0.0,
@@ -35,7 +38,7 @@ _CAUSES = (
     _Cause(
         "pageable-copy",
         PAGEABLE_COPY,
-        "a copy from pageable memory inside a step",
+        "a copy from pageable memory inside a",
         "make the tensor on the GPU, or pin it (pin_memory()) and copy with non_blocking=True",
         frozenset({"cudaMemcpyAsync"}),
         0.0,
@@ -43,7 +46,7 @@ _CAUSES = (
     _Cause(
         "idle-between-steps",
         PYTHON_BETWEEN_STEPS,
-        "the GPU idles between steps",
+        "the GPU idles for the Python before a",
         "make the callback or scheduler work between steps smaller, or move it after the loop",
         frozenset(),
         0.01,
@@ -52,20 +55,23 @@ _CAUSES = (
 
 
 def _check(cause: _Cause, context: Context) -> Iterable[Finding]:
-    rows = context.select(STEP, lambda row: row.kind == "idle" and row.label == cause.label)
+    window = context.main
+    rows = context.select(window, lambda row: row.kind == "idle" and row.label == cause.label)
     cost = sum(row.priced_ns for row in rows)
-    if rows and cost >= cause.least * context.duration_ns(STEP):
+    # A whole call copies its prompt and latents once, and may allocate: only there, little is no fault.
+    least = cause.least if window == STEP else max(cause.least, _LEAST_IN_A_CALL)
+    if rows and cost >= least * context.duration_ns(window):
         traced = sum(row.total_ns for row in rows) / 1e3
         yield Finding(
             rule=cause.name,
-            title=cause.title,
-            window=STEP,
+            title=f"{cause.title} {window}",
+            window=window,
             claims=tuple(row.id for row in rows),
             saving=Saving(share_low=0.5, share_high=1.0),
-            where=places(context.callers(cause.calls)) if cause.calls else (),
-            count=round(sum(row.count for row in rows)),
+            where=places(context.callers(Calls(cause.calls, window))) if cause.calls else (),
+            count=max(1, round(sum(row.count for row in rows))),
             evidence=(
-                f"{traced:,.0f} us idle a step as traced: {', '.join(sorted({row.detail for row in rows if row.detail}))}",
+                f"{traced:,.0f} us idle a {window} as traced: {', '.join(sorted({row.detail for row in rows if row.detail}))}",
             ),
             change=cause.change,
         )
@@ -75,7 +81,7 @@ def _register(cause: _Cause) -> None:
     def check(context: Context) -> Iterable[Finding]:
         return _check(cause, context)
 
-    RULES.add(cause.name, Rule(name=cause.name, summary=cause.title, check=check, needs=(GPU_TRACE,), priority=15))
+    RULES.add(cause.name, Rule(name=cause.name, summary=f"{cause.title} step", check=check, needs=(GPU_TRACE,), priority=15))
 
 
 for _cause in _CAUSES:

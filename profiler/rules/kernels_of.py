@@ -40,6 +40,13 @@ def short(kernel: str, most: int = 90) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"
 
 
+def times(count: float, window: str) -> str:
+    """How often something happens, `count` times a window on average: `4 times a step`, `once in 3 steps`."""
+    if count < 0.75:
+        return f"once in {round(1 / count)} {window}s" if count > 0 else f"within a {window}"
+    return f"once a {window}" if count < 1.5 else f"{round(count)} times a {window}"
+
+
 def milliseconds(rows: Iterable[Row]) -> float:
     """Priced time of rows in ms."""
     return sum(row.priced_ns for row in rows) / 1e6

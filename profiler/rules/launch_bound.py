@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from profiler.core.finding import Finding, Saving
 from profiler.metrics.host_states import GUARDS, LAUNCH_COMPILED, LAUNCH_EAGER, PYTHON_BETWEEN, PYTHON_IN_REGION
+from profiler.metrics.idle import REPLAY
 from profiler.rules.base import GPU_TRACE, RULES, Rule
-from profiler.rules.context import STEP, TEXT, Context, Row
+from profiler.rules.context import DECODE, TEXT, Context, Row
 
 _EAGER = (LAUNCH_EAGER, PYTHON_BETWEEN)
 _COMPILED = (LAUNCH_COMPILED, PYTHON_IN_REGION, GUARDS)
@@ -17,48 +18,51 @@ _LEAST = 0.01
 
 def check(context: Context) -> Iterable[Finding]:
     """Idle time under operators, launches and the Python between them, in steps and in text encoding."""
-    for window in (STEP, TEXT):
-        if window in context.windows() or window == STEP:
+    for window in context.windows():
+        if window != DECODE:
             yield from _of(context, window)
 
 
 def _of(context: Context, window: str) -> Iterable[Finding]:
     duration = context.duration_ns(window)
     for labels, title, change in (
-        (_EAGER, "eager operators are launched more slowly than the GPU runs them", _compile(context)),
-        (
-            _COMPILED,
-            "compiled code is launched more slowly than the GPU runs it",
-            "--compile reduce-overhead (CUDA graphs), or compile larger regions (--compile default)",
-        ),
+        (_EAGER, "eager operators are launched more slowly than the GPU runs them", _for_eager(context, window)),
+        (_COMPILED, "compiled code is launched more slowly than the GPU runs it", _for_compiled(context, window)),
     ):
         rows = context.select(window, lambda row, labels=labels: row.kind == "idle" and row.label in labels)  # type: ignore[misc]
         cost = sum(row.priced_ns for row in rows)
         if duration and cost / duration >= _LEAST:
-            yield _finding(window, rows, title, change)
+            yield _finding(window, rows, title, change, context.ledger(window).pricing.calibrated)
 
 
-def _finding(window: str, rows: list[Row], title: str, change: str) -> Finding:
+def _finding(window: str, rows: list[Row], title: str, change: str, calibrated: bool) -> Finding:
     traced = sum(row.total_ns for row in rows)
-    low = sum(row.priced_low_ns for row in rows)
-    priced = sum(row.priced_ns for row in rows)
+    priced = f", {sum(row.priced_ns for row in rows) / 1e6:.2f} ms in untraced time" if calibrated else ""
     return Finding(
         rule=RULE.name,
         title=title,
         window=window,
         claims=tuple(row.id for row in rows),
-        # CUDA graphs take away nearly all of it; larger graphs a part. Where prices are not calibrated, down to nothing.
-        saving=Saving(share_low=0.5 * low / priced if priced else 0.0, share_high=1.0),
+        # CUDA graphs take away nearly all of it; larger graphs a part.
+        saving=Saving(share_low=0.5, share_high=1.0),
         count=round(sum(row.count for row in rows)),
-        evidence=(f"{traced / 1e6:.2f} ms idle a {window} as traced, {priced / 1e6:.2f} ms in untraced time",),
+        evidence=(f"{traced / 1e6:.2f} ms idle a {window} as traced{priced}",),
         change=change,
     )
 
 
-def _compile(context: Context) -> str:
-    if context.spec.get("compile") in (None, "none"):
+def _for_eager(context: Context, window: str) -> str:
+    if window == TEXT:
+        return "encode a prompt once and pass prompt_embeds, or compile the text encoders: pipe.text_encoder.compile()"
+    if not context.compiled:
         return "compile it: --compile regional or default; with small shapes --compile reduce-overhead"
     return "compile the part that is still eager, or give it fewer and larger operators"
+
+
+def _for_compiled(context: Context, window: str) -> str:
+    if context.select(window, lambda row: row.label == REPLAY):
+        return "CUDA graphs are replayed already: compile one region where there are several, so that guards are checked once"
+    return "--compile reduce-overhead (CUDA graphs), or compile larger regions (--compile default)"
 
 
 RULE = RULES.add(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from profiler.core.finding import Finding, Saving
 from profiler.metrics.classes import QUANTIZE
 from profiler.rules.base import GPU_TRACE, RULES, Rule
-from profiler.rules.context import STEP, Context
+from profiler.rules.context import Context
 from profiler.rules.kernels_of import kernel_finding, milliseconds
 
 _LEAST = 0.02
@@ -15,17 +15,18 @@ _LEAST = 0.02
 
 def check(context: Context) -> Iterable[Finding]:
     """Kernels that do nothing but quantize, in steps: time that fusion into the producer would take away."""
-    rows = context.select(STEP, lambda row: row.kind == "busy" and row.label == QUANTIZE)
-    if rows and 1e6 * milliseconds(rows) >= _LEAST * context.duration_ns(STEP):
-        gemm = context.select(STEP, lambda row: row.kind == "busy" and row.label in ("GEMM fp8", "GEMM int8"))
+    window = context.main
+    rows = context.select(window, lambda row: row.kind == "busy" and row.label == QUANTIZE)
+    if rows and 1e6 * milliseconds(rows) >= _LEAST * context.duration_ns(window):
+        gemm = context.select(window, lambda row: row.kind == "busy" and row.label in ("GEMM fp8", "GEMM int8"))
         yield kernel_finding(
             RULE.name,
-            STEP,
+            window,
             rows,
-            f"kernels that only quantize take {milliseconds(rows):.1f} ms a step",
+            f"kernels that only quantize take {milliseconds(rows):.1f} ms a {window}",
             Saving(share_low=0.2, share_high=0.9),
             "compile what produces the activation together with the Linear, so that quantizing fuses into it",
-            more=(f"the quantized GEMMs themselves take {milliseconds(gemm):.1f} ms a step",),
+            more=(f"the quantized GEMMs themselves take {milliseconds(gemm):.1f} ms a {window}",),
         )
 
 

@@ -44,7 +44,7 @@ def _late(context: Context, each: dict[str, Any]) -> bool:
 def _recompile(context: Context, rows: list[dict[str, Any]]) -> Finding:
     first = rows[0]
     inside = any(each["when"] == "inside" for each in rows)
-    window = STEP if STEP in context.windows() else CALL
+    window = context.main
     claims = context.select(window, lambda row: row.label == RECOMPILATION) if inside else []
     seconds = sum(each["dur_ns"] or 0 for each in rows) / _SECONDS
     values = [f"{each['before']} before, {each['now']} now" for each in rows if each["before"] is not None]

@@ -9,7 +9,7 @@ import polars as pl
 
 from profiler.core.finding import Finding, Saving
 from profiler.rules.base import GPU_TRACE, RULES, Rule
-from profiler.rules.context import STEP, Context
+from profiler.rules.context import Context
 from profiler.rules.kernels_of import kernel_finding, milliseconds
 from profiler.rules.launched_inside import operators, rows_inside
 
@@ -22,13 +22,14 @@ def check(context: Context) -> Iterable[Finding]:
     """Kernels that only serve quantized products of few rows, in steps."""
     spans = operators(context, _GEMMS)
     tiny = spans.filter(pl.Series([rows_of(dims) <= _ROWS for dims in spans["input_dims"]], dtype=pl.Boolean))
-    rows = rows_inside(context, STEP, tiny)
+    window = context.main
+    rows = rows_inside(context, window, tiny)
     if rows:
         yield kernel_finding(
             RULE.name,
-            STEP,
+            window,
             rows,
-            f"quantized GEMMs of at most {_ROWS} rows: {milliseconds(rows):.2f} ms a step",
+            f"quantized GEMMs of at most {_ROWS} rows: {milliseconds(rows):.2f} ms a {window}",
             Saving(share_low=0.1, share_high=0.8),
             "give these Linears (adaLN modulations, time embeddings) the weight-only scheme",
         )

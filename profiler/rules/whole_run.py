@@ -72,14 +72,14 @@ def throttled(context: Context) -> Iterable[Finding]:
     gpu = (phase.gpu if phase else None) or {}
     mask, clock, most = _mask(gpu.get("clock_event_reasons")), gpu.get("sm_clock_mhz"), gpu.get("sm_clock_max_mhz")
     reasons = [name for bit, name in _REASONS.items() if mask & bit]
-    if reasons and isinstance(clock, float) and isinstance(most, float) and clock < 0.97 * most:
+    if reasons and isinstance(clock, int | float) and isinstance(most, int | float) and clock < 0.97 * most:
         share = 1 - clock / most
         yield Finding(
             rule="gpu-throttled",
             title=f"the GPU ran at {clock:.0f} of {most:.0f} MHz: {', '.join(reasons)}",
             window=CALL,
-            cost_ns=share * context.duration_ns(CALL),
-            saving=Saving(share_low=0.0, share_high=1.0),
+            # No cost of its own: it is spread over the rows of all others.
+            saving=Saving(extra_high_ns=share * context.duration_ns(CALL)),
             evidence=(
                 f"{gpu.get('power_w')} of {gpu.get('power_limit_w')} W, {gpu.get('temperature_c')} C right after the timed calls",
             ),
