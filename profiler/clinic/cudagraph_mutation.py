@@ -10,10 +10,11 @@ from profiler.clinic.base import Fault, here, register
 def plant(pipe: Any) -> None:
     transformer = pipe.transformer
     inner = type(transformer)
+    original = inner.forward
 
     def forward(self: Any, hidden_states: Any, *args: Any, **kwargs: Any) -> Any:
         hidden_states.mul_(1.0)
-        return inner.forward(self, hidden_states, *args, **kwargs)
+        return original(self, hidden_states, *args, **kwargs)
 
     transformer.__class__ = type(inner.__name__, (inner,), {"forward": forward, "__module__": inner.__module__})
 

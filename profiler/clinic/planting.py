@@ -12,9 +12,11 @@ InBlock = Callable[[Any, Any], Any]
 def in_blocks(pipe: Any, act: InBlock) -> None:
     """Every double block gives its hidden states to `act` first: one class of block, as a model's own code would be."""
     inner = type(pipe.transformer.transformer_blocks[0])
+    # By name, not through the class: dynamo does not look methods up on a class that a closure holds.
+    original = inner.forward
 
     def forward(self: Any, hidden_states: Any, *args: Any, **kwargs: Any) -> Any:
-        return inner.forward(self, act(self, hidden_states), *args, **kwargs)
+        return original(self, act(self, hidden_states), *args, **kwargs)
 
     faulty = type(inner.__name__, (inner,), {"forward": forward, "__module__": inner.__module__})
     for block in pipe.transformer.transformer_blocks:

@@ -28,7 +28,7 @@ register(
         expects=("recompile-limit",),
         fix="keep the counter in a tensor, or outside of the compiled block",
         base="flux, compiled cheaply",
-        spec={"compile": "regional", "steps": 4},
+        spec={"compile": "regional", "steps": 5, "trace_steps": 5, "warmup": 1},
         placed=False,
     ),
 )

@@ -28,7 +28,7 @@ register(
         expects=("recompile",),
         fix="call once with each size before it counts, or compile with dynamic=True",
         base="flux, compiled cheaply",
-        spec={"compile": "regional"},
+        spec={"compile": "regional", "warmup": 1},
         once=True,
         placed=False,
     ),

@@ -16,7 +16,7 @@ _SEVERE = ("critical", "high")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the diagnosis of a planted fault was worth. Times are ms a call; for a fault of one-time cost, of all calls made.
+    """What the diagnosis of a planted fault was worth. Times are ms a call; for a fault of one-time cost, of all but the first.
 
     Attributes:
         found, title, where: the first finding; empty where there was none.
@@ -109,8 +109,8 @@ def _median_call(manifest: Manifest) -> float | None:
 
 
 def _all_calls(manifest: Manifest) -> float | None:
-    """Every call in which nothing was traced: a compilation may come in any of them."""
+    """Every untraced call but the first, which compiles what there is to compile in any case."""
     warmup = manifest.phase("warmup")
-    calls = [*(warmup.detail.get("calls_ns", []) if warmup else [])]
+    calls = list(warmup.detail.get("calls_ns", [])[1:]) if warmup else []
     calls += [*manifest.timed.get("iterations_ns", []), *manifest.untraced.get("calls_ns", [])]
     return float(sum(calls)) if calls else None
