@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
 from profiler.core.finding import Finding, Place, Saving
+from profiler.metrics.break_spans import per_window
 from profiler.metrics.graph_breaks import graph_breaks
 from profiler.metrics.host_states import GRAPH_BREAK, GUARDS, HOST_WAIT, PYTHON_IN_REGION
 from profiler.rules.base import RULES, TRACE, Rule
 from profiler.rules.context import Context, Row
+from profiler.rules.kernels_of import times
 
 _SHOWN = 3
 
@@ -18,26 +22,36 @@ def check(context: Context) -> Iterable[Finding]:
     """One finding a distinct break that the trace's own program reaches; what runs eagerly because of it is its evidence."""
     if not (context.has("compile log") or context.compiled):
         return
-    window = context.main
+    counts: dict[str, dict[str, float]] = defaultdict(dict)
+    for name, window, count in per_window(context.run, context.rank).select("break", "window", "per_window").iter_rows():
+        counts[name][window] = count
     for each in graph_breaks(context.run, context.rank).to_dicts():
         if each["joined"] and (each["trace_count"] or each["log_count"]):
-            yield _finding(context, window, each)
+            yield _finding(context, *_when(context, each, counts[each["break"]]), each)
 
 
-def _finding(context: Context, window: str, each: dict[str, Any]) -> Finding:
-    rows = _rows(context, window, each)
-    repeats = max(1, context.ledger(window).windows.height)
-    count = max(1, round(each["trace_count"] / repeats))
+def _when(context: Context, each: dict[str, Any], counts: dict[str, float]) -> tuple[str, float]:
+    """The window in which a break is counted, and how often it happens there; never, where only the warm-up met it."""
+    met = next((window for window in (context.main, *context.windows()) if counts.get(window)), None)
+    if met is not None:
+        return met, counts[met]
+    # Regions without a graph leave no span: only how often the rest of the function runs is known.
+    return context.main, each["trace_count"] / max(1, context.ledger(context.main).windows.height)
+
+
+def _finding(context: Context, window: str, count: float, each: dict[str, Any]) -> Finding:
+    rows = _rows(context, window, each) if count else []
+    often = times(count, window) if count else "not in the trace"
     name = " ".join(part for part in (each["gb_id"], each["title"]) if part)
     return Finding(
         rule=RULE.name,
-        title=f"graph break, {count} a {window}: {name}",
+        title=f"graph break, {often}: {name}",
         window=window,
         claims=tuple(row.id for row in rows),
         # Without the break its guards, its dispatch and its wait are gone; what launching costs anyway may take some of it.
         saving=Saving(share_low=0.5, share_high=1.0),
         where=(Place(each["file"], each["line"], None, each["function"]),),
-        count=count,
+        count=math.ceil(count),
         evidence=tuple(_evidence(each, rows, window)),
         change=_change(each),
         doc=f"https://meta-pytorch.github.io/compile-graph-break-site/gb/{(each['gb_id'] or '').lower()}.html"

@@ -16,6 +16,7 @@ from profiler.rules.context import CALL, STEP, Context
 # This many versions of one function in the first call already: the limit (8) is near, and new shapes will hit it.
 _MANY = 3
 _SECONDS = 1e9
+_CACHE = "keep TORCHINDUCTOR_CACHE_DIR between processes, so that a second one finds what this one compiled"
 
 
 def recompile(context: Context) -> Iterable[Finding]:
@@ -23,6 +24,12 @@ def recompile(context: Context) -> Iterable[Finding]:
 
     A second version compiled in the first call (another stride in the second block, say) is compiling, not a fault.
     """
+    for rows in _told(context):
+        yield _recompile(context, rows)
+
+
+def _told(context: Context) -> Iterable[list[dict[str, Any]]]:
+    """Recompiles by function and guard, those worth a finding."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for each in recompiles(context.run, context.rank).to_dicts():
         if each["joined"] or each["when"] == "inside":
@@ -30,7 +37,7 @@ def recompile(context: Context) -> Iterable[Finding]:
     for rows in found.values():
         late = [each for each in rows if _late(context, each)]
         if late or max(each["count"] for each in rows) >= _MANY:
-            yield _recompile(context, late or rows)
+            yield late or rows
 
 
 def _late(context: Context, each: dict[str, Any]) -> bool:
@@ -47,7 +54,8 @@ def _recompile(context: Context, rows: list[dict[str, Any]]) -> Finding:
     window = context.main
     claims = context.select(window, lambda row: row.label == RECOMPILATION) if inside else []
     seconds = sum(each["dur_ns"] or 0 for each in rows) / _SECONDS
-    values = [f"{each['before']} before, {each['now']} now" for each in rows if each["before"] is not None]
+    values = dict.fromkeys(f"the guard: {_values(each)}" for each in rows if each["before"] is not None)
+    took = f"{len(rows)} compile{'s' * (len(rows) > 1)} took {seconds:.2f} s"
     return Finding(
         rule="recompile",
         title=f"{first['function']} is compiled again: {first['guard']}",
@@ -58,9 +66,13 @@ def _recompile(context: Context, rows: list[dict[str, Any]]) -> Finding:
         saving=Saving(share_low=0.9 if claims else 0.5, share_high=1.0),
         where=(Place(first["file"], first["line"], None, first["function"]),),
         count=len(rows),
-        evidence=(f"{len(rows)} recompiles took {seconds:.2f} s", *(f"the guard: {value}" for value in values[:3])),
+        evidence=(took, *list(values)[:3]),
         change=first["hint"] or "keep the value constant, or mark it dynamic: torch._dynamo.mark_dynamic(tensor, dim)",
     )
+
+
+def _values(each: dict[str, Any]) -> str:
+    return f"{each['before']} before" + ("" if each["now"] is None else f", {each['now']} now")
 
 
 def recompile_limit(context: Context) -> Iterable[Finding]:
@@ -95,8 +107,10 @@ def cudagraphs_skipped(context: Context) -> Iterable[Finding]:
 
 
 def compile_time(context: Context) -> Iterable[Finding]:
-    """What compiling took, once, and in which phase."""
-    rows = [each for each in compiles(context.run, context.rank).to_dicts() if each["joined_by"]]
+    """What compiling took, once, and in which phase; recompiles that have a finding of their own are theirs."""
+    theirs = {(each["generation"], each["compile_id"]) for rows in _told(context) for each in rows}
+    every = [each for each in compiles(context.run, context.rank).to_dicts() if each["joined_by"]]
+    rows = [each for each in every if (each["generation"], each["compile_id"]) not in theirs]
     total = sum(each["dur_ns"] or 0 for each in rows)
     if total < 10 * _SECONDS:
         return
@@ -117,7 +131,8 @@ def compile_time(context: Context) -> Iterable[Finding]:
         where=(Place(slowest["file"], slowest["line"], None, slowest["function"]),),
         count=len(rows),
         evidence=(f"{len(rows)} compiles, phases inside one another: {listed}",),
-        change="--compile regional compiles one block of each kind; keep TORCHINDUCTOR_CACHE_DIR between processes",
+        change=("" if context.spec.get("compile") == "regional" else "--compile regional compiles one block of each kind; ")
+        + _CACHE,
     )
 
 
