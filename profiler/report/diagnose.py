@@ -11,6 +11,9 @@ import polars as pl
 from profiler.core.errors import DiffuscopeError
 from profiler.core.finding import Finding
 from profiler.metrics.compile_join import check_same_program
+from profiler.metrics.floor import Floor, floor
+from profiler.metrics.ledger import Ledger
+from profiler.report import floor as floor_report
 from profiler.report.grant import Granted, grant
 from profiler.rules.base import RULES, missing
 from profiler.rules.context import Context, Row
@@ -36,6 +39,7 @@ class Report:
     rows: list[Row] = field(default_factory=list)
     findings: list[Granted] = field(default_factory=list)
     not_checked: list[tuple[str, str]] = field(default_factory=list)
+    floor: Floor | None = None
 
 
 def diagnose(run: Run, base: Run | None = None, window: str = "step") -> Report:
@@ -65,7 +69,16 @@ def diagnose(run: Run, base: Run | None = None, window: str = "step") -> Report:
         rows=rows,
         findings=grant(findings, prices, windows),
         not_checked=not_checked,
+        floor=_floor(context, ledger, not_checked),
     )
+
+
+def _floor(context: Context, of: Ledger, not_checked: list[tuple[str, str]]) -> Floor | None:
+    try:
+        return floor(context.run, of, context.rank)
+    except _DEFECTS as error:
+        not_checked.append(("floor", f"it failed: {type(error).__name__}: {error}"))
+        return None
 
 
 def _check_all(context: Context) -> tuple[list[tuple[int, Finding]], list[tuple[str, str]]]:
@@ -109,6 +122,7 @@ def to_json(report: Report) -> dict[str, Any]:
             "factor": report.factor,
             "note": report.note,
         },
+        "floor": floor_report.to_json(report.floor, report.untraced_ns) if report.floor else None,
         "ledger": [_row(row, report.dur_ns) for row in report.rows],
         "findings": [_finding(each) for each in report.findings],
         "not_checked": [{"rule": rule, "why": why} for rule, why in report.not_checked],

@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
+from profiler.report import floor as floor_report
 from profiler.report.diagnose import Report
 from profiler.report.grant import Granted
 from profiler.report.render import bar, number, percent, table
@@ -27,6 +28,8 @@ def render(report: Report, width: int = 100) -> str:
         parts.append("once, not in every call:")
         parts += [_card(number_, each, report) for number_, each in enumerate(once, len(often) + 1)]
     parts.append(_ledger(report, width))
+    if report.floor:
+        parts.append(floor_report.render(report.floor, report.window, report.untraced_ns, width))
     if report.not_checked:
         parts.append(_not_checked(report.not_checked))
     return "\n\n".join(parts)
