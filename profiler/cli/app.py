@@ -19,6 +19,7 @@ _COMMANDS = {
     "diagnose": "profiler.cli.diagnose",
     "runs": "profiler.cli.runs",
     "explain": "profiler.cli.explain",
+    "clinic": "profiler.cli.clinic",
 }
 
 # Newer typers carry a click of their own: its base error is found through one that typer exports.

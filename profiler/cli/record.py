@@ -97,7 +97,7 @@ def record(spec: RunSpec, run: Path, as_json: bool) -> int:
     from profiler.rundir.reader import bury_on_disk, is_run, read_manifest
     from profiler.rundir.summary import summarize
 
-    code = _run_child(spec, run)
+    code = run_child(spec, run)
     if not is_run(run):
         # Refused before anything was made: the child has said why.
         return code if code > 0 else EXIT_USAGE
@@ -128,8 +128,8 @@ def parse_size(size: str | None) -> tuple[int | None, int | None]:
     return int(parts[0]), int(parts[-1])
 
 
-def _run_child(spec: RunSpec, run: Path) -> int:
-    """The recording process's exit code; negative where a signal killed it."""
+def run_child(spec: RunSpec, run: Path) -> int:
+    """Record in a child process; its exit code, negative where a signal killed it."""
     import signal
     import subprocess
 

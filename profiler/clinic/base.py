@@ -18,7 +18,7 @@ MARK = "# planted"
 _BUILDERS = "profiler.clinic.builders"
 # As small as a recording with every phase can be; on a GPU a step of a few milliseconds.
 _SIZES: dict[str, dict[str, Any]] = {
-    "cpu": {"height": 64, "width": 64, "steps": 2, "trace_steps": 2, "repeats": 1, "warmup": 0, "guidance": 3.5},
+    "cpu": {"height": 64, "width": 64, "steps": 2, "trace_steps": 2, "repeats": 3, "warmup": 0, "guidance": 3.5},
     "cuda": {"height": 768, "width": 768, "steps": 4, "trace_steps": 4, "repeats": 3, "warmup": 1, "guidance": 3.5},
 }
 

@@ -24,7 +24,7 @@ register(
         summary="a callback that sleeps between steps",
         plant=plant,
         file=here(),
-        expects=("idle-between-steps",),
+        expects=("python-in-step", "idle-between-steps"),
         fix="do it after the loop, or in a thread of its own",
         spec={"compile": "regional"},
     ),
