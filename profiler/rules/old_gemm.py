@@ -12,7 +12,7 @@ from profiler.rules.context import Context, Row
 from profiler.rules.kernels_of import kernel_finding, milliseconds
 
 _ARCHITECTURE = re.compile(
-    r"cutlass_?(?P<cutlass>\d{2})_|(?:^|[^a-z])sm(?P<sm>\d{2})|(?P<ampere>ampere_)|(?P<turing>turing_)|(?P<volta>volta_)"
+    r"cutlass_?(?P<cutlass>\d{2})_|(?:^|[^a-z])sm(?P<sm>\d{2,3})(?!\d)|(?P<ampere>ampere_)|(?P<turing>turing_)|(?P<volta>volta_)"
 )
 _NAMES = {7: "Volta or Turing", 8: "Ampere", 9: "Hopper", 10: "Blackwell"}
 # A kernel of the right generation against the older one, on Hopper: measured between 0.55 and 0.7 of its time.
