@@ -20,7 +20,12 @@ from profiler.tables import schema
 from profiler.tables.run import Run
 
 _PRICE = {"ideal_ns": pl.Float64, "bound": pl.String, "flops": pl.Float64, "helper": pl.Boolean, "why": pl.String}
-_CLASSES = ("class", "count", "priced", "clamped", "measured_ns", "floor_ns", "ratio", "flops", "bound")
+_CLASSES = {
+    "class": pl.String,
+    **dict.fromkeys(("count", "priced", "clamped", "measured_ns", "floor_ns", "ratio", "flops"), pl.Float64),
+    "bound": pl.String,
+}
+_UNPRICED = {"why": pl.String, "name": pl.String, "count": pl.Float64, "measured_ns": pl.Float64}
 _OWN = pl.col("own_ns").cast(pl.Float64)
 # Kernels of one call share its work by the time that they took; helpers take no part in it, a memcpy or memset has its own.
 _OF_CALL = pl.col("call_id").is_not_null() & (pl.col("cat") == schema.KERNEL)
@@ -66,9 +71,9 @@ def floor(run: Run, of: Ledger, rank: int = 0) -> Floor:
     """
     ceilings = usable(run.manifest.environment.get("ceilings") or {})
     why = _why_none(run, of, ceilings)
-    # Without windows the frames are empty, but have all their columns.
-    windows = of.windows.clear() if why else of.windows
-    return _summed(_floors(window_events(run.trace(rank), windows), ceilings), max(1, windows.height), why)
+    if why:
+        return Floor(pl.DataFrame(schema=_CLASSES), pl.DataFrame(schema=_UNPRICED), why)
+    return _summed(_floors(window_events(run.trace(rank), of.windows), ceilings), max(1, of.windows.height))
 
 
 def _why_none(run: Run, of: Ledger, ceilings: Mapping[str, float]) -> str:
@@ -97,7 +102,7 @@ def _price(row: dict[str, Any], ceilings: Mapping[str, float]) -> Price:
     return price(call_of(row["op"], row["name"], row["class"], texts) if row["op"] else None, ceilings)
 
 
-def _summed(events: pl.DataFrame, repeats: int, why: str = "") -> Floor:
+def _summed(events: pl.DataFrame, repeats: int) -> Floor:
     classes = events.group_by("class").agg(
         pl.len() / repeats,
         (pl.col("why") == "").sum().alias("priced") / repeats,
@@ -111,7 +116,7 @@ def _summed(events: pl.DataFrame, repeats: int, why: str = "") -> Floor:
     listed = classes.rename({"len": "count"}).with_columns(ratio).sort(["measured_ns", "class"], descending=[True, False])
     unpriced = events.filter(pl.col("why") != "").group_by("why", pl.coalesce("op", "name").alias("name"))
     missing = unpriced.agg(pl.len().alias("count") / repeats, pl.col("own_ns").sum().alias("measured_ns") / repeats)
-    return Floor(listed.select(_CLASSES), missing.sort(["measured_ns", "name"], descending=[True, False]), why)
+    return Floor(listed.select(list(_CLASSES)), missing.sort(["measured_ns", "name"], descending=[True, False]))
 
 
 def _bound() -> pl.Expr:

@@ -80,7 +80,8 @@ def _broadcast(call: Call) -> int:
     tensors = call.tensors
     rank = max(len(each.shape) for each in tensors)
     padded = [(1,) * (rank - len(each.shape)) + each.shape for each in tensors]
-    return math.prod(max(sizes) for sizes in zip(*padded, strict=True)) * _result_size(call, tensors)
+    elements: int = math.prod(max(sizes) for sizes in zip(*padded, strict=True))
+    return elements * _result_size(call, tensors)
 
 
 def _result_size(call: Call, tensors: list[Tensor]) -> int:

@@ -97,7 +97,7 @@ def _attention(call: Call) -> Work | None:
     heads_first, causal_at = _ATTENTION[call.op]
     query, key = _pair(call, 0)
     value = call.arguments[2] if len(call.arguments) > 2 else None
-    if query is None or key is None or value is None or len(query.shape) != 4 or len(key.shape) != 4:
+    if query is None or key is None or value is None or {len(each.shape) for each in (query, key, value)} != {4}:
         return None
     sequence, head = (2, 1) if heads_first else (1, 2)
     pairs = query.shape[0] * query.shape[head] * query.shape[sequence] * key.shape[sequence]
