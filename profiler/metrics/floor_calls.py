@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,4 +116,4 @@ def _shapes(dims: Any, kind: Any) -> tuple[tuple[int, ...], ...]:
 
 
 def _is_shape(dims: Any) -> bool:
-    return isinstance(dims, Sequence) and not isinstance(dims, str) and all(isinstance(each, int) for each in dims)
+    return isinstance(dims, list) and all(isinstance(each, int) and each >= 0 for each in dims)

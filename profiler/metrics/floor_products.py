@@ -88,6 +88,8 @@ def _convolution(call: Call) -> Work | None:
         return None
     spans = zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
     result = (x.shape[0], weight.shape[0], *((size + 2 * pad - d * (k - 1) - 1) // s + 1 for size, k, s, pad, d in spans))
+    if min(result) < 1:
+        return None
     # The weight holds the channels of one group only: groups need no part here.
     flops = 2.0 * math.prod(result) * math.prod(weight.shape[1:])
     return Work(flops, x.dtype, _given(call) + math.prod(result) * SIZES[x.dtype])
