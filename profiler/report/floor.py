@@ -51,7 +51,8 @@ def _rows(classes: pl.DataFrame) -> list[list[str]]:
     rows = [_row(*values) for values in marked.filter(~pl.col("small")).select(_SHOWN).iter_rows()]
     rest = marked.filter("small")
     if rest.height:
-        rows.append(_row(f"{rest.height} smaller classes", float(rest["measured_ns"].sum()), float(rest["floor_ns"].sum()), ""))
+        label = "1 smaller class" if rest.height == 1 else f"{rest.height} smaller classes"
+        rows.append(_row(label, float(rest["measured_ns"].sum()), float(rest["floor_ns"].sum()), ""))
     return rows
 
 

@@ -34,7 +34,7 @@ def test_the_sentence_the_classes_and_what_is_not_known():
     assert [line.split() for line in text[3:6]] == [
         ["GEMM", "bf16", "80.000", "70.000", "1.14", "FLOP"],
         ["copy", "20.000", "0.000", ">100", "bytes"],
-        ["1", "smaller", "classes", "0.100", "0.100", "1.00"],
+        ["1", "smaller", "class", "0.100", "0.100", "1.00"],
     ]
     assert text[6] == "no shapes for 4 kernels, 0.100 ms (aten::gather): counted as measured"
     assert text[7].startswith("2 kernels beat the measured rates")
