@@ -59,7 +59,9 @@ def record_all(asked: argparse.Namespace, faults: list[Fault]) -> int:
             for role, spec in (("fixed", fault.fixed_spec(asked.device)), ("faulty", fault.faulty_spec(asked.device))):
                 if spec.hash not in done:
                     late = time.monotonic() - began > asked.limit_s
-                    done[spec.hash] = _skipped() if late else _record(spec, _folder(asked.out, fault, role, spec), asked)
+                    done[spec.hash] = (
+                        _skipped() if late else _record(spec, _folder(asked.out, fault, role, spec), asked, _places(fault, role))
+                    )
                 lines.write(json.dumps({"fault": fault.name, "role": role, **done[spec.hash]}) + "\n")
                 lines.flush()
     print(f"{len(done)} runs in {time.monotonic() - began:.0f} s", file=sys.stderr)
@@ -70,17 +72,27 @@ def _folder(out: Path, fault: Fault, role: str, spec: RunSpec) -> Path:
     return out / (fault.name if role == "faulty" else f"fixed-{spec.hash}")
 
 
-def _record(spec: RunSpec, folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
+def _places(fault: Fault, role: str) -> bool:
+    """Whether file and line are asked of this run: a step with stacks that compiles, too, takes a minute to write."""
+    return role == "faulty" and fault.placed
+
+
+def _record(spec: RunSpec, folder: Path, asked: argparse.Namespace, places: bool) -> dict[str, Any]:
     from profiler.clinic.isolation import isolated
+    from profiler.recording import phases
     from profiler.recording.runner import record_spec
     from profiler.rundir.reader import read_manifest
 
     began, why = time.monotonic(), ""
+    record_places = phases.record_places
     try:
         with _at_most(asked.fault_limit_s), isolated():
+            phases.record_places = record_places if places else lambda *_: None
             status = record_spec(spec, folder, "benchmarks/clinic_h100.py")
     except Exception as error:  # noqa: BLE001 - one run that fails must not take the others along
         status, why = "refused", f"{type(error).__name__}: {error}"
+    finally:
+        phases.record_places = record_places
     if status == "failed":
         failure = read_manifest(folder).failure
         why = f"{failure.type}: {failure.message}".splitlines()[0] if failure else ""
