@@ -8,10 +8,11 @@ from typing import Any
 
 from profiler.core.finding import Finding, Place, Saving
 from profiler.metrics.compiles import compiles, cudagraph_skips, limits
-from profiler.metrics.host_states import RECOMPILATION
+from profiler.metrics.host_states import LAUNCH_COMPILED, PYTHON_IN_REGION, RECOMPILATION
 from profiler.metrics.recompiles import recompiles
 from profiler.rules.base import COMPILE_LOG, RULES, Rule
-from profiler.rules.context import CALL, STEP, Context
+from profiler.rules.context import CALL, Context
+from profiler.rules.eager_rows import SAVING, eager_rows
 
 # This many versions of one function in the first call already: the limit (8) is near, and new shapes will hit it.
 _MANY = 3
@@ -52,7 +53,9 @@ def _recompile(context: Context, rows: list[dict[str, Any]]) -> Finding:
     first = rows[0]
     inside = any(each["when"] == "inside" for each in rows)
     window = context.main
-    claims = context.select(window, lambda row: row.label == RECOMPILATION) if inside else []
+    ids = {each["compile_id"] for each in rows}
+    claims = context.select(window, lambda row: inside and row.label == RECOMPILATION and row.detail in ids)
+    claims = claims or context.select(window, lambda row: inside and row.label == RECOMPILATION)
     seconds = sum(each["dur_ns"] or 0 for each in rows) / _SECONDS
     values = dict.fromkeys(f"the guard: {_values(each)}" for each in rows if each["before"] is not None)
     took = f"{len(rows)} compile{'s' * (len(rows) > 1)} took {seconds:.2f} s"
@@ -77,28 +80,43 @@ def _values(each: dict[str, Any]) -> str:
 
 def recompile_limit(context: Context) -> Iterable[Finding]:
     """The limit was hit: the function runs eagerly since then, without a word."""
+    ran = _generations(context)
     for each in limits(context.run, context.rank).to_dicts():
+        if ran and each["generation"] not in ran:
+            continue
         yield Finding(
             rule="recompile-limit",
             title=f"{each['function']} hit the recompile limit ({each['value']}) and runs eagerly since then",
-            window=STEP,
+            window=context.main,
+            claims=tuple(row.id for row in eager_rows(context, context.main)),
+            saving=SAVING,
             where=(Place(each["file"], each["line"], None, each["function"]),),
             evidence=tuple(text for text in (each["reason"], f"the last guard that failed: {each['last_guard']}") if text),
             change="make the guard's value constant or dynamic; raising torch._dynamo.config.recompile_limit only delays it",
         )
 
 
+def _generations(context: Context) -> set[int]:
+    """Generations of the log that ran in the trace: what explain() compiled alone says nothing about it."""
+    return {each["generation"] for each in compiles(context.run, context.rank).to_dicts() if each["calls"]}
+
+
 def cudagraphs_skipped(context: Context) -> Iterable[Finding]:
     """CUDA graphs were asked for and not used."""
     reasons: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    ran = _generations(context)
     for each in cudagraph_skips(context.run, context.rank).to_dicts():
-        reasons[each["reason"]].append(each)
+        if not ran or each["generation"] in ran:
+            reasons[each["reason"]].append(each)
+    launching = context.select(context.main, lambda row: row.kind == "idle" and row.label in (LAUNCH_COMPILED, PYTHON_IN_REGION))
     for reason, rows in reasons.items():
         first = rows[0]
         yield Finding(
             rule="cudagraph-skip",
-            title=f"CUDA graphs are skipped for {len(rows)} graphs: {reason.splitlines()[0]}",
-            window=STEP,
+            title=f"CUDA graphs are skipped for {len(rows)} graph{'s' * (len(rows) > 1)}: {next(iter(reason.splitlines()), '')}",
+            window=context.main,
+            claims=tuple(row.id for row in launching),
+            saving=Saving(share_low=0.5, share_high=1.0),
             where=(Place(first["file"], first["line"], None, first["function"]),),
             count=len(rows),
             evidence=tuple(f"{each['function']} ({each['compile_id']})" for each in rows[:3]),

@@ -9,6 +9,7 @@ from profiler.core.finding import Finding, Saving
 from profiler.metrics.phases import timed
 from profiler.rules.base import BASE, CLOCKS, RULES, TIMED, TRACE, Rule
 from profiler.rules.context import CALL, DECODE, STEP, TEXT, Context
+from profiler.rules.eager_rows import SAVING, eager_rows
 
 # Reasons of NVIDIA's clock event bit mask that slow a run down; idle (1) and application clocks (2) do not.
 _REASONS = {
@@ -44,7 +45,9 @@ def nothing_compiled(context: Context) -> Iterable[Finding]:
         yield Finding(
             rule="nothing-compiled",
             title=f"--compile {context.spec['compile']} was asked for, and nothing compiled runs in the trace",
-            window=STEP,
+            window=context.main,
+            claims=tuple(row.id for row in eager_rows(context, context.main)),
+            saving=SAVING,
             evidence=(f"{context.manifest.applied.get('graphs', 0)} graphs were compiled",),
             change="look at the compile log for a skipped frame or the recompile limit",
         )
@@ -108,11 +111,11 @@ def slower_than_base(context: Context) -> Iterable[Finding]:
         )
 
 
-for _name, _check, _summary, _needs in (
-    ("warmup-in-timed", warmup_in_timed, "warm-up inside the timed calls", (TIMED,)),
-    ("nothing-compiled", nothing_compiled, "compile asked for, nothing compiled", (TRACE,)),
-    ("dominated-by-other", dominated, "text encoder or VAE dominates", (TRACE,)),
-    ("gpu-throttled", throttled, "the GPU lowered its clocks", (CLOCKS, TRACE)),
-    ("slower-than-base", slower_than_base, "slower than the base run", (BASE,)),
+for _name, _check, _summary, _needs, _priority in (
+    ("warmup-in-timed", warmup_in_timed, "warm-up inside the timed calls", (TIMED,), 80),
+    ("nothing-compiled", nothing_compiled, "compile asked for, nothing compiled", (TRACE,), 3),
+    ("dominated-by-other", dominated, "text encoder or VAE dominates", (TRACE,), 80),
+    ("gpu-throttled", throttled, "the GPU lowered its clocks", (CLOCKS, TRACE), 80),
+    ("slower-than-base", slower_than_base, "slower than the base run", (BASE,), 80),
 ):
-    RULES.add(_name, Rule(name=_name, summary=_summary, check=_check, needs=_needs, priority=80))
+    RULES.add(_name, Rule(name=_name, summary=_summary, check=_check, needs=_needs, priority=_priority))
