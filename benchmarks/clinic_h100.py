@@ -1,6 +1,6 @@
 """Record every planted fault and its fix on one device, in one process; diagnose them elsewhere.
 
-python benchmarks/clinic_h100.py --out DIR [--device cpu] [--only NAME,...] [--limit-s 280]    # the GPU machine: needs no polars
+python benchmarks/clinic_h100.py --out DIR [--pack DIR] [--device cpu] [--only NAME,...] [--limit-s 280]    # the GPU machine: needs no polars
 python benchmarks/clinic_h100.py --report DIR                                                  # where the analysis side is
 """
 
@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import shutil
 import signal
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,12 +25,16 @@ from profiler.clinic.base import FAULTS, Fault
 from profiler.core.spec import RunSpec
 
 _LINES = "clinic.jsonl"
+# What the report does not read, and the size after which a new tar file begins.
+_LEFT_OUT = ("output.", "memory", "weights.json", "graph_break_registry")
+_PART_BYTES = 12 << 20
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="folder for the run directories")
     parser.add_argument("--report", type=Path, help="print the table of a folder that was recorded")
+    parser.add_argument("--pack", type=Path, help="folder for tar files of the runs, whole after each run")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--only", default="", help="these faults, comma-separated")
     parser.add_argument("--limit-s", type=float, default=280.0, help="no new run begins after this many seconds")
@@ -64,6 +70,7 @@ def record_all(asked: argparse.Namespace, faults: list[Fault]) -> int:
                     )
                 lines.write(json.dumps({"fault": fault.name, "role": role, **done[spec.hash]}) + "\n")
                 lines.flush()
+                _pack(asked.pack, asked.out, done[spec.hash]["run"])
     print(f"{len(done)} runs in {time.monotonic() - began:.0f} s", file=sys.stderr)
     return 0 if all(each["status"] == "ok" for each in done.values()) else 1
 
@@ -99,6 +106,20 @@ def _record(spec: RunSpec, folder: Path, asked: argparse.Namespace, places: bool
     seconds = round(time.monotonic() - began, 1)
     print(f"== {folder.name}: {status} {why} in {seconds} s", file=sys.stderr, flush=True)
     return {"run": folder.name, "status": status, "why": why, "seconds": seconds}
+
+
+def _pack(pack: Path | None, out: Path, run: str | None) -> None:
+    """Append a run to the last tar file: a machine that is taken away midway leaves what is done."""
+    if pack is None:
+        return
+    pack.mkdir(parents=True, exist_ok=True)
+    shutil.copy(out / _LINES, pack / _LINES)
+    parts = sorted(pack.glob("clinic-*.tar"))
+    if run is None or any(run in tarfile.open(part).getnames() for part in parts):
+        return
+    full = not parts or parts[-1].stat().st_size > _PART_BYTES
+    with tarfile.open(pack / f"clinic-{len(parts)}.tar" if full else parts[-1], "a") as tar:
+        tar.add(out / run, run, filter=lambda info: None if Path(info.name).name.startswith(_LEFT_OUT) else info)
 
 
 def _skipped() -> dict[str, Any]:
