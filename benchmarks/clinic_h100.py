@@ -115,11 +115,16 @@ def _pack(pack: Path | None, out: Path, run: str | None) -> None:
     pack.mkdir(parents=True, exist_ok=True)
     shutil.copy(out / _LINES, pack / _LINES)
     parts = sorted(pack.glob("clinic-*.tar"))
-    if run is None or any(run in tarfile.open(part).getnames() for part in parts):
+    if run is None or any(run in _packed(part) for part in parts):
         return
     full = not parts or parts[-1].stat().st_size > _PART_BYTES
     with tarfile.open(pack / f"clinic-{len(parts)}.tar" if full else parts[-1], "a") as tar:
         tar.add(out / run, run, filter=lambda info: None if Path(info.name).name.startswith(_LEFT_OUT) else info)
+
+
+def _packed(part: Path) -> list[str]:
+    with tarfile.open(part) as tar:
+        return tar.getnames()
 
 
 def _skipped() -> dict[str, Any]:
