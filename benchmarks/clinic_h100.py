@@ -1,7 +1,9 @@
 """Record every planted fault and its fix on one device, in one process; diagnose them elsewhere.
 
-python benchmarks/clinic_h100.py --out DIR [--pack DIR] [--device cpu] [--only NAME,...] [--limit-s 280]    # the GPU machine: needs no polars
-python benchmarks/clinic_h100.py --report DIR                                                  # where the analysis side is
+On the GPU machine, which needs no polars, and then where the analysis side is:
+
+python benchmarks/clinic_h100.py --out DIR [--pack DIR] [--device cpu] [--only NAME,...] [--limit-s 280]
+python benchmarks/clinic_h100.py --report DIR
 """
 
 from __future__ import annotations
