@@ -191,7 +191,7 @@ def test_an_empty_trace_has_no_findings(run_with, events):
     "manifest",
     [
         {"spec": {"steps": -1, "compile": "a mode of later"}},
-        {"environment": {"gpu": {"name": None, "capability": ["9", None]}}},
+        {"environment": {"gpu": {"name": "GPU", "capability": [9]}}},
         {"environment": {"gpu": {"name": "GPU", "capability": []}}},
         {"untraced": {"dur_ns": -5}, "timed": {"iterations_ns": [0, 0, 0]}},
     ],
