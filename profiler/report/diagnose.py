@@ -160,6 +160,7 @@ def _finding(granted: Granted) -> dict[str, Any]:
         "evidence": list(finding.evidence),
         "also": granted.also,
         "change": finding.change,
+        "doc": finding.doc,
     }
 
 

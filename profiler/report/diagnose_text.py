@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from profiler.report.render import bar, number, percent, table
 from profiler.rules.context import Row
 from profiler.rundir import layout
 
+# Names in a trace are anybody's: a terminal must not act on them.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MARKS = {"critical": "!!", "high": "! ", "medium": "- ", "low": "  "}
 
 
@@ -67,9 +70,11 @@ def _card(number_: int, each: Granted, report: Report) -> str:
     lines += [f"     less   {cost_ns / 1e6:,.2f} ms that {rule} accounts for" for rule, cost_ns in each.elsewhere_ns.items()]
     if finding.change:
         lines.append(f"     change {finding.change}")
+    if finding.doc:
+        lines.append(f"     read   {finding.doc}")
     if each.also:
         lines.append(f"     also   {', '.join(each.also)}")
-    return "\n".join(lines)
+    return "\n".join(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", line) for line in lines)
 
 
 def _price(each: Granted) -> str:

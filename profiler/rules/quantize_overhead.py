@@ -11,6 +11,11 @@ from profiler.rules.context import Context
 from profiler.rules.kernels_of import kernel_finding, milliseconds
 
 _LEAST = 0.02
+_EAGER = "compile what produces the activation together with the Linear, so that quantizing fuses into it"
+_COMPILED = (
+    "what is left quantizes the output of a GEMM or of attention, which compiling does not fuse with: "
+    "give the Linears behind it a weight-only scheme, or leave them in bf16"
+)
 
 
 def check(context: Context) -> Iterable[Finding]:
@@ -25,7 +30,7 @@ def check(context: Context) -> Iterable[Finding]:
             rows,
             f"kernels that only quantize take {milliseconds(rows):.1f} ms a {window}",
             Saving(share_low=0.2, share_high=0.9),
-            "compile what produces the activation together with the Linear, so that quantizing fuses into it",
+            _COMPILED if context.compiled else _EAGER,
             more=(f"the quantized GEMMs themselves take {milliseconds(gemm):.1f} ms a {window}",),
         )
 

@@ -234,4 +234,5 @@ def test_names_of_any_kind(run_with, name):
     assert {row.detail for row in report.rows if row.kind == "busy"} == {name + "gemm_s8 sm80_", name}
     text = render(report)
     assert max(len(line) for line in text.splitlines()) < 400
+    assert all(character.isprintable() or character == "\n" for character in text)
     assert sum(row["total_us"] for row in to_json(report)["ledger"]) == pytest.approx(1000)
