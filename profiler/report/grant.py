@@ -41,7 +41,7 @@ def grant(
         windows: window name -> (untraced ns of a repeat, repeats a pipeline call).
 
     Returns:
-        One entry a finding, in order of what it costs a pipeline call.
+        One entry a finding, in order of what it costs a pipeline call; after them what happens once, ranked among itself.
     """
 
     def claimed(finding: Finding) -> float:
@@ -62,7 +62,7 @@ def grant(
         # Where others own all that it claims, it is named under their `also` and is no finding of its own.
         if granted.rows or not finding.claims or granted.cost_ns:
             result.append(granted)
-    return sorted(result, key=lambda each: (-each.per_call_ns, -each.saving_high_ns))
+    return sorted(result, key=lambda each: (each.finding.once, -each.per_call_ns, -each.saving_high_ns))
 
 
 def _share(owner: Granted, other: Granted, cost_ns: float) -> None:
@@ -85,7 +85,7 @@ def _price(granted: Granted, prices: Mapping[str, Price], window: tuple[float, f
     granted.cost_ns = cost_ns + finding.cost_ns
     granted.saving_low_ns = (least_ns + finding.cost_ns) * saving.share_low + saving.extra_low_ns
     granted.saving_high_ns = granted.cost_ns * saving.share_high + saving.extra_high_ns
-    granted.share = granted.cost_ns / dur_ns if dur_ns else 0.0
     # What happens once is no share of a window: it ranks in a list of its own.
+    granted.share = granted.cost_ns / dur_ns if dur_ns and not finding.once else 0.0
     granted.severity = LOW if finding.once else severity(granted.saving_low_ns, dur_ns)
     granted.per_call_ns = granted.cost_ns * (1.0 if finding.once else repeats)

@@ -84,9 +84,10 @@ def test_who_gets_nothing_is_named_by_the_owners(findings, prices):
 
 
 @given(_FINDINGS, _prices())
-def test_findings_are_ranked_by_what_they_cost_a_call(findings, prices):
+def test_findings_are_ranked_by_what_they_cost_a_call_and_one_time_costs_after_them(findings, prices):
     granted = grant(findings, prices, _durations(prices))
-    assert [each.per_call_ns for each in granted] == sorted((each.per_call_ns for each in granted), reverse=True)
+    ranks = [(each.finding.once, -each.per_call_ns) for each in granted]
+    assert ranks == sorted(ranks)
     for each in granted:
         assert each.per_call_ns == each.cost_ns * (28 if each.finding.window == "step" and not each.finding.once else 1)
         assert 0 <= each.saving_low_ns <= each.saving_high_ns <= each.cost_ns
@@ -145,7 +146,7 @@ def test_the_low_end_of_a_saving_knows_what_may_be_nothing():
 
 def test_once_is_no_share_of_a_window_and_is_not_repeated():
     found = _granted((5, _finding("a", cost_ns=1e9, once=True, saving=Saving(share_low=1.0))))
-    assert (found["a"].per_call_ns, found["a"].severity) == (1e9, LOW)
+    assert (found["a"].per_call_ns, found["a"].severity, found["a"].share) == (1e9, LOW, 0)
 
 
 def test_no_claims_and_no_cost_is_a_finding_still():
