@@ -67,11 +67,17 @@ def _recompile(context: Context, rows: list[dict[str, Any]]) -> Finding:
         claims=tuple(row.id for row in claims),
         cost_ns=0.0 if claims else sum(each["dur_ns"] or 0 for each in rows),
         saving=Saving(share_low=0.9 if claims else 0.5, share_high=1.0),
-        where=(Place(first["file"], first["line"], None, first["function"]),),
+        where=_where(first),
         count=len(rows),
         evidence=(took, *list(values)[:3]),
         change=first["hint"] or "keep the value constant, or mark it dynamic: torch._dynamo.mark_dynamic(tensor, dim)",
     )
+
+
+def _where(each: dict[str, Any]) -> tuple[Place, ...]:
+    """Where the guard was made, where torch tells it, then the function that is compiled again."""
+    function = Place(each["file"], each["line"], None, each["function"])
+    return (Place(each["guard_file"], each["guard_line"]), function) if each["guard_file"] else (function,)
 
 
 def _values(each: dict[str, Any]) -> str:
