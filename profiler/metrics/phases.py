@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import median
-from typing import Any
 
 from profiler.core.units import gib, ms
-from profiler.rundir import layout
+from profiler.rundir import summary
 from profiler.rundir.manifest import Manifest, Phase
 
 
@@ -55,36 +52,20 @@ def _row(phase: Phase, first_ns: int) -> PhaseRow:
 
 def timed(manifest: Manifest) -> Timed:
     """Median and spread of the timed iterations; None where there is none."""
-    iterations = [each for each in _list(manifest.timed.get("iterations_ns")) if isinstance(each, int | float)]
-    if not iterations:
-        return Timed(None, None, 0)
-    return Timed(ms(median(iterations)), ms(max(iterations) - min(iterations)), len(iterations))
+    found = summary.timed_ms(manifest)
+    return Timed(*found) if found else Timed(None, None, 0)
 
 
 def memory(manifest: Manifest) -> Memory:
     """Model memory, load peak and inference peak, each from the phase that defines it."""
-    loaded = manifest.phase(layout.QUANTIZE) or manifest.phase(layout.LOAD)
-    loading = [manifest.phase(name) for name in (layout.LOAD, layout.QUANTIZE)]
-    calls = [manifest.phase(name) for name in (layout.TRACED, layout.MEMORY_PHASE, layout.TIMED)]
-    load_peaks = _peaks(loading)
     return Memory(
-        model_gib=gib(loaded.alloc_bytes) if loaded else None,
-        load_peak_gib=gib(max(load_peaks)) if load_peaks else None,
-        inference_peak_gib=gib(next(iter(_peaks(calls)), None)),
+        model_gib=gib(summary.model_bytes(manifest)),
+        load_peak_gib=gib(summary.load_peak_bytes(manifest)),
+        inference_peak_gib=gib(summary.inference_peak_bytes(manifest)),
     )
 
 
 def recording_factor(manifest: Manifest) -> float | None:
     """How much longer the traced call took than the untraced one of the same length; None where either is unknown."""
-    untraced, traced = (each.get("dur_ns") for each in (manifest.untraced, manifest.traced))
-    if not isinstance(untraced, int | float) or not isinstance(traced, int | float) or untraced <= 0:
-        return None
-    return traced / untraced
-
-
-def _peaks(found: Iterable[Phase | None]) -> list[int]:
-    return [each.peak_bytes for each in found if each is not None and each.peak_bytes is not None]
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+    untraced, traced = manifest.untraced.get("dur_ns"), manifest.traced.get("dur_ns")
+    return traced / untraced if traced is not None and untraced is not None and untraced > 0 else None

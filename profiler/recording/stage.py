@@ -77,7 +77,7 @@ class Stage:
         error = error or self.writer.disk_error
         status = "ok" if error is None else status_of(error)
         if error is not None:
-            self.manifest.failure = describe(error, self._open_phase())
+            self.manifest.failure = describe(error, self.manifest.open_phase)
         if status == "oom" and self.history.on:
             self.save(layout.MEMORY, self.history.save)
         self.history.stop()
@@ -91,9 +91,6 @@ class Stage:
         if folder.is_dir():
             self.manifest.fx_graph_keys = fx_graph_keys(folder)
             self.writer.index_tree(self.name(layout.COMPILE_LOG_DIR))
-
-    def _open_phase(self) -> str | None:
-        return next((each.name for each in reversed(self.manifest.phases) if each.end_ns is None), None)
 
 
 def _to_stderr(line: str) -> None:

@@ -30,11 +30,6 @@ def components(pipe: Any) -> dict[str, Any]:
     return {name: part for name, part in parts.items() if isinstance(part, torch.nn.Module)}
 
 
-def model_bytes(rows: list[dict[str, Any]]) -> int:
-    """Bytes of all distinct storages."""
-    return sum({(row["device"], row["address"]): row["storage_bytes"] for row in rows}.values())
-
-
 def save_weights(pipe: Any, path: Path) -> None:
     """Write `weights.json`."""
     path.write_text(json.dumps(describe_weights(pipe)))

@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass, field
+from typing import Any, get_type_hints
 
+from profiler.core.spec import RunSpec
 from profiler.rundir.layout import SCHEMA_VERSION
+from profiler.rundir.shape import build, check_inside
 
-T = TypeVar("T")
+_CALLS = {"dur_ns": float, "calls_ns": list[float], "iterations_ns": list[float], "steps": int}
+# What readers rely on inside the free mappings, where it is there at all.
+_INSIDE: dict[str, Any] = {
+    "process": {"pid": int, "start_ticks": int},
+    "spec": get_type_hints(RunSpec),
+    "applied": {
+        "base_dtype": str,
+        "linears": list[dict[str, Any]],
+        "compiled": list[str],
+        "notes": list[str],
+        **dict.fromkeys(("graphs", "graph_breaks", "recompiles"), int),
+        "weight_bytes": dict[str, int],
+    },
+    "environment": {
+        "gpu": {"name": str, "capability": list[int], "count": int},
+        "cpu": {"model": str},
+        "versions": dict[str, str],
+        "ceilings": dict[str, float],
+    },
+    **dict.fromkeys(("timed", "untraced", "traced"), _CALLS),
+}
+_LINEAR = {"module": str, "scheme": str, "reason": str}
+_DETAIL = {"first_call_ns": float, "calls_ns": list[float], "steps": int}
 
 
 @dataclass(kw_only=True)
@@ -78,24 +102,26 @@ class Manifest:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, raw: dict[str, Any]) -> Manifest:
-        """Read a mapping, leaving out fields of a later version; raises TypeError or KeyError on a wrong shape."""
-        known = _known(cls, raw)
-        known["phases"] = [Phase(**_known(Phase, each)) for each in raw.get("phases", [])]
-        known["lost"] = [Lost(**_known(Lost, each)) for each in raw.get("lost", [])]
-        failure = raw.get("failure")
-        known["failure"] = Failure(**_known(Failure, failure)) if failure else None
-        return cls(**known)
+    def from_dict(cls, raw: object) -> Manifest:
+        """Read a mapping, leaving out fields of a later version; raises TypeError on a wrong shape."""
+        manifest = build(cls, raw, "run")
+        for name, shapes in _INSIDE.items():
+            check_inside(shapes, getattr(manifest, name), name)
+        for index, linear in enumerate(manifest.applied.get("linears") or []):
+            check_inside(_LINEAR, linear, f"applied.linears[{index}]")
+        for index, phase in enumerate(manifest.phases):
+            check_inside(_DETAIL, phase.detail, f"phases[{index}].detail")
+        return manifest
 
     def phase(self, name: str) -> Phase | None:
         """The last phase called `name`, or None."""
         return next((each for each in reversed(self.phases) if each.name == name), None)
 
+    @property
+    def open_phase(self) -> str | None:
+        """The phase that never ended: where a run is, or where it died."""
+        return next((each.name for each in reversed(self.phases) if each.end_ns is None), None)
+
     def lose(self, what: str, why: str, count: int = 1) -> None:
         """Note that something was not recorded."""
         self.lost.append(Lost(what=what, why=why, count=count))
-
-
-def _known(kind: type[Any], raw: dict[str, Any]) -> dict[str, Any]:
-    names = {each.name for each in fields(kind)}
-    return {key: value for key, value in raw.items() if key in names}

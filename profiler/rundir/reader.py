@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
+from stat import S_ISREG
 
 from profiler.core.errors import UnreadableInput
 from profiler.rundir import layout
@@ -14,6 +14,9 @@ from profiler.rundir.writer import process_identity, write_atomic
 
 _RECORD_HINT = "record one with `diffuscope record`, or list a folder with `diffuscope runs`"
 
+# A manifest of a model with thousands of Linears is a megabyte.
+_MAX_BYTES = 64 << 20
+_MAX_PID = (1 << 31) - 1
 _CHANGED = "the file was changed after recording; record again"
 
 
@@ -34,15 +37,14 @@ def read_manifest(run: Path) -> Manifest:
 
 def bury(manifest: Manifest, status: str, message: str) -> None:
     """Mark a run whose process died: its last phase is where."""
-    open_phase = next((each.name for each in reversed(manifest.phases) if each.end_ns is None), None)
     manifest.status = status
-    manifest.failure = manifest.failure or Failure(type="Died", message=message, phase=open_phase)
+    manifest.failure = manifest.failure or Failure(type="Died", message=message, phase=manifest.open_phase)
 
 
 def bury_on_disk(run: Path, status: str, message: str) -> None:
-    """The same, written down: for a parent that saw its recording child die."""
+    """The same, written down: for a parent that saw its recording child die. A run that another process records stays."""
     manifest = _parse(run)
-    if manifest.status != "running":
+    if manifest.status != "running" or _alive(manifest.process):
         return
     bury(manifest, status, message)
     manifest.process = {}
@@ -55,24 +57,14 @@ def is_run(path: Path) -> bool:
     return (path / layout.MANIFEST).is_file()
 
 
-def find_runs(folder: Path) -> Iterator[Path]:
-    """Every run directory directly below `folder`, by name; `folder` itself where it is one."""
-    if not folder.is_dir():
-        raise UnreadableInput(f"{folder} is no folder", _RECORD_HINT)
-    if is_run(folder):
-        yield folder
-        return
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() and is_run(path):
-            yield path
-
-
 def _parse(run: Path) -> Manifest:
     path = run / layout.MANIFEST
     if not run.is_dir():
         raise UnreadableInput(f"{run} is no run directory", _RECORD_HINT)
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        _refuse_endless(path)
+        # NaN and Infinity are no JSON, and no time or size either.
+        raw = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
     except FileNotFoundError:
         raise UnreadableInput(f"{run} holds no {layout.MANIFEST}", _RECORD_HINT) from None
     except OSError as error:
@@ -82,13 +74,20 @@ def _parse(run: Path) -> Manifest:
     _check_version(path, raw)
     try:
         return Manifest.from_dict(raw)
-    except (TypeError, KeyError, AttributeError) as error:
+    except TypeError as error:
         raise UnreadableInput(f"{path} has a wrong shape: {error}", _CHANGED) from None
+
+
+def _refuse_endless(path: Path) -> None:
+    """A pipe or a device would keep the reader for ever, a giant file would take all memory."""
+    stat = path.stat()
+    if not S_ISREG(stat.st_mode) or stat.st_size > _MAX_BYTES:
+        raise UnreadableInput(f"{path} is no file of at most {_MAX_BYTES >> 20} MiB", _CHANGED)
 
 
 def _check_version(path: Path, raw: object) -> None:
     version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if not isinstance(version, int):
+    if not isinstance(version, int) or isinstance(version, bool):
         raise UnreadableInput(f"{path} is not a diffuscope manifest", _RECORD_HINT)
     if version > layout.SCHEMA_VERSION:
         raise UnreadableInput(
@@ -99,7 +98,7 @@ def _check_version(path: Path, raw: object) -> None:
 
 def _alive(process: dict[str, int]) -> bool:
     pid = process.get("pid")
-    if not isinstance(pid, int):
+    if pid is None or not 0 < pid <= _MAX_PID:
         return False
     try:
         os.kill(pid, 0)

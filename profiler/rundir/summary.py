@@ -7,7 +7,9 @@ from pathlib import Path
 
 from profiler.core.units import format_ms, format_size, ms
 from profiler.rundir import layout
-from profiler.rundir.manifest import Manifest, Phase
+from profiler.rundir.manifest import Manifest
+
+_COUNTS = (("graph", "graphs"), ("graph break", "graph_breaks"), ("recompile", "recompiles"))
 
 
 def model_bytes(manifest: Manifest) -> int | None:
@@ -41,10 +43,9 @@ def timed_ms(manifest: Manifest) -> tuple[float, float, int] | None:
     return statistics.median(iterations) / 1e6, (max(iterations) - min(iterations)) / 1e6, len(iterations)
 
 
-def trace_ratio(manifest: Manifest) -> float | None:
-    """Duration of the traced call over the untraced one of the same length."""
-    traced, untraced = manifest.traced.get("dur_ns"), manifest.untraced.get("dur_ns")
-    return traced / untraced if traced and untraced else None
+def describe_repeats(repeats: int, spread_ms: float | None) -> str:
+    """How far a median can be trusted, in words."""
+    return "one call" if repeats == 1 else f"median of {repeats}, spread {format_ms(spread_ms)}"
 
 
 def summarize(run: Path, manifest: Manifest) -> str:
@@ -54,13 +55,13 @@ def summarize(run: Path, manifest: Manifest) -> str:
     if timed:
         median, spread, repeats = timed
         call = f"a call of {manifest.timed.get('steps')} steps"
-        lines.append(f"  time            {format_ms(median)} {call} (median of {repeats}, spread {format_ms(spread)})")
+        lines.append(f"  time            {format_ms(median)} {call} ({describe_repeats(repeats, spread)})")
     warmup = manifest.phase(layout.WARMUP)
     if warmup and warmup.detail.get("first_call_ns"):
         lines.append(f"  first call      {format_ms(ms(warmup.detail['first_call_ns']))}{_compiled(manifest)}")
     lines += _memory_lines(manifest)
     lines += _linear_lines(manifest)
-    lines += [f"  note            {note}" for note in manifest.applied.get("notes", [])]
+    lines += [f"  note            {note}" for note in manifest.applied.get("notes") or []]
     lines += [f"  lost            {each.what}: {each.why}" for each in manifest.lost]
     return "\n".join(lines)
 
@@ -68,7 +69,7 @@ def summarize(run: Path, manifest: Manifest) -> str:
 def count_linears(manifest: Manifest) -> dict[str, int]:
     """Number of Linears by the scheme that they got."""
     counts: dict[str, int] = {}
-    for linear in manifest.applied.get("linears", []):
+    for linear in manifest.applied.get("linears") or []:
         counts[linear["scheme"]] = counts.get(linear["scheme"], 0) + 1
     return dict(sorted(counts.items(), key=lambda each: -each[1]))
 
@@ -78,8 +79,9 @@ def _compiled(manifest: Manifest) -> str:
     if not applied.get("compiled"):
         return ""
     regions = len(applied["compiled"])
-    counts = [f"{applied.get(key, 0)} {key.replace('_', ' ')}" for key in ("graphs", "graph_breaks", "recompiles")]
-    return f" (compiled {regions} region{'s' if regions > 1 else ''}: {', '.join(counts)})"
+    counts = {name: applied.get(key, 0) for name, key in _COUNTS}
+    shown = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
+    return f" (compiled {regions} region{'s' if regions > 1 else ''}: {shown})"
 
 
 def _memory_lines(manifest: Manifest) -> list[str]:
@@ -96,8 +98,3 @@ def _linear_lines(manifest: Manifest) -> list[str]:
     if not counts or set(counts) == {"left"}:
         return []
     return ["  Linears         " + ", ".join(f"{count} {scheme}" for scheme, count in counts.items())]
-
-
-def current_phase(manifest: Manifest) -> Phase | None:
-    """The phase that never ended, or None."""
-    return next((each for each in reversed(manifest.phases) if each.end_ns is None), None)

@@ -30,8 +30,8 @@ def test_median_and_spread(iterations, expected):
     assert (timed.median_ms, timed.spread_ms, timed.repeats) == expected
 
 
-@pytest.mark.parametrize("timed", [{}, {"iterations_ns": None}, {"iterations_ns": ["x"]}])
-def test_times_that_are_absent_or_odd_are_none(timed):
+@pytest.mark.parametrize("timed", [{}, {"iterations_ns": None}, {"iterations_ns": []}])
+def test_times_that_are_absent_are_none(timed):
     assert phases.timed(Manifest(timed=timed)) == phases.Timed(None, None, 0)
 
 

@@ -14,7 +14,7 @@ import pytest
 from profiler.core.errors import UnreadableInput, UsageError
 from profiler.rundir import layout, writer
 from profiler.rundir.manifest import Failure, Lost, Manifest, Phase
-from profiler.rundir.reader import find_runs, is_run, read_manifest
+from profiler.rundir.reader import bury_on_disk, read_manifest
 from profiler.rundir.writer import RunWriter, process_identity
 
 
@@ -122,12 +122,18 @@ def test_fields_of_a_later_version_are_left_out(tmp_path):
     assert read_manifest(tmp_path) == Manifest(status="ok", phases=[Phase(name="load", start_ns=1)])
 
 
-def test_runs_are_found_by_name(tmp_path):
-    for name in ("b", "a"):
-        RunWriter(tmp_path / name, Manifest())
-    (tmp_path / "other").mkdir()
-    assert [path.name for path in find_runs(tmp_path)] == ["a", "b"]
-    assert list(find_runs(tmp_path / "a")) == [tmp_path / "a"]
-    assert is_run(tmp_path / "a") and not is_run(tmp_path / "other")
-    with pytest.raises(UnreadableInput, match="is no folder"):
-        list(find_runs(tmp_path / "none"))
+def test_a_run_that_another_process_records_is_not_buried(tmp_path):
+    RunWriter(tmp_path / "r", Manifest(process=process_identity()))
+    bury_on_disk(tmp_path / "r", "failed", "the recording process was killed")
+    assert read_manifest(tmp_path / "r").status == "running"
+
+
+def test_a_manifest_that_is_a_pipe_or_a_giant_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "run.json")
+    with pytest.raises(UnreadableInput, match="is no file of at most"):
+        read_manifest(tmp_path)
+    (tmp_path / "run.json").unlink()
+    with (tmp_path / "run.json").open("wb") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(UnreadableInput, match="is no file of at most"):
+        read_manifest(tmp_path)
