@@ -19,7 +19,7 @@ from profiler.rundir.manifest import Manifest
 
 # Freed when the disk is full, so that the manifest can still say so.
 _RESERVE_BYTES = 1 << 20
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def process_identity(pid: int | None = None) -> dict[str, int]:
@@ -107,7 +107,7 @@ class RunWriter:
                 write(path)
         except (OSError, RuntimeError, ValueError, TypeError, ImportError) as error:
             self.manifest.lose(name, f"{type(error).__name__}: {error}")
-            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
                 self.disk_error = error
             return False
         finally:

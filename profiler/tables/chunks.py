@@ -39,9 +39,16 @@ def read_chunks(path: Path, losses: Losses, chunk_bytes: int = CHUNK_BYTES) -> I
     yield from chunks
 
 
+def refuse_endless(path: Path) -> None:
+    """Raise UnreadableInput for a pipe or a device: reading one may never end, and inputs are read more than once."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UnreadableInput(f"{path} is a pipe or a device, not a file", "write it to a file first")
+
+
 def _raw_chunks(path: Path, losses: Losses, chunk_bytes: int) -> Iterator[bytes]:
     if path.is_dir():
         raise UnreadableInput(f"{path} is a directory, not a file", "name the file inside it")
+    refuse_endless(path)
     try:
         with path.open("rb") as file:
             magic = file.read(2)

@@ -17,6 +17,7 @@ from profiler.tables.schema import Column, Table
 
 # Phases of events that other columns already tell: flow arrows repeat `correlation`.
 _FLOWS = ("s", "t", "f")
+_LONGEST_NS = 1 << 53
 _BY_CATEGORY = {category: table.name for table in schema.TABLES.values() for category in table.categories}
 _RAW_SOURCES = frozenset(
     f"args.{name}" for name in ("grid", "block", "input_dims", "input_types", "input_strides", "concrete_inputs")
@@ -115,6 +116,12 @@ def _nanoseconds(_column: Column, values: list[Any]) -> pl.Series:
     return us.to_frame().select(pl.when(pl.col("us").abs() < 2.0**53).then(ns)).to_series()
 
 
+def _durations(column: Column, values: list[Any]) -> pl.Series:
+    """A length that no run has (a hundred days) is no length: a few of them would overflow every sum."""
+    ns = _nanoseconds(column, values)
+    return ns.to_frame("ns").select(pl.when(pl.col("ns") < _LONGEST_NS).then(pl.col("ns"))).to_series()
+
+
 def _ids(_column: Column, values: list[Any]) -> pl.Series:
     try:
         return pl.Series(values, dtype=pl.Int64)
@@ -137,7 +144,7 @@ def _first_text(*values: object) -> str | None:
 
 
 _Build = Callable[[Column, list[Any]], pl.Series]
-_BUILDERS: dict[str, _Build] = {"ts_ns": _nanoseconds, "dur_ns": _nanoseconds, "pid": _ids, "tid": _ids}
+_BUILDERS: dict[str, _Build] = {"ts_ns": _nanoseconds, "dur_ns": _durations, "pid": _ids, "tid": _ids}
 
 # Columns that no single place in an event holds.
 _DERIVED: dict[str, Callable[[Event], str | None]] = {

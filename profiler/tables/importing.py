@@ -13,7 +13,7 @@ from isal import igzip
 from profiler.core.errors import DiffuscopeError, UnreadableInput, UsageError
 from profiler.rundir import layout
 from profiler.rundir.manifest import Failure, Manifest
-from profiler.rundir.writer import RunWriter
+from profiler.rundir.writer import NO_ROOM, RunWriter
 from profiler.tables import inputs, logfiles
 from profiler.tables.run import Run
 
@@ -82,9 +82,8 @@ def import_files(given: Inputs, out: Path, command: str = "") -> Run:
     except BaseException as error:
         _seal_failed(writer, error)
         if isinstance(error, OSError):
-            raise UnreadableInput(
-                f"cannot file into {out}: {error.strerror or error}", "free some space and import again"
-            ) from error
+            hint = "free some space and import again" if error.errno in NO_ROOM else "give files of other names, or another -o"
+            raise UnreadableInput(f"cannot file into {out}: {error.strerror or error}", hint) from error
         raise
     writer.seal("ok")
     return run

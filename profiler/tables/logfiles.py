@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from profiler.core.errors import UnreadableInput
+from profiler.tables.chunks import refuse_endless
 from profiler.tables.inputs import check_compile_log
 
 MAX_FILES = 10_000
@@ -71,6 +72,7 @@ def _is_log(path: Path, head: bytes) -> bool:
 @contextmanager
 def _opened(path: Path) -> Iterator[Iterator[tuple[LogFile, IO[bytes]]]]:
     """Files of a folder, an archive or a single file; whatever is wrong with them becomes one UnreadableInput."""
+    refuse_endless(path)
     try:
         if path.is_dir():
             yield _folder(path)

@@ -64,8 +64,8 @@ class EventStream:
             batch = self._decode_fast()
             if batch is None:
                 batch, closed = self._scan()
-            # Nothing whole in the buffer: an event longer than a piece wants a larger buffer.
-            wanted = self._piece_bytes if batch else 2 * max(wanted, len(self._buffer))
+            # Half an event in the buffer: one longer than a piece wants more. What was skipped wants nothing.
+            wanted = self._piece_bytes if batch or not self._buffer else 2 * max(self._piece_bytes, len(self._buffer))
             if batch:
                 yield batch
             if self._eof and not self._buffer:

@@ -9,7 +9,10 @@ import os
 import pytest
 
 from profiler.core.errors import UnreadableInput
+from profiler.metrics.kernels import breakdown
 from profiler.tables import stream
+from profiler.tables.chunks import read_chunks
+from profiler.tables.losses import Losses
 from profiler.tables.trace import open_trace
 
 
@@ -229,3 +232,36 @@ def test_losses_stay_with_the_cached_tables(make_trace, make_span, tmp_path):
     first = open_trace(path, tmp_path / "cache")
     again = open_trace(path, tmp_path / "cache")
     assert json.dumps(first.lost) == json.dumps(again.lost) == '{"negative duration": 1}'
+
+
+def test_a_pipe_is_refused_before_it_is_read(tmp_path):
+    os.mkfifo(tmp_path / "t.json")
+    with pytest.raises(UnreadableInput, match="is a pipe or a device"):
+        open_trace(tmp_path / "t.json", tmp_path / "cache")
+
+
+@pytest.mark.parametrize("filler", [b" ", b"a", b"["])
+def test_a_file_that_unpacks_to_no_event_takes_bounded_memory(tmp_path, filler, monkeypatch):
+    """A few kilobytes that unpack to a gigabyte: what was skipped is let go before more is read."""
+    monkeypatch.setattr(stream, "_MAX_EVENT", 1 << 16)
+    path = tmp_path / "t.json.gz"
+    path.write_bytes(gzip.compress(b'{"traceEvents": [' + (b'"' if filler == b"a" else b"") + filler * (1 << 24)))
+    largest = 0
+    reader = stream.EventStream(path, read_chunks(path, Losses(), 1 << 12), Losses(), piece_bytes=1 << 14)
+    fill = reader._fill
+
+    def watched(size):
+        nonlocal largest
+        fill(size)
+        largest = max(largest, len(reader._buffer))
+
+    reader._fill = watched
+    assert list(reader) == []
+    assert largest < 1 << 19
+
+
+def test_lengths_that_no_run_has_are_lost_and_sums_stay_whole(make_trace, tmp_path):
+    event = {"ph": "X", "cat": "kernel", "name": "k", "pid": 0, "tid": 7, "ts": 1.0}
+    tables = open_trace(make_trace([event | {"dur": 8.9e15}] * 2000 + [event | {"dur": 1.0}]), tmp_path / "cache")
+    assert tables.lost == {"no readable duration": 2000}
+    assert breakdown(tables).kernels["total_ns"].to_list() == [1000]

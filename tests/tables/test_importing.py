@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import pickle
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -189,3 +191,19 @@ def test_the_real_artifacts_are_filed(shared, tmp_path):
     assert run.trace().events["python"] == 9937
     logs = list((run.path / "rank0" / "compile_log").iterdir())
     assert [path.stat().st_size for path in logs] == [19_697_932]
+
+
+@pytest.mark.parametrize("kind", ["memory", "compile_log"])
+def test_pipes_and_devices_are_refused_before_they_are_read(tmp_path, kind):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(UnreadableInput, match="is a pipe or a device"):
+            import_files(Inputs(**{kind: path}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_name_that_no_folder_can_hold_is_not_blamed_on_space(tmp_path):
+    path = _tar(tmp_path / "log.tgz", ("a" * 300 + ".log", _LOG))
+    with pytest.raises(UnreadableInput, match="cannot file into") as caught:
+        import_files(Inputs(compile_log=path), tmp_path / "run")
+    assert "space" not in caught.value.hint
