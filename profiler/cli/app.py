@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import typer
 
 from profiler.core.errors import EXIT_OK, EXIT_USAGE, DiffuscopeError
+from profiler.core.printable import printable
 
 # Order of `--help`: the way through a day's work.
 _COMMANDS = {
@@ -46,10 +48,13 @@ def build() -> typer.Typer:
 
 def run(arguments: list[str]) -> int:
     """Run one command line; returns its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that lacks a character, or a name that is no valid text, costs that character alone.
+        sys.stdout.reconfigure(errors="replace")
     try:
         result = build()(args=arguments, prog_name="diffuscope", standalone_mode=False)
     except DiffuscopeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except _WRONG_USAGE as error:
         error.show()

@@ -38,4 +38,5 @@ def command(
     run = import_files(given, out, shlex.join(["diffuscope", *sys.argv[1:]]))
     width = shutil.get_terminal_size((100, 24)).columns
     data = {"run": str(run.path), "status": run.manifest.status}
-    emit(as_json, data, lambda: show_text(show_data(run), _TOP, width), f"diffuscope show {shlex.quote(str(run.path))}")
+    following = "show" if trace is None else "diagnose"
+    emit(as_json, data, lambda: show_text(show_data(run), _TOP, width), f"diffuscope {following} {shlex.quote(str(run.path))}")

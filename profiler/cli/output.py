@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from profiler.core.printable import printable
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON only.")]
 
 
@@ -22,6 +24,6 @@ def emit(as_json: bool, data: Any, text: Callable[[], str], next_command: str | 
         json.dump(data, sys.stdout, indent=1)
         print()
         return
-    print(text())
+    print(printable(text()))
     if next_command:
-        print(f"\nnext: {next_command}")
+        print(f"\nnext: {printable(next_command)}")

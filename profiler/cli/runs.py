@@ -25,6 +25,6 @@ def command(
 
     rows = list_runs(folder)
     width = shutil.get_terminal_size((120, 24)).columns
-    readable = [row.run for row in rows if not row.error]
-    following = f"diffuscope show {shlex.quote(readable[-1])}" if readable else "diffuscope record flux-tiny --device cpu"
+    newest = max((row for row in rows if not row.error), key=lambda row: row.created_ns or 0, default=None)
+    following = f"diffuscope show {shlex.quote(newest.run)}" if newest else "diffuscope record flux-tiny --device cpu"
     emit(as_json, {"runs": [asdict(row) for row in rows]}, lambda: runs_text(folder, rows, width), following)

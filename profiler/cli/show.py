@@ -26,9 +26,11 @@ def command(
 
     data = show_data(Run.open(run), top)
     width = shutil.get_terminal_size((100, 24)).columns
-    emit(as_json, data, lambda: show_text(data, _TOP if top is None else top, width), _next(run))
+    emit(as_json, data, lambda: show_text(data, _TOP if top is None else top, width), _next(run, bool(data["classes"])))
 
 
-def _next(run: Path) -> str:
+def _next(run: Path, traced: bool) -> str:
+    if traced:
+        return f"diffuscope diagnose {shlex.quote(str(run))}"
     folder = run.absolute().parent
     return "diffuscope runs" if folder == Path("traces").absolute() else f"diffuscope runs {shlex.quote(str(folder))}"

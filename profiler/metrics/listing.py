@@ -20,6 +20,7 @@ class RunRow:
     name: str
     kind: str | None = None
     status: str | None = None
+    created_ns: int | None = None
     model: str | None = None
     scheme: str | None = None
     compile: str | None = None
@@ -73,11 +74,12 @@ def _described(path: Path, manifest: Manifest) -> RunRow:
         name=path.name,
         kind=manifest.kind,
         status=manifest.status,
+        created_ns=manifest.created_ns,
         model=spec.get("model"),
         scheme=spec.get("scheme"),
         compile=spec.get("compile"),
         batch=spec.get("batch"),
-        gpu=gpu.get("name") if isinstance(gpu, dict) else None,
+        gpu=gpu.get("name") if gpu else None,
         median_ms=phases.timed(manifest).median_ms,
         model_gib=sizes.model_gib,
         inference_peak_gib=sizes.inference_peak_gib,

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from profiler.core.printable import one_line, printable
+
 MIN_WIDTH, MAX_WIDTH = 80, 120
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
@@ -24,7 +26,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], width: int, lef
     for index, header in enumerate(headers):
         grid.add_column(header, justify="left" if index in left else "right", no_wrap=True, overflow="ellipsis")
     for row in rows:
-        grid.add_row(*(Text(cell) for cell in row))
+        grid.add_row(*(Text(printable(one_line(cell))) for cell in row))
     file = io.StringIO()
     Console(file=file, width=width, color_system=None, legacy_windows=False).print(grid)
     return "\n".join(line.rstrip() for line in file.getvalue().rstrip("\n").split("\n"))

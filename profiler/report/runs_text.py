@@ -13,6 +13,8 @@ _HEADERS = ("run", "kind", "model", "scheme", "compile", "batch", "GPU", "median
 _TEXT_COLUMNS = (0, 1, 2, 3, 4, 6, 10)
 _GPU_WIDTH = 12
 _GAP = 3
+# What tells runs apart least gives way first where their names do not fit: kind, GPU, batch, model.
+_GIVE_WAY = (1, 6, 5, 2)
 
 
 def runs_text(folder: Path, rows: Sequence[RunRow], width: int = MAX_WIDTH) -> str:
@@ -23,8 +25,11 @@ def runs_text(folder: Path, rows: Sequence[RunRow], width: int = MAX_WIDTH) -> s
     cells = [_cells(row) for row in rows]
     # Columns that no run fills only take space.
     used = [index for index in range(len(_HEADERS)) if index == 0 or any(row[index] != "-" for row in cells)]
-    others = sum(max(len(_HEADERS[index]), *(len(row[index]) for row in cells)) + _GAP for index in used if index)
-    name_width = max(12, width - others)
+    widths = [max(len(header), *(len(row[index]) for row in cells)) + _GAP for index, header in enumerate(_HEADERS)]
+    for index in _GIVE_WAY:
+        if index in used and sum(widths[each] for each in used) - _GAP > width:
+            used.remove(index)
+    name_width = max(12, width - sum(widths[index] for index in used[1:]))
     shown = [[shorten(row[index], name_width) if index == 0 else row[index] for index in used] for row in cells]
     left = [position for position, index in enumerate(used) if index in _TEXT_COLUMNS]
     parts = [table([_HEADERS[index] for index in used], shown, width, left)]

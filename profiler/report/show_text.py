@@ -6,9 +6,11 @@ import textwrap
 from collections import Counter, defaultdict
 from typing import Any
 
+from profiler.core.printable import one_line
 from profiler.core.units import format_ms
 from profiler.report.names import readable, shorten
 from profiler.report.render import MAX_WIDTH, MIN_WIDTH, bar, number, percent, table
+from profiler.rundir.summary import describe_repeats
 
 # The space between two columns of a table.
 _GAP = 3
@@ -54,7 +56,7 @@ def describe_spec(spec: dict[str, Any]) -> str:
         for key in ("compile_vae", "fuse_qkv", "channels_last", "quantize_vae", "quantize_text_encoder")
         if spec.get(key)
     ]
-    return " · ".join(shown)
+    return one_line(" · ".join(shown))
 
 
 def _describe_environment(environment: dict[str, Any]) -> str:
@@ -62,7 +64,7 @@ def _describe_environment(environment: dict[str, Any]) -> str:
     hardware = gpu.get("name") or cpu.get("model")
     shown = [str(hardware)] if hardware else []
     shown += [f"{name} {versions[name]}" for name in ("torch", "torchao", "diffusers") if versions.get(name)]
-    return " · ".join(shown)
+    return one_line(" · ".join(shown))
 
 
 def _failure(data: dict[str, Any], width: int) -> str:
@@ -90,7 +92,7 @@ def _timed(data: dict[str, Any]) -> str:
     timed = data["timed"]
     if timed["median_ms"] is None:
         return ""
-    return f"{format_ms(timed['median_ms'])} median of {timed['repeats']}, spread {format_ms(timed['spread_ms'])}"
+    return f"{format_ms(timed['median_ms'])} {describe_repeats(timed['repeats'], timed['spread_ms'])}"
 
 
 def _memory(data: dict[str, Any]) -> str:
@@ -123,6 +125,9 @@ def _linears(applied: dict[str, Any]) -> list[str]:
     for each in linears:
         if each.get("reason"):
             reasons[str(each.get("scheme")), str(each["reason"])] += 1
+    if len(counts) == 1 and list(reasons.values()) == [len(linears)]:
+        scheme, reason = next(iter(reasons))
+        return [f"{len(linears)} Linears {scheme}: {reason}"]
     lines = [f"{len(linears)} Linears: " + ", ".join(f"{count} {scheme}" for scheme, count in counts.most_common())]
     ranked = sorted(reasons.items(), key=lambda item: -item[1])
     lines += [f"  {count} {scheme}: {reason}" for (scheme, reason), count in ranked[:_REASONS_SHOWN]]
@@ -132,26 +137,24 @@ def _linears(applied: dict[str, Any]) -> list[str]:
 
 
 def _compiled(applied: dict[str, Any]) -> list[str]:
-    shown = [f"{len(applied['compiled'])} modules compiled"] if applied.get("compiled") else []
-    names = (("graphs", "graphs"), ("graph_breaks", "graph breaks"), ("recompiles", "recompiles"))
-    shown += [f"{applied[key]} {name}" for key, name in names if applied.get(key) is not None]
-    return [", ".join(shown)] if shown else []
+    if not applied.get("compiled") and not applied.get("graphs"):
+        return []
+    counts = {"module": len(applied.get("compiled") or []), "graph": applied.get("graphs")}
+    counts |= {"graph break": applied.get("graph_breaks"), "recompile": applied.get("recompiles")}
+    shown = [f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items() if count is not None]
+    return ["compiled: " + ", ".join(shown)]
 
 
 def _phases(data: dict[str, Any], width: int) -> str:
     if not data["phases"]:
         return ""
+    columns = [("phase", "name"), ("start ms", "start_ms"), ("duration ms", "dur_ms")]
+    if any(each["alloc_gib"] is not None or each["peak_gib"] is not None for each in data["phases"]):
+        columns += [("allocated GiB", "alloc_gib"), ("peak GiB", "peak_gib")]
     rows = [
-        (
-            each["name"],
-            number(each["start_ms"]),
-            number(each["dur_ms"]),
-            number(each["alloc_gib"], 3),
-            number(each["peak_gib"], 3),
-        )
-        for each in data["phases"]
+        (each["name"], *(number(each[key], 3 if key.endswith("gib") else 1) for _, key in columns[1:])) for each in data["phases"]
     ]
-    return table(("phase", "start ms", "duration ms", "allocated GiB", "peak GiB"), rows, width)
+    return table([header for header, _ in columns], rows, width)
 
 
 def _classes(data: dict[str, Any], width: int) -> str:

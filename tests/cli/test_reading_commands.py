@@ -9,8 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import diffuscope
 
 from profiler.cli.app import run as run_command
+from profiler.rundir.manifest import Manifest
+from profiler.rundir.writer import RunWriter
 
 ROOT = Path(__file__).resolve().parents[2]
 _GOLDEN = ROOT / "traces" / "flux-dev-bf16"
@@ -28,7 +31,7 @@ def test_import_prints_the_summary_and_the_next_command(make_trace, gpu_events, 
     assert run_command(["import", str(make_trace(gpu_events)), "--timed-ms", "2", "-o", str(tmp_path / "r")]) == 0
     out = capsys.readouterr().out
     assert "GEMM bf16" in out and "untraced 2.0 ms" in out
-    assert out.rstrip().endswith(f"next: diffuscope show {tmp_path / 'r'}")
+    assert out.rstrip().endswith(f"next: diffuscope diagnose {tmp_path / 'r'}")
 
 
 def test_import_as_json_is_only_json(make_trace, tmp_path, capsys):
@@ -62,7 +65,7 @@ def test_show_as_json_and_as_text(imported, capsys):
     data = json.loads(capsys.readouterr().out)
     assert (data["run"], data["status"], len(data["kernels"])) == (str(imported), "ok", 1)
     assert run_command(["show", str(imported)]) == 0
-    assert capsys.readouterr().out.rstrip().endswith(f"next: diffuscope runs {imported.parent}")
+    assert capsys.readouterr().out.rstrip().endswith(f"next: diffuscope diagnose {imported}")
 
 
 def test_runs_lists_broken_directories_with_their_errors(imported, capsys):
@@ -84,6 +87,28 @@ def test_runs_lists_broken_directories_with_their_errors(imported, capsys):
     out = capsys.readouterr().out
     assert out.count("unreadable") == 4
     assert out.rstrip().endswith(f"next: diffuscope show {imported}")
+
+
+def test_the_next_command_of_runs_shows_the_newest(tmp_path, capsys):
+    for name, created in (("a", 1), ("b", 3), ("c", 2)):
+        RunWriter(tmp_path / name, Manifest(created_ns=created)).seal("ok")
+    assert run_command(["runs", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.rstrip().endswith(f"next: diffuscope show {tmp_path / 'b'}")
+
+
+def test_names_in_a_trace_cannot_drive_the_terminal(make_trace, tmp_path, capsys):
+    name = "\x1b]0;pwn\x07k\nnext: rm -rf x"
+    trace = make_trace([{"ph": "X", "cat": "kernel", "name": name, "pid": 0, "tid": 7, "ts": 1, "dur": 2}])
+    assert run_command(["import", str(trace), "-o", str(tmp_path / "r")]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out and r"\x1b]0;pwn\x07k next: rm" in out
+    assert [line for line in out.splitlines() if line.startswith("next:")] == [f"next: diffuscope diagnose {tmp_path / 'r'}"]
+
+
+def test_a_terminal_without_the_characters_gets_the_rest(imported, tmp_path):
+    done = diffuscope("show", imported, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "GEMM bf16" in done.stdout
 
 
 def test_runs_of_an_empty_folder_says_so(tmp_path, capsys):

@@ -94,7 +94,7 @@ def test_the_text_says_it_all_and_fits(run, width):
         "420.0 ms = 1.05 x untraced (400.0 ms)",
         "5 Linears: 3 int8dq, 2 left",
         "2 left: M <= 16",
-        "57 modules compiled, 3 graphs, 0 graph breaks, 1 recompiles",
+        "compiled: 57 modules, 3 graphs, 0 graph breaks, 1 recompile",
         "a note",
         "the first 2 of 3",
         "1 x output.png: no space",
