@@ -98,8 +98,8 @@ def record(spec: RunSpec, run: Path, as_json: bool) -> int:
     from profiler.rundir.summary import summarize
 
     code = run_child(spec, run)
-    if not is_run(run):
-        # Refused before anything was made: the child has said why.
+    if code == EXIT_USAGE or not is_run(run):
+        # Refused before anything was made, as the child has said; what lies there now is the run of another.
         return code if code > 0 else EXIT_USAGE
     if code < 0:
         status = "interrupted" if -code in (signal.SIGINT, signal.SIGTERM) else "failed"
@@ -123,7 +123,7 @@ def parse_size(size: str | None) -> tuple[int | None, int | None]:
     if size is None:
         return None, None
     parts = size.lower().split("x")
-    if len(parts) > 2 or not all(each.isdigit() for each in parts):
+    if len(parts) > 2 or not all(each.isdecimal() and len(each) < 7 for each in parts):
         raise UsageError(f"--size {size} is no size", "give pixels as 1024, or HEIGHTxWIDTH as 480x720")
     return int(parts[0]), int(parts[-1])
 

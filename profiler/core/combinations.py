@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from profiler.core.errors import UsageError
 from profiler.core.spec import DEVICES, INDUCTOR_DEFAULTS, QUANTIZE_ON, RunSpec
 
@@ -44,6 +46,10 @@ def _refuse_values(spec: RunSpec) -> None:
     ):
         if value is not None and value < least:
             raise UsageError(f"{option} is {value}, and must be at least {least}")
+    if not -(1 << 63) <= spec.seed < 1 << 63:
+        raise UsageError(f"--seed {spec.seed} is no 64-bit number")
+    if spec.guidance is not None and not math.isfinite(spec.guidance):
+        raise UsageError(f"--guidance {spec.guidance} is no number", "give a scale, for example 3.5")
     for option, choice, choices in (
         ("--quantize-on", spec.quantize_on, QUANTIZE_ON),
         ("--inductor-defaults", spec.inductor_defaults, INDUCTOR_DEFAULTS),

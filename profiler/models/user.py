@@ -50,6 +50,12 @@ def _build(name: str, device: str, dtype: Any, seed: int) -> Any:
     return function(**{key: value for key, value in offered.items() if key in wanted})
 
 
+def refuse_no_pipeline(name: str, made: Any) -> None:
+    """Raise UsageError where what the user's function returned cannot be moved and called."""
+    if not callable(made) or not callable(getattr(made, "to", None)):
+        raise UsageError(f"{name} returned a {type(made).__name__}, which is no pipeline", "return a diffusers pipeline")
+
+
 def refuse_absent(name: str) -> None:
     """Raise UsageError where the user's module is nowhere to be found; nothing of it is imported yet."""
     package = name.partition(":")[0].partition(".")[0]

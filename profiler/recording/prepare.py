@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from profiler.compilers.base import COMPILERS, Compiler, refuse_machine
-from profiler.core.errors import Refused
+from profiler.core.errors import Refused, UsageError
 from profiler.core.spec import RunSpec
 from profiler.models.base import Model
-from profiler.models.user import refuse_absent
+from profiler.models.user import refuse_absent, refuse_no_pipeline
 from profiler.recording.compile_counts import keep_every_compile
 from profiler.recording.weights import components
 from profiler.schemes.apply import list_linears, quantize
@@ -48,6 +49,8 @@ def refuse_early(plan: Plan) -> None:
         refuse_absent(spec.model)
     if spec.weights is not None and plan.model.load is None:
         raise Refused("--weights is for the registered models", f"let {spec.model} load its own weights")
+    if spec.weights is not None and spec.weights.startswith(("/", ".", "~")) and not Path(spec.weights).is_dir():
+        raise UsageError(f"--weights {spec.weights} is no directory", "give one that save_pretrained wrote, or a repository")
     if plan.device == "cpu" and spec.quantize_on == "per-layer":
         raise Refused("--quantize-on per-layer moves each weight to a GPU, and there is none here", "leave it out")
     if plan.device == "cuda" and spec.inductor_defaults == "torchao" and spec.scheme == "int8wo" and spec.compile != "none":
@@ -66,7 +69,10 @@ def load(plan: Plan) -> Any:
     device = plan.device if spec.quantize_on == "device" else "cpu"
     if spec.weights is None:
         pipe = model.build(device, dtype, spec.seed)
-        return pipe.to(device) if ":" in spec.model else pipe
+        if ":" not in spec.model:
+            return pipe
+        refuse_no_pipeline(spec.model, pipe)
+        return pipe.to(device)
     assert model.load is not None  # refused early
     return model.load(spec.weights, dtype).to(device)
 
@@ -88,7 +94,7 @@ def shape_weights(plan: Plan, pipe: Any) -> None:
 def quantize_pipeline(plan: Plan, pipe: Any) -> list[LinearPlan]:
     """Quantize the components that the spec names, each Linear by the layer policy; then move all to the device."""
     plans: list[LinearPlan] = []
-    rows = plan.model.rows(plan.spec, pipe) if plan.scheme.dynamic or plan.scheme.quantizes else {}
+    rows = plan.model.rows(plan.spec, pipe) if plan.scheme.quantizes else {}
     parts = components(pipe)
     for name in _targets(plan, parts):
         found = _plan_component(plan, name, parts[name], rows.get(name, {}))

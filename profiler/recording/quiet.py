@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 _QUIET = {"KINETO_LOG_LEVEL": "99", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
+# torch's C++ warnings: profiling memory says on a CPU that it began late, in every run.
+_QUIET |= {"TORCH_CPP_LOG_LEVEL": "ERROR"}
 
 
 def set_quiet_environment() -> None:

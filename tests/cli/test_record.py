@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import QUICK, diffuscope, eager, show
+from processes import QUICK, TIMEOUT_S, diffuscope, eager, show, start
 
 OPTIONS = (
     "--scheme",
@@ -55,7 +55,7 @@ def test_text_names_the_run_its_time_and_the_next_command(text_run: tuple[Any, P
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "traces/flux-tiny-int8dq-none: ok"
-    assert "a call of 2 steps (median of 1, spread" in done.stdout
+    assert "a call of 2 steps (one call)" in done.stdout
     assert lines[-1] == "next: diffuscope show traces/flux-tiny-int8dq-none"
     assert (folder / "traces" / "flux-tiny-int8dq-none" / "run.json").is_file()
 
@@ -106,6 +106,10 @@ def test_a_video_is_kept_as_a_video(tmp_path: Path):
         (("flux-tiny", "--device", "cuda"), "torch sees no CUDA device"),
         (("flux-tiny", "--scheme", "fp8dqrow", "--device", "cpu"), "scheme fp8dqrow needs a CUDA device"),
         (("pipelines:tiny", "--weights", "here"), "--weights is for the registered models"),
+        (("flux-tiny", "--weights", "./not/there"), "--weights ./not/there is no directory"),
+        (("flux-tiny", "--guidance", "nan"), "--guidance nan is no number"),
+        (("flux-tiny", "--seed", str(1 << 63)), "is no 64-bit number"),
+        (("flux-tiny", "--size", "²"), "--size ² is no size"),
     ],
 )
 def test_what_cannot_work_here_is_refused_before_a_run_is_made(tmp_path: Path, arguments: tuple[str, ...], message: str):
@@ -122,7 +126,17 @@ def test_what_cannot_work_here_is_refused_before_a_run_is_made(tmp_path: Path, a
     assert not (tmp_path / "run").exists()
 
 
-def test_weights_that_are_not_there_are_a_failed_run(tmp_path: Path):
+def test_of_two_records_into_one_directory_the_second_is_refused(tmp_path: Path):
+    runs = [start("record", "flux-tiny", *QUICK, "-o", tmp_path / "run", "--json", cwd=tmp_path) for _ in range(2)]
+    ended = [(*each.communicate(timeout=TIMEOUT_S), each.returncode) for each in runs]
+    (out, _, first), (nothing, error, second) = sorted(ended, key=lambda each: each[2])
+    assert (first, json.loads(out)["status"]) == (0, "ok")
+    assert (second, nothing) == (2, "")
+    assert "exists already" in error and "ended as" not in error
+
+
+def test_weights_that_are_none_are_a_failed_run(tmp_path: Path):
+    (tmp_path / "none").mkdir()
     done = diffuscope(
         "record", "flux-tiny", *QUICK, "--weights", tmp_path / "none", "-o", tmp_path / "run", "--json", HF_HUB_OFFLINE="1"
     )

@@ -13,7 +13,7 @@ import torch
 from profiler.core.errors import UsageError
 from profiler.core.spec import RunSpec
 from profiler.models.base import MODELS, find_model
-from profiler.models.user import accepted_kwargs, refuse_absent
+from profiler.models.user import accepted_kwargs, refuse_absent, refuse_no_pipeline
 
 SOURCE = """
 seen = []
@@ -55,6 +55,12 @@ def test_what_cannot_be_found_is_named(mine: str, name: str, message: str):
 def test_a_module_whose_own_import_fails_says_so(mine: str):
     with pytest.raises(ModuleNotFoundError, match="no_such_package_of_mine"):
         find_model("broken_for_test:f").build("cpu", torch.bfloat16, 0)
+
+
+def test_what_is_no_pipeline_is_refused_by_its_type():
+    for made, kind in ((None, "NoneType"), ((1, 2), "tuple"), (print, "builtin_function_or_method")):
+        with pytest.raises(UsageError, match=f"mine:f returned a {kind}, which is no pipeline"):
+            refuse_no_pipeline("mine:f", made)
 
 
 def test_a_module_that_is_nowhere_is_refused_without_importing(mine: str):
