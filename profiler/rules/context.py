@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -11,6 +12,7 @@ import polars as pl
 from profiler.metrics.compile_join import has_log
 from profiler.metrics.ledger import Ledger, ledger
 from profiler.metrics.places import Caller, Calls, callers
+from profiler.metrics.windows import windows
 from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
 from profiler.tables.run import Run
@@ -64,25 +66,32 @@ class Context:
 
     def ledger(self, window: str) -> Ledger:
         """The ledger of a window; of the whole call where the trace has no such window."""
-        if window not in self._ledgers:
-            self._ledgers[window] = ledger(self.run, window, self.rank)
-        return self._ledgers[window]
+        name = window if window in self._names else CALL
+        if name not in self._ledgers:
+            self._ledgers[name] = ledger(self.run, name, self.rank)
+        return self._ledgers[name]
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        """The windows that the trace has: a ledger of each is made at most once."""
+        return frozenset(windows(self.run, self.rank)["name"])
 
     def windows(self) -> list[str]:
         """The parts of a call that the trace has; only `call` where it has no steps, since it would hold the other parts too."""
-        found = [name for name in PARTS if self.ledger(name).window == name]
+        found = [name for name in PARTS if name in self._names]
         return found if STEP in found else [CALL]
 
     @property
     def main(self) -> str:
         """What findings about the loop are counted in: the step, or the whole call where the trace has no steps."""
-        return self.ledger(STEP).window
+        return STEP if STEP in self._names else CALL
 
     def rows(self, window: str) -> list[Row]:
         """Ledger rows of one repeat of a window, the dearest first."""
-        if window not in self._rows:
-            self._rows[window] = average(self.ledger(window))
-        return self._rows[window]
+        found = self.ledger(window)
+        if found.window not in self._rows:
+            self._rows[found.window] = average(found)
+        return self._rows[found.window]
 
     def select(self, window: str, test: Callable[[Row], bool]) -> list[Row]:
         """The rows of a window that a test takes."""
