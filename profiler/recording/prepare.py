@@ -72,9 +72,29 @@ def load(plan: Plan) -> Any:
         if ":" not in spec.model:
             return pipe
         refuse_no_pipeline(spec.model, pipe)
+        _refuse_no_transformer(plan, pipe)
         return pipe.to(device)
     assert model.load is not None  # refused early
     return model.load(spec.weights, dtype).to(device)
+
+
+def _refuse_no_transformer(plan: Plan, pipe: Any) -> None:
+    """A pipeline around another kind of model (a UNet) is recorded as it is built, and not as if it were changed."""
+    if getattr(pipe, "transformer", None) is not None:
+        return
+    spec = plan.spec
+    asked = {
+        f"--scheme {spec.scheme}": plan.scheme.quantizes,
+        f"--compile {spec.compile}": plan.compiler.name != "none",
+        "--fuse-qkv": spec.fuse_qkv,
+        "--channels-last": spec.channels_last,
+    }
+    option = next((name for name, given in asked.items() if given), None)
+    if option:
+        raise UsageError(
+            f"{option} works on a pipeline's transformer, and {spec.model} has none",
+            f"quantize and compile inside {spec.model}, and leave {option} out",
+        )
 
 
 def shape_weights(plan: Plan, pipe: Any) -> None:

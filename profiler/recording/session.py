@@ -13,6 +13,7 @@ from profiler.recording.calls import PipelineCall
 from profiler.recording.ceilings import measure_ceilings
 from profiler.recording.device import find_hardware
 from profiler.recording.environment import describe_environment, describe_switches
+from profiler.recording.quiet import set_quiet_environment
 from profiler.recording.runner import save_graph_break_registry, start_manifest
 from profiler.recording.stage import Stage
 from profiler.rundir import layout
@@ -49,6 +50,8 @@ class record:
         self._durations: list[int] = []
 
     def __enter__(self) -> record:
+        # Read by the profiler at its first use; what the libraries said at their import is said.
+        set_quiet_environment()
         hardware = find_hardware(_device_of(self.pipe))
         spec = RunSpec(model=type(self.pipe).__name__, scheme="as built", compile="as built", trace_steps=self._trace_steps)
         writer = RunWriter(self.path, start_manifest(spec, "profiler.record"))

@@ -39,6 +39,13 @@ def patches(pipe: Any) -> dict[str, Any]:
     }
 
 
+def test_the_profiler_says_nothing_of_its_own(pipe: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    with profiler.record(pipe, out=tmp_path / "run"):
+        pipe(**CALL)
+    lines = capfd.readouterr().err.splitlines()
+    assert [line for line in lines if "profiler_start" in line] == []
+
+
 def test_a_call_leaves_the_same_artifacts(pipe: Any, tmp_path: Path):
     before = patches(pipe)
     generator = torch.Generator().manual_seed(3)
