@@ -6,7 +6,8 @@ are the busy time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -14,9 +15,10 @@ from profiler.metrics import ledger_cpu, ledger_gpu
 from profiler.metrics.gpu_timeline import device_events
 from profiler.metrics.ledger_pricing import Pricing, price, pricing_of, stretch_of
 from profiler.metrics.ledger_segments import BUSY, Cut, in_windows, with_python_places
-from profiler.metrics.windows import CALL, windows_of
+from profiler.metrics.windows import CALL, COMPILE, DECODE, STEP, TEXT, windows_of
 from profiler.tables.run import Run
 
+_SMALL_FIRST = (COMPILE, DECODE, TEXT, STEP, CALL)
 _KEYS = ("index", "id", "kind", "label", "detail", "region")
 
 
@@ -55,15 +57,29 @@ def ledger(run: Run, window: str = "step", rank: int = 0) -> Ledger:
     Raises:
         UnreadableInput: no trace, or one that cannot be read.
     """
+    return ledgers(run, [window], rank)[window]
+
+
+def ledgers(run: Run, names: Sequence[str], rank: int = 0) -> dict[str, Ledger]:
+    """The ledgers of several windows by the names that were asked for; the trace is cut once for all of them.
+
+    Raises:
+        UnreadableInput: no trace, or one that cannot be read.
+    """
     every, cut, on_gpu = _cut(run, rank)
-    name = window if (every["name"] == window).any() else CALL
-    chosen = every.filter(pl.col("name") == name)
     # Prices come from the whole call of a recording, whatever window is asked for.
     pricing = pricing_of(run.manifest, cut, every)
-    segments, ids = in_windows(cut.segments.sort("start_ns"), chosen), cut.ids()
+    known = set(every["name"])
+    # Those of few segments first: the memory of the last one comes on top of all others.
+    found = {name: name if name in known else CALL for name in names}
+    made = {name: _of(name, every, cut, on_gpu, pricing) for name in sorted(set(found.values()), key=_SMALL_FIRST.index)}
+    return {name: made[found[name]] for name in names}
+
+
+def _of(name: str, every: pl.DataFrame, cut: Cut, on_gpu: bool, pricing: Pricing) -> Ledger:
+    chosen = every.filter(pl.col("name") == name)
+    segments, ids = in_windows(cut.segments, chosen), cut.ids()
     waits = _with_index(cut.waits, chosen)
-    # A million segments: each copy is let go before the next is made.
-    del cut
     return Ledger(
         window=name,
         source="gpu" if on_gpu else "cpu",
@@ -82,7 +98,8 @@ def _cut(run: Run, rank: int) -> tuple[pl.DataFrame, Cut, bool]:
     every = windows_of(trace, events)
     side = ledger_cpu if events.is_empty() else ledger_gpu
     cut = side.cut(trace, events, every, stretch_of(run.manifest, events, every))
-    return every, with_python_places(trace, cut, every), side is ledger_gpu
+    placed = with_python_places(trace, cut, every)
+    return every, replace(placed, segments=placed.segments.sort("start_ns")), side is ledger_gpu
 
 
 def _listed(segments: pl.DataFrame, ids: pl.DataFrame, window: str) -> pl.DataFrame:

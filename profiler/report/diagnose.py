@@ -52,7 +52,8 @@ def diagnose(run: Run, base: Run | None = None, window: str = "step") -> Report:
     ledger = context.ledger(window)
     check_same_program(run, context.rank)
     findings, not_checked = _check_all(context)
-    names = {each.window for _, each in findings} | {ledger.window}
+    # What happens once is no share of its window, and claims nothing of it.
+    names = {each.window for _, each in findings if each.claims or not each.once} | {ledger.window}
     prices = {name: {row.id: (row.priced_ns, row.priced_low_ns) for row in context.rows(name)} for name in names}
     windows = {name: (context.duration_ns(name), context.repeats(name)) for name in names}
     rows = context.rows(ledger.window)

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from profiler.metrics.compile_join import has_log
-from profiler.metrics.ledger import Ledger, ledger
+from profiler.metrics.ledger import Ledger, ledgers
 from profiler.metrics.places import Caller, Calls, callers
 from profiler.metrics.windows import windows
 from profiler.rundir import layout
@@ -68,7 +68,9 @@ class Context:
         """The ledger of a window; of the whole call where the trace has no such window."""
         name = window if window in self._names else CALL
         if name not in self._ledgers:
-            self._ledgers[name] = ledger(self.run, name, self.rank)
+            # Rules look at every part of a call: cutting the trace once for all of them is most of the work.
+            wanted = [part for part in PARTS if part in self._names] if name in PARTS else [name]
+            self._ledgers |= ledgers(self.run, wanted, self.rank)
         return self._ledgers[name]
 
     @cached_property
