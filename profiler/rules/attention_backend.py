@@ -21,7 +21,7 @@ _MATH = ("aten::_scaled_dot_product_attention_math",)
 _SAVINGS = {"math": Saving(share_low=0.6, share_high=0.95), "memory-efficient": Saving(share_low=0.3, share_high=0.8)}
 _CHANGES = {
     "math": "give query, key, value and mask one 16-bit dtype and a contiguous last dimension: T5 permutes its position bias, "
-    "so position_bias.contiguous() where it is made lets cuDNN run",
+    "so try position_bias.contiguous() where it is made",
     "memory-efficient": "flash and cuDNN take 16-bit inputs, head sizes up to 256, and flash no dense mask: pass none, "
     "or is_causal=True",
 }
