@@ -111,20 +111,28 @@ def _numbered(name: str, marks: list[Mark], events: pl.DataFrame) -> list[tuple[
     chosen = sorted(mark for mark in marks if mark[0] == name)
     for index, (_, host_start, host_end, mark) in enumerate(chosen):
         before = rows[-1][5] if rows else None
-        start, end = _device_range(name, host_start, host_end, before, events)
+        tiles = name == STEP and before is not None and not _parted(marks, rows[-1][2], host_start)
+        start, end = _device_range(name, host_start, host_end, before, events, tiles)
         rows.append((name, index, host_start, host_end, start, end, mark))
     return rows
 
 
-def _device_range(name: str, host_start: int, host_end: int, before: int | None, events: pl.DataFrame) -> tuple[int, int]:
-    """`before` is where the last window of the same name ended on the device."""
+def _parted(marks: list[Mark], after_ns: int, until_ns: int) -> bool:
+    """Whether decoding or text encoding begins between two steps: the second is another call's, and does not tile on."""
+    return any(name in (TEXT, DECODE) and after_ns <= start < until_ns for name, start, _, _ in marks)
+
+
+def _device_range(
+    name: str, host_start: int, host_end: int, before: int | None, events: pl.DataFrame, tiles: bool
+) -> tuple[int, int]:
+    """`before` is where the last window of the same name ended on the device; `tiles`: this one begins there."""
     if events.is_empty() or name == COMPILE:
         return host_start, host_end
     launched = events.filter(pl.col("launch_ns").is_between(host_start, host_end, closed="left"))
     last = launched["end_ns"].max()
     if name == CALL:
         return host_start, max(host_end, last) if isinstance(last, int) else host_end
-    if name == STEP and before is not None:
+    if tiles and before is not None:
         start = before
     else:
         earlier = events.filter(pl.col("launch_ns") < host_start)["end_ns"].max()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 from ledger_traces import kernel, launch, mark, op, region, run_of
 
@@ -40,6 +41,25 @@ def test_a_steps_kernels_are_found_by_their_launches_and_steps_tile(tmp_path):
         ("step", 1, 100, 150, 180, 250, "diffuscope/step/1"),
         ("decode", 0, 300, 350, 300, 390, "diffuscope/decode"),
     ]
+
+
+def test_a_step_after_another_calls_decoding_does_not_take_it(tmp_path):
+    events = [
+        mark("diffuscope/step/0", 0, 10),
+        launch(1, 2, 1),
+        kernel(5, 20, 1),
+        mark("diffuscope/decode", 10, 14),
+        launch(11, 12, 2),
+        kernel(20, 50, 2),
+        mark("diffuscope/text", 30, 34),
+        launch(31, 32, 3),
+        kernel(50, 60, 3),
+        mark("diffuscope/step/0", 70, 80),
+        launch(71, 72, 4),
+        kernel(75, 90, 4),
+    ]
+    found = windows(run_of(tmp_path, events)).filter(pl.col("name") == "step").select("start_ns", "end_ns").rows()
+    assert found == [(0, 20_000), (70_000, 90_000)]
 
 
 def test_all_kernels_of_a_graph_launch_belong_to_its_step(tmp_path):
