@@ -16,22 +16,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
-from read_trace import repeat
+from read_trace import Measured, repeat
 
 _COMMAND = (sys.executable, "-m", "profiler")
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One child process."""
-
-    cpu_s: float
-    wall_s: float
-    peak_mb: float
-    output: str
 
 
 def main() -> None:
