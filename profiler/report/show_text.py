@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections import Counter, defaultdict
 from typing import Any
@@ -15,6 +16,8 @@ from profiler.rundir.summary import describe_repeats
 # The space between two columns of a table.
 _GAP = 3
 _REASONS_SHOWN = 4
+# A frame of a Python traceback: where, and the line of code.
+_FRAME = re.compile(r'File "([^"\n]+)", line (\d+), in (.+)\n +(.+)')
 _SOURCES = {
     "gpu": ("GPU busy time by class", "GPU busy time by kernel"),
     "cpu": ("CPU operators by class (self time: the trace holds no GPU event)", "CPU operators"),
@@ -73,7 +76,14 @@ def _failure(data: dict[str, Any], width: int) -> str:
         return ""
     where = f" in phase {failure['phase']}" if failure.get("phase") else ""
     text = f"{data['status']}{where}: {failure['type']}: {failure['message']}"
-    return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    filled = textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join([filled, *(f"  {line}" for line in _last_frames(failure.get("traceback") or ""))])
+
+
+def _last_frames(traceback: str, most: int = 2) -> list[str]:
+    """The innermost frames of a traceback, each `file:line function: code`; the whole of it is in the run's manifest."""
+    found = _FRAME.findall(traceback)
+    return [one_line(f"at {file}:{line} {function}: {code}") for file, line, function, code in found[-most:]]
 
 
 def _facts(data: dict[str, Any], width: int) -> str:

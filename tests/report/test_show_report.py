@@ -112,6 +112,18 @@ def test_a_failed_run_shows_how_and_what_it_has(tmp_path):
     assert max(len(line) for line in text.splitlines() if "no kernel breakdown" not in line) <= 80
 
 
+def test_a_failed_run_shows_where_its_program_raised(tmp_path):
+    (tmp_path / "r").mkdir()
+    frames = [
+        f'  File "/app/{name}.py", line {line}, in {name}\n    {name}_code()' for name, line in (("a", 3), ("b", 7), ("c", 9))
+    ]
+    traceback = "Traceback (most recent call last):\n" + "\n".join(frames) + "\nValueError: bad\n"
+    failure = Failure(type="ValueError", message="bad", phase="warmup", traceback=traceback)
+    text = show_text(show_data(Run(tmp_path / "r", Manifest(status="failed", failure=failure))), top=5)
+    assert "  at /app/b.py:7 b: b_code()\n  at /app/c.py:9 c: c_code()" in text
+    assert "a_code" not in text
+
+
 def test_an_empty_manifest_has_nothing_and_breaks_nothing(tmp_path):
     (tmp_path / "r").mkdir()
     data = show_data(Run(tmp_path / "r", Manifest()))
