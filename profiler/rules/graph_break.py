@@ -11,6 +11,7 @@ from profiler.core.finding import Finding, Place, Saving
 from profiler.metrics.break_spans import per_window
 from profiler.metrics.graph_breaks import graph_breaks
 from profiler.metrics.host_states import GRAPH_BREAK, GUARDS, HOST_WAIT, PYTHON_IN_REGION
+from profiler.metrics.lost_fusion import crossing_bytes
 from profiler.rules.base import RULES, TRACE, Rule
 from profiler.rules.context import Context, Row
 from profiler.rules.kernels_of import times
@@ -43,21 +44,37 @@ def _finding(context: Context, window: str, count: float, each: dict[str, Any]) 
     rows = _rows(context, window, each) if count else []
     often = times(count, window) if count else "not in the trace"
     name = " ".join(part for part in (each["gb_id"], each["title"]) if part)
+    fusion_ns, fusion = _lost_fusion(context, each, count)
     return Finding(
         rule=RULE.name,
         title=f"graph break, {often}: {name}",
         window=window,
         claims=tuple(row.id for row in rows),
         # Without the break its guards, its dispatch and its wait are gone; what launching costs anyway may take some of it.
-        saving=Saving(share_low=0.5, share_high=1.0),
+        saving=Saving(share_low=0.5, share_high=1.0, extra_high_ns=fusion_ns),
         where=(Place(each["file"], each["line"], None, each["function"]),),
         count=math.ceil(count),
-        evidence=tuple(_evidence(each, rows, window)),
+        evidence=(*_evidence(each, rows, window), *fusion),
         change=_change(each),
         doc=f"https://meta-pytorch.github.io/compile-graph-break-site/gb/{(each['gb_id'] or '').lower()}.html"
         if each["gb_id"]
         else "",
     )
+
+
+def _lost_fusion(context: Context, each: dict[str, Any], count: float) -> tuple[float, tuple[str, ...]]:
+    """At most one write and one read of what crosses the break, at the copy rate that was measured on this GPU.
+
+    An estimate: it is counted in the saving's high end and never in the cost.
+    """
+    rate = (context.manifest.environment.get("ceilings") or {}).get("copy_gbs")
+    if not rate or not count or not context.has("GPU trace"):
+        return 0.0, ()
+    size = crossing_bytes(context.run, each["before"], context.rank)
+    if not size:
+        return 0.0, ()
+    ns = count * 2 * size / rate
+    return ns, (f"{size / 2**20:,.1f} MiB cross it each time: at most {ns / 1e3:,.0f} us of lost fusion, only in the saving",)
 
 
 def _rows(context: Context, window: str, each: dict[str, Any]) -> list[Row]:

@@ -57,6 +57,17 @@ def test_a_graph_break_its_place_and_its_price(run_with):
     ]
 
 
+def test_lost_fusion_is_in_the_saving_and_never_in_the_cost(run_with):
+    """1 MiB is written before the break and read after it, at 1000 GB/s."""
+    shaped = op("triton_poi_fused_0", 50, 60, **{"Input Dims": [[1024, 512]], "Input type": ["c10::BFloat16"]})
+    ceilings = {"ceilings": {"copy_gbs": 1000.0}}
+    each = only(run_with(_broken_step(shaped), _BREAK_LOG, untraced={"dur_ns": 1_000_000}, environment=ceilings), "graph-break")
+    assert each.cost_ns == pytest.approx(125_000)
+    assert each.saving_low_ns == pytest.approx(62_500)
+    assert each.saving_high_ns == pytest.approx(125_000 + 2 * 2**20 / 1000)
+    assert each.finding.evidence[-1].startswith("1.0 MiB cross it each time: at most 2 us of lost fusion")
+
+
 def test_a_break_that_only_the_warm_up_met_costs_nothing(run_with):
     """Its generation ran, but in the trace its region is whole."""
     log = [*_compiled("0/0", "fa"), start("1/0"), graph_break("1/0"), metrics("1/0", -3 * SECOND)]
