@@ -2,7 +2,8 @@
 
     python benchmarks/adopt_run.py RUN traces/NAME /tmp/site/=site-packages/ /home/me/=
 
-Each FROM=TO is replaced wherever it stands. `--drop FILE` leaves an artifact out and notes that as lost.
+Each FROM=TO is replaced wherever it stands. `--drop FILE` leaves an artifact out and notes that as lost. Of `sources.json`
+only the lines of this project's own files stay: what other projects wrote is theirs to publish.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from profiler.core import safe_pickle
 from profiler.rundir import layout
 
 Pairs = list[tuple[str, str]]
+_OWN = ("profiler/", "dashboards/")
 
 
 def main() -> None:
@@ -38,7 +40,14 @@ def main() -> None:
         (options.target / name).unlink()
     for path in _files(options.target):
         _rewrite(path, pairs)
+    for path in options.target.rglob(layout.SOURCES):
+        _own_only(path)
     _index(options.target, options.drop)
+
+
+def _own_only(sources: Path) -> None:
+    kept = json.loads(sources.read_text())
+    sources.write_text(json.dumps({file: lines for file, lines in kept.items() if file.startswith(_OWN)}))
 
 
 def _files(run: Path) -> Iterable[Path]:
