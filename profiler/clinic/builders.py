@@ -42,15 +42,18 @@ def _flux(vae: str, device: str, dtype: Any, seed: int) -> Any:
     from diffusers import FluxPipeline
 
     from profiler.models import text
-    from profiler.models.random_weights import empty_weights, fill
+    from profiler.models.random_weights import with_random_weights
 
-    with empty_weights(device, dtype):
-        parts = {"transformer": _transformer(device), "text_encoder": text.clip_tiny(), "text_encoder_2": text.t5_tiny()}
-        parts["vae"] = _vae(_WIDTH[vae])
-    for name, part in parts.items():
-        fill(part, seed, name)
+    parts = with_random_weights(lambda: _components(vae, device), device, dtype, seed)
     pipe = FluxPipeline(scheduler=_scheduler(), tokenizer=text.clip_tokenizer(), tokenizer_2=text.t5_tokenizer(_TOKENS), **parts)
     return _with_short_text(pipe)
+
+
+def _components(vae: str, device: str) -> dict[str, Any]:
+    from profiler.models import text
+
+    parts = {"transformer": _transformer(device), "text_encoder": text.clip_tiny(), "text_encoder_2": text.t5_tiny()}
+    return parts | {"vae": _vae(_WIDTH[vae])}
 
 
 def _transformer(device: str) -> Any:

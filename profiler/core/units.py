@@ -5,7 +5,6 @@ from __future__ import annotations
 GIB = 1 << 30
 MIB = 1 << 20
 NS_PER_MS = 1_000_000
-NS_PER_US = 1_000
 
 
 def gib(size_bytes: float | None) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any
 from profiler.core.spec import RunSpec
 from profiler.models import text
 from profiler.models.base import MODELS, Model
-from profiler.models.random_weights import empty_weights, fill
+from profiler.models.random_weights import with_random_weights
 from profiler.models.rows import rows_on_meta
 
 _VAE_BLOCKS = {"down_block_types": ("CogVideoXDownBlock3D",) * 4, "up_block_types": ("CogVideoXUpBlock3D",) * 4}
@@ -65,10 +65,7 @@ def _scheduler(snr_shift: float) -> Any:
 def _build(components: Callable[[], dict[str, Any]], snr_shift: float, tokens: int, device: str, dtype: Any, seed: int) -> Any:
     from diffusers import CogVideoXPipeline
 
-    with empty_weights(device, dtype):
-        parts = components()
-    for name, part in parts.items():
-        fill(part, seed, name)
+    parts = with_random_weights(components, device, dtype, seed)
     return CogVideoXPipeline(scheduler=_scheduler(snr_shift), tokenizer=text.t5_tokenizer(tokens), **parts)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from profiler.core.spec import RunSpec
 from profiler.models import text
 from profiler.models.base import MODELS, Model
-from profiler.models.random_weights import empty_weights, fill
+from profiler.models.random_weights import with_random_weights
 from profiler.models.rows import rows_on_meta
 
 _VAE = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4, "layers_per_block": 2}
@@ -68,10 +68,7 @@ def _scheduler(schnell: bool) -> Any:
 def _build(components: Callable[[], dict[str, Any]], schnell: bool, device: str, dtype: Any, seed: int) -> Any:
     from diffusers import FluxPipeline
 
-    with empty_weights(device, dtype):
-        parts = components()
-    for name, part in parts.items():
-        fill(part, seed, name)
+    parts = with_random_weights(components, device, dtype, seed)
     tokens = 256 if schnell else 512
     tokenizers = {"tokenizer": text.clip_tokenizer(), "tokenizer_2": text.t5_tokenizer(tokens)}
     return FluxPipeline(scheduler=_scheduler(schnell), **tokenizers, **parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +25,15 @@ def empty_weights(device: str, dtype: Any) -> Iterator[None]:
             yield
     finally:
         torch.set_default_dtype(before)
+
+
+def with_random_weights(components: Callable[[], dict[str, Any]], device: str, dtype: Any, seed: int) -> dict[str, Any]:
+    """The components that a function makes, by name, built on a device in a dtype and filled."""
+    with empty_weights(device, dtype):
+        parts = components()
+    for name, part in parts.items():
+        fill(part, seed, name)
+    return parts
 
 
 def fill(module: Any, seed: int, prefix: str) -> None:

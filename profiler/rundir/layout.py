@@ -24,9 +24,6 @@ WEIGHTS = "weights.json"
 SOURCES = "sources.json"
 GRAPH_BREAK_REGISTRY = "graph_break_registry.json.gz"
 
-KINDS = ("record", "import", "explain", "tune", "sweep", "train")
-STATUSES = ("running", "ok", "oom", "failed", "interrupted", "timeout", "refused")
-
 # Phases of a recorded run, in the order in which they happen.
 LOAD, QUANTIZE, WARMUP, TIMED = "load", "quantize", "warmup", "timed"
 UNTRACED, TRACED, PLACES_PHASE, MEMORY_PHASE = "untraced", "traced", "places", "memory"
