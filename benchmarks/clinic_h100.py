@@ -149,13 +149,15 @@ def _at_most(seconds: int) -> Iterator[None]:
 
 
 def _lighten() -> None:
-    """Ceilings are measured once, and clocks not at all: this is many short runs of one device."""
-    from profiler.recording import runner, stage
+    """Ceilings are measured once, clocks and memory not at all: this is many short runs of one device."""
+    from profiler.recording import memory, phases, runner, stage
     from profiler.recording.quiet import set_quiet_environment
 
     set_quiet_environment()
     runner.measure_ceilings = functools.cache(runner.measure_ceilings)
     stage.sample_gpu = lambda _device: None
+    stage.MemoryHistory = lambda _device: memory.MemoryHistory("cpu")
+    phases.record_memory = lambda *_: None
 
 
 def report(folder: Path) -> int:
