@@ -29,18 +29,19 @@ def check_trace(path: Path) -> None:
         raise UnreadableInput(f"{path} holds no event that can be read ({why})", "copy or record the trace again")
 
 
-def check_snapshot(path: Path) -> None:
-    """Look at the first and last bytes of a pickle, gzipped or not. It is never unpickled: a pickle can run code.
+def check_snapshot(path: Path) -> int:
+    """Look at the first and last bytes of a pickle, gzipped or not, without unpickling it; returns its unpacked bytes.
 
     Raises:
         UnreadableInput: no pickle, or a truncated one.
     """
     losses = Losses()
-    first, last = _ends(read_chunks(path, losses))
+    first, last, size = _ends(read_chunks(path, losses))
     if first[:1] != b"\x80" or first[1] not in _PICKLE_PROTOCOLS:
         raise UnreadableInput(f"{path} is no pickle", "give the file that torch.cuda.memory._dump_snapshot writes")
     if losses.total or last != _STOP:
         raise UnreadableInput(f"{path} is truncated: a pickle that is cut cannot be read", "copy or record the snapshot again")
+    return size
 
 
 def check_compile_log(path: Path, head: bytes) -> None:
@@ -55,10 +56,12 @@ def check_compile_log(path: Path, head: bytes) -> None:
         )
 
 
-def _ends(chunks: Iterator[bytes]) -> tuple[bytes, bytes]:
-    """The first two bytes and the last one."""
+def _ends(chunks: Iterator[bytes]) -> tuple[bytes, bytes, int]:
+    """The first two bytes, the last one, and how many there are."""
     first = last = b""
+    size = 0
     for chunk in chunks:
         first = first if len(first) >= 2 else first + chunk[:2]
         last = chunk[-1:]
-    return first.ljust(2, b"\0"), last
+        size += len(chunk)
+    return first.ljust(2, b"\0"), last, size

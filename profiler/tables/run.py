@@ -10,6 +10,7 @@ from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
 from profiler.rundir.reader import read_manifest
 from profiler.tables.compile_log import CompileLog, open_compile_log
+from profiler.tables.snapshot import SnapshotTables, open_snapshot
 from profiler.tables.trace import TraceTables, open_trace
 
 _RANK = re.compile(r"rank(\d+)")
@@ -28,6 +29,7 @@ class Run:
         self.manifest = manifest
         self._traces: dict[tuple[str, int], TraceTables] = {}
         self._compile_logs: dict[int, CompileLog] = {}
+        self._snapshots: dict[tuple[str, int], SnapshotTables] = {}
 
     @classmethod
     def open(cls, path: Path | str) -> Run:
@@ -83,3 +85,20 @@ class Run:
                 )
             self._compile_logs[rank] = open_compile_log(folder, self.path / layout.CACHE_DIR, rank)
         return self._compile_logs[rank]
+
+    def snapshot(self, rank: int = 0, artifact: str = layout.MEMORY) -> SnapshotTables:
+        """The tables of a rank's CUDA memory snapshot (`layout.MEMORY`, or `layout.MEMORY_LOAD` for load to warm-up).
+
+        Raises:
+            UnreadableInput: there is none, or it cannot be read.
+        """
+        key = (artifact, rank)
+        if key not in self._snapshots:
+            path = self.artifact(artifact, rank)
+            if not path.exists():
+                raise UnreadableInput(
+                    f"{self.path} holds no {path.relative_to(self.path)}",
+                    "record it on a CUDA device, or import a snapshot with --memory",
+                )
+            self._snapshots[key] = open_snapshot(path, self.path / layout.CACHE_DIR, rank)
+        return self._snapshots[key]

@@ -1,0 +1,132 @@
+"""The process that reads one snapshot: it may be made to fail, to run out of memory or to crash, and takes nobody with it.
+
+`main` leaves Parquet tables and `FACTS` in a folder, or `ERROR` there; `snapshot_process` starts it and reads them.
+"""
+
+from __future__ import annotations
+
+import gc
+import io
+import json
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+from isal import igzip
+
+from profiler.core import safe_pickle
+from profiler.core.errors import UnreadableInput
+from profiler.tables.inputs import check_snapshot
+from profiler.tables.losses import Losses
+from profiler.tables.snapshot_shape import Snapshot, WrongShape, snapshot_of
+
+FACTS, ERROR = "snapshot.json", "error.json"
+FAILED = 2
+
+_HINT = "give the file that torch.cuda.memory._dump_snapshot writes"
+# Python and the libraries that write tables, before a byte of the snapshot.
+_BASE_BYTES = 768 << 20
+# Records in memory, their columns and a copy of these take at most so many times the bytes of the pickle.
+_BYTES_PER_BYTE = 16
+_BASE_CPU_S = 60
+# Reading goes at 50 MB/s; a slow and busy machine takes no hundred times as long.
+_CPU_BYTES_PER_S = 1 << 19
+_STACK_BYTES = 16 << 20
+_SETTINGS_CHARS = 1 << 16
+_BUFFER_BYTES = 1 << 18
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+def main(source: Path, folder: Path, rank: int) -> int:
+    """Read `source` into tables in `folder`; the exit code."""
+    # The process makes millions of objects, almost all of which live until its end.
+    gc.disable()
+    try:
+        _limit(check_snapshot(source))
+        facts = _read(source, folder, rank)
+    except UnreadableInput as error:
+        return _failed(folder, error.message, error.hint)
+    except WrongShape as error:
+        return _failed(folder, f"{source} is no CUDA memory snapshot: {error}", _HINT)
+    except MemoryError:
+        return _failed(folder, f"{source} takes more memory to read than a snapshot of its size may", "do not trust this file")
+    (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+    return 0
+
+
+def _failed(folder: Path, message: str, hint: str) -> int:
+    (folder / ERROR).write_text(json.dumps({"message": message, "hint": hint}), encoding="utf-8")
+    return FAILED
+
+
+def _limit(unpacked_bytes: int) -> None:
+    """From here on this process cannot take more than reading an honest snapshot takes."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = min(_BASE_BYTES + _BYTES_PER_BYTE * unpacked_bytes, physical * 3 // 4)
+    seconds = _BASE_CPU_S + unpacked_bytes // _CPU_BYTES_PER_S
+    for kind, limit in (
+        (resource.RLIMIT_DATA, memory),
+        (resource.RLIMIT_FSIZE, memory),
+        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_STACK, _STACK_BYTES),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        hard = resource.getrlimit(kind)[1]
+        resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def _read(source: Path, folder: Path, rank: int) -> dict[str, Any]:
+    from profiler.tables.snapshot_columns import frames_of
+
+    snapshot = _unpickled(source)
+    losses = Losses()
+    rows = {}
+    for name, frame in frames_of(snapshot, rank, losses).items():
+        frame.write_parquet(folder / f"{name}.parquet", compression="zstd", compression_level=1)
+        rows[name] = frame.height
+    return {"settings": _settings(snapshot), "rows": rows, "lost": losses.counts}
+
+
+def _unpickled(source: Path) -> Snapshot:
+    with source.open("rb") as file:
+        try:
+            snapshot = snapshot_of(safe_pickle.load(_unpacked(file)))
+        except UnreadableInput as error:
+            raise UnreadableInput(f"{source} cannot be read: {error.message}", error.hint) from None
+    if not snapshot.segments and not any(snapshot.traces):
+        raise UnreadableInput(
+            f"{source} is empty: it holds no segment and no event of a CUDA device",
+            "record where CUDA memory is used, after torch.cuda.memory._record_memory_history()",
+        )
+    return snapshot
+
+
+def _unpacked(file: IO[bytes]) -> IO[bytes]:
+    magic = file.read(2)
+    file.seek(0)
+    if magic != _GZIP_MAGIC:
+        return file
+    packed: Any = igzip.IGzipFile(fileobj=file)
+    return io.BufferedReader(packed, _BUFFER_BYTES)
+
+
+def _settings(snapshot: Snapshot) -> dict[str, Any]:
+    """The allocator's settings, if they are as small as settings are."""
+    text = ""
+    try:
+        for part in json.JSONEncoder().iterencode(snapshot.settings):
+            text += part
+            if len(text) > _SETTINGS_CHARS:
+                raise WrongShape("allocator_settings are larger than settings can be")
+        settings: dict[str, Any] = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        raise WrongShape("allocator_settings are not plain settings") from None
+    return settings
+
+
+if __name__ == "__main__":
+    code = main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    # Freeing millions of objects one by one would take as long as making them.
+    os._exit(code)
