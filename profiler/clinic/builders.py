@@ -1,13 +1,13 @@
 """The pipelines of the clinic, as `profiler.clinic.builders:NAME`: a fault's name, `clean BASE` or `fixed FAULT`.
 
-On a CPU the tiny Flux, compiled by the backend `aot_eager`; on a GPU a Flux of full width and little depth. Encoders and VAE are
-tiny on both: the faults are in the transformer and the loop.
+On a CPU the tiny Flux, compiled by the backend `aot_eager`; on a GPU a Flux of full width and little depth, called with prompt
+embeddings and for latents alone: encoders and decoders as small as these would have faults of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 from profiler.clinic.base import FAULTS, Plant, harmless
@@ -15,7 +15,8 @@ from profiler.clinic.base import FAULTS, Plant, harmless
 _TOKENS = 64
 # For faults that compile in every step: Inductor would take minutes, and dynamo shows them with any backend.
 CHEAP = "flux, compiled cheaply"
-_WIDTH = {"tiny": (16, 16, 16, 16), "wide": (64, 128, 256, 256)}
+# The base whose fault is in the VAE: a decoder of convolutions alone.
+DECODES = "flux with a convolutional VAE"
 
 
 def __getattr__(name: str) -> Callable[..., Any]:
@@ -31,14 +32,17 @@ def __getattr__(name: str) -> Callable[..., Any]:
 
 
 def _build(base: str, change: Plant, device: str, dtype: Any, seed: int) -> Any:
-    pipe = BASES[base](device, dtype, seed)
+    pipe = _flux(_conv_vae if base == DECODES else _tiny_vae, device, dtype, seed)
+    pipe.clinic_given = {"max_sequence_length": _TOKENS}
+    if device == "cuda":
+        pipe.clinic_given |= _steps_alone(pipe, decode=base == DECODES)
     change(pipe)
     if device == "cpu" or base == CHEAP:
         _compile_cheaply(pipe.transformer)
     return pipe
 
 
-def _flux(vae: str, device: str, dtype: Any, seed: int) -> Any:
+def _flux(vae: Callable[[], Any], device: str, dtype: Any, seed: int) -> Any:
     from diffusers import FluxPipeline
 
     from profiler.models import text
@@ -46,14 +50,14 @@ def _flux(vae: str, device: str, dtype: Any, seed: int) -> Any:
 
     parts = with_random_weights(lambda: _components(vae, device), device, dtype, seed)
     pipe = FluxPipeline(scheduler=_scheduler(), tokenizer=text.clip_tokenizer(), tokenizer_2=text.t5_tokenizer(_TOKENS), **parts)
-    return _with_short_text(pipe)
+    return _with_own_arguments(pipe)
 
 
-def _components(vae: str, device: str) -> dict[str, Any]:
+def _components(vae: Callable[[], Any], device: str) -> dict[str, Any]:
     from profiler.models import text
 
     parts = {"transformer": _transformer(device), "text_encoder": text.clip_tiny(), "text_encoder_2": text.t5_tiny()}
-    return parts | {"vae": _vae(_WIDTH[vae])}
+    return parts | {"vae": vae()}
 
 
 def _transformer(device: str) -> Any:
@@ -68,13 +72,31 @@ def _transformer(device: str) -> Any:
     ).eval()
 
 
-def _vae(channels: tuple[int, ...]) -> Any:
+def _tiny_vae() -> Any:
     from diffusers import AutoencoderKL
 
     blocks = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
     numbers = {"layers_per_block": 2, "latent_channels": 16, "scaling_factor": 0.36, "shift_factor": 0.12, "norm_num_groups": 8}
     convolutions = {"use_quant_conv": False, "use_post_quant_conv": False}
-    return AutoencoderKL(block_out_channels=channels, **blocks, **numbers, **convolutions).eval()
+    return AutoencoderKL(block_out_channels=(16,) * 4, **blocks, **numbers, **convolutions).eval()
+
+
+def _conv_vae() -> Any:
+    from diffusers import AutoencoderTiny
+
+    wide: dict[str, Any] = {"encoder_block_out_channels": (128,) * 4, "decoder_block_out_channels": (128,) * 4}
+    return AutoencoderTiny(latent_channels=16, scaling_factor=0.36, shift_factor=0.12, **wide).eval()
+
+
+def _steps_alone(pipe: Any, decode: bool) -> dict[str, Any]:
+    """Arguments that leave text encoding out, and decoding where no fault is in it."""
+    import torch
+
+    config, like = pipe.transformer.config, {"device": pipe.transformer.device, "dtype": pipe.transformer.dtype}
+    embeds = torch.zeros(1, _TOKENS, config.joint_attention_dim, **like)
+    pooled = torch.zeros(1, config.pooled_projection_dim, **like)
+    given = {"prompt": None, "prompt_embeds": embeds, "pooled_prompt_embeds": pooled}
+    return given if decode else given | {"output_type": "latent"}
 
 
 def _scheduler() -> Any:
@@ -83,13 +105,15 @@ def _scheduler() -> Any:
     return FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
 
 
-def _with_short_text(pipe: Any) -> Any:
-    """Few text tokens by default, and a place where a fault may change what a call is given."""
+def _with_own_arguments(pipe: Any) -> Any:
+    """Arguments of the base's own, and a place where a fault may change what a call is given."""
     original = type(pipe)
 
+    # Its signature is the original's: the arguments that a call may be given are read from it.
+    @wraps(original.__call__)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         change = vars(self).get("clinic_call")
-        given = {"max_sequence_length": _TOKENS} | kwargs
+        given = kwargs | self.clinic_given
         return original.__call__(self, *args, **(change(given) if change else given))
 
     pipe.__class__ = type(original.__name__, (original,), {"__call__": call, "__module__": original.__module__})
@@ -106,8 +130,4 @@ def _aot_eager(compile_: Callable[..., Any], **options: Any) -> Any:
     return compile_(backend="aot_eager", **{key: value for key, value in options.items() if key != "mode"})
 
 
-BASES: dict[str, Callable[[str, Any, int], Any]] = {
-    "flux": partial(_flux, "tiny"),
-    CHEAP: partial(_flux, "tiny"),
-    "flux with a wide VAE": partial(_flux, "wide"),
-}
+BASES = ("flux", CHEAP, DECODES)

@@ -1,4 +1,4 @@
-"""A thousand tiny operators in a Python loop: the GPU waits for each launch."""
+"""Thousands of tiny operators in a Python loop: the GPU waits for each launch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from profiler.clinic.planting import in_steps
 
 
 def smooth(sample: Any) -> Any:
-    for _ in range(1000):
+    for _ in range(4000):
         sample = sample * 1.0
     return sample
 

@@ -23,13 +23,17 @@ def _to_float8() -> Any:
 
 
 def plant(pipe: Any) -> None:
+    import torch
+
     operator = _to_float8()
 
     def requantized(block: Any, hidden: Any) -> Any:
-        for linear in (block.ff.net[0].proj, block.ff.net[2]):
+        for linear in block.linears:
             hidden = hidden + 1e-9 * operator(linear.weight)[:1, :1].to(hidden.dtype)  # planted
         return hidden
 
+    for block in pipe.transformer.transformer_blocks:
+        block.linears = [module for module in block.modules() if isinstance(module, torch.nn.Linear)]
     in_blocks(pipe, requantized)
 
 

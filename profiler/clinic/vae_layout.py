@@ -19,7 +19,7 @@ register(
         file=here(),
         expects=("layout-conversion",),
         fix="--channels-last",
-        base="flux with a wide VAE",
+        base="flux with a convolutional VAE",
         spec={"steps": 1, "trace_steps": 1},
         clean_spec={"channels_last": True},
         needs_cuda=True,

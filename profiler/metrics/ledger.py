@@ -14,6 +14,7 @@ import polars as pl
 from profiler.metrics import ledger_cpu, ledger_gpu
 from profiler.metrics.gpu_timeline import device_events
 from profiler.metrics.ledger_pricing import Pricing, price, pricing_of, stretch_of
+from profiler.metrics.ledger_recording import Marks, host_marks
 from profiler.metrics.ledger_segments import BUSY, Cut, in_windows, with_python_places
 from profiler.metrics.windows import CALL, COMPILE, DECODE, STEP, TEXT, windows_of
 from profiler.tables.run import Run
@@ -67,16 +68,17 @@ def ledgers(run: Run, names: Sequence[str], rank: int = 0) -> dict[str, Ledger]:
         UnreadableInput: no trace, or one that cannot be read.
     """
     every, cut, on_gpu = _cut(run, rank)
+    marks = host_marks(run.trace(rank))
     # Prices come from the whole call of a recording, whatever window is asked for.
-    pricing = pricing_of(run.manifest, cut, every)
+    pricing = pricing_of(run.manifest, cut, every, marks)
     known = set(every["name"])
     # Those of few segments first: the memory of the last one comes on top of all others.
     found = {name: name if name in known else CALL for name in names}
-    made = {name: _of(name, every, cut, on_gpu, pricing) for name in sorted(set(found.values()), key=_SMALL_FIRST.index)}
+    made = {name: _of(name, every, cut, on_gpu, pricing, marks) for name in sorted(set(found.values()), key=_SMALL_FIRST.index)}
     return {name: made[found[name]] for name in names}
 
 
-def _of(name: str, every: pl.DataFrame, cut: Cut, on_gpu: bool, pricing: Pricing) -> Ledger:
+def _of(name: str, every: pl.DataFrame, cut: Cut, on_gpu: bool, pricing: Pricing, marks: Marks) -> Ledger:
     chosen = every.filter(pl.col("name") == name)
     segments, ids = in_windows(cut.segments, chosen), cut.ids()
     waits = _with_index(cut.waits, chosen)
@@ -84,7 +86,7 @@ def _of(name: str, every: pl.DataFrame, cut: Cut, on_gpu: bool, pricing: Pricing
         window=name,
         source="gpu" if on_gpu else "cpu",
         windows=chosen,
-        rows=price(_rows(segments, ids, on_gpu), pricing).select(pl.lit(name).alias("window"), pl.all()),
+        rows=price(_rows(_kept(segments, pricing, marks), ids, on_gpu), pricing).select(pl.lit(name).alias("window"), pl.all()),
         segments=_listed(segments, ids, name),
         waits=waits,
         pricing=pricing,
@@ -109,6 +111,13 @@ def _listed(segments: pl.DataFrame, ids: pl.DataFrame, window: str) -> pl.DataFr
     return named.select(pl.lit(window).alias("window"), "index", "start_ns", "end_ns", "id", "host_ns").collect()
 
 
+def _kept(segments: pl.DataFrame, pricing: Pricing, marks: Marks) -> pl.DataFrame:
+    """With `kept_ns`: what is left of each, were it idle, after what recording its events took."""
+    length = pl.col("end_ns") - pl.col("start_ns")
+    taken = marks.within(segments) * pricing.mark_ns if pricing.mark_ns else pl.lit(0.0)
+    return segments.with_columns((length - taken).clip(lower_bound=0).alias("kept_ns"))
+
+
 def _rows(segments: pl.DataFrame, ids: pl.DataFrame, on_gpu: bool) -> pl.DataFrame:
     """One row a window and id, longest first in each window. What a row counts: kernels as they are, else distinct host calls."""
     # Numbers of one id become the least of them.
@@ -121,11 +130,12 @@ def _rows(segments: pl.DataFrame, ids: pl.DataFrame, on_gpu: bool) -> pl.DataFra
         .agg(
             pl.when(pl.col("busy").first() & on_gpu).then(pl.len()).otherwise(calls).cast(pl.Int64).alias("count"),
             (pl.col("end_ns") - pl.col("start_ns")).sum().alias("total_ns"),
+            pl.col("kept_ns").sum(),
         )
         .collect()
     )
     rows = summed.join(ids, left_on="same", right_on="number").filter((pl.col("total_ns") > 0) | (pl.col("kind") == BUSY))
-    return rows.select(*_KEYS, "count", "total_ns").sort(["index", "total_ns", "id"], descending=[False, True, False])
+    return rows.select(*_KEYS, "count", "total_ns", "kept_ns").sort(["index", "total_ns", "id"], descending=[False, True, False])
 
 
 def _with_index(waits: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:

@@ -1,12 +1,19 @@
-"""Traced time into untraced time: busy rows stand, idle rows are scaled so that the window equals the untraced call."""
+"""Traced time into untraced time: busy rows stand, idle rows give up what recording cost, so that the window equals the untraced
+call.
+
+What recording costs grows with the events that were recorded: a pause full of operators gives up more than a sleep.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
 from profiler.metrics.host_states import PROFILER_OVERHEAD
+from profiler.metrics.ledger_recording import Marks, cost_of_a_mark, idle_of, kept_ns
 from profiler.metrics.ledger_segments import BUSY, Cut, in_windows
 from profiler.metrics.windows import CALL, STEP
 from profiler.rundir.manifest import Manifest
@@ -17,7 +24,9 @@ class Pricing:
     """How idle time was priced.
 
     Args:
-        factor: what idle rows were multiplied by; 1 where not calibrated.
+        factor: priced over traced idle time of the basis; 1 where not calibrated.
+        mark_ns: what was taken from an idle segment for each begin and end of a host event in it.
+        rest_factor: what idle time was multiplied by after that.
         calibrated: whether an untraced time is known. If not, an idle price lies between 0 and its traced time.
         overhead_factor: what the profiler's own overhead was multiplied by: 0, since no untraced call has it.
         basis: the window whose untraced time is known ("call", "step"), or empty.
@@ -26,6 +35,8 @@ class Pricing:
     """
 
     factor: float
+    mark_ns: float
+    rest_factor: float
     calibrated: bool
     overhead_factor: float
     basis: str = ""
@@ -42,7 +53,7 @@ class _Sums:
     windows: int
 
 
-def pricing_of(manifest: Manifest, cut: Cut, windows: pl.DataFrame) -> Pricing:
+def pricing_of(manifest: Manifest, cut: Cut, windows: pl.DataFrame, marks: Marks) -> Pricing:
     """The pricing of a run.
 
     The untraced time of a recording is that of its call; of an import, that of one window: a step where the trace has any.
@@ -54,8 +65,8 @@ def pricing_of(manifest: Manifest, cut: Cut, windows: pl.DataFrame) -> Pricing:
     if untraced is None or not sums.windows:
         traced = (sums.busy + sums.idle + sums.overhead) // sums.windows if sums.windows else None
         note = why or "no untraced time: idle prices are as traced, and may be as low as 0"
-        return Pricing(1.0, False, 1.0, "", traced, None, note)
-    return _calibrated(sums, untraced, basis)
+        return Pricing(1.0, 0.0, 1.0, False, 1.0, "", traced, None, note)
+    return _calibrated(sums, untraced, basis, lambda: idle_of(cut, marks, chosen))
 
 
 def stretch_of(manifest: Manifest, events: pl.DataFrame, windows: pl.DataFrame) -> float:
@@ -102,29 +113,46 @@ def _sums(cut: Cut, windows: pl.DataFrame) -> _Sums:
     return _Sums(**found.row(0, named=True), windows=windows.height)
 
 
-def _calibrated(sums: _Sums, untraced: int, basis: str) -> Pricing:
+def _calibrated(sums: _Sums, untraced: int, basis: str, idle: Callable[[], pl.DataFrame]) -> Pricing:
     traced = (sums.busy + sums.idle + sums.overhead) // sums.windows
     left = untraced * sums.windows - sums.busy
+    known: dict[str, Any] = {"calibrated": True, "basis": basis, "traced_ns": traced, "untraced_ns": untraced}
     if left <= 0:
         note = "busy time alone is more than the untraced time: idle time is priced at 0" if left else ""
-        return Pricing(0.0, True, 0.0, basis, traced, untraced, note)
+        return Pricing(factor=0.0, mark_ns=0.0, rest_factor=0.0, overhead_factor=0.0, note=note, **known)
     if sums.idle:
         note = "the untraced call took longer than the traced one: times of this machine are noisy" if untraced > traced else ""
-        return Pricing(left / sums.idle, True, 0.0, basis, traced, untraced, note)
+        mark, rest = _without_recording(idle(), left)
+        return Pricing(factor=left / sums.idle, mark_ns=mark, rest_factor=rest, overhead_factor=0.0, note=note, **known)
     if sums.overhead:
         note = "all idle time is the profiler's overhead, and the untraced call still is longer than the busy time"
-        return Pricing(1.0, True, left / sums.overhead, basis, traced, untraced, note)
+        return Pricing(factor=1.0, mark_ns=0.0, rest_factor=1.0, overhead_factor=left / sums.overhead, note=note, **known)
     note = "no idle time to lay the rest of the untraced time to"
-    return Pricing(1.0, True, 0.0, basis, traced, untraced, note)
+    return Pricing(factor=1.0, mark_ns=0.0, rest_factor=1.0, overhead_factor=0.0, note=note, **known)
+
+
+def _without_recording(idle: pl.DataFrame, left: int) -> tuple[float, float]:
+    """(mark_ns, rest_factor) that bring the idle segments to what is left."""
+    mark = cost_of_a_mark(idle, left) if int(idle["length_ns"].sum()) > left else 0.0
+    kept = kept_ns(idle, mark)
+    if kept <= 0:  # every segment is full of events: all are scaled alike
+        return 0.0, left / int(idle["length_ns"].sum())
+    return mark, left / kept
 
 
 def price(rows: pl.DataFrame, pricing: Pricing) -> pl.DataFrame:
-    """Rows with `priced_ns` and `priced_low_ns`, whole nanoseconds; rounding is carried from row to row, so that none is lost."""
+    """Rows with `priced_ns` and `priced_low_ns`, whole nanoseconds; rounding is carried from row to row, so that none is lost.
+
+    Args:
+        rows: with `kept_ns`, the sum over a row's segments of what recording left of them.
+    """
     busy = pl.col("kind") == BUSY
     overhead = pl.col("label") == PROFILER_OVERHEAD
-    factor = pl.when(overhead).then(pricing.overhead_factor).otherwise(pricing.factor)
-    exact = pl.when(busy).then(0.0).otherwise(pl.col("total_ns") * factor).cum_sum().round().cast(pl.Int64)
+    untraced = (
+        pl.when(overhead).then(pl.col("total_ns") * pricing.overhead_factor).otherwise(pl.col("kept_ns") * pricing.rest_factor)
+    )
+    exact = pl.when(busy).then(0.0).otherwise(untraced).cum_sum().round().cast(pl.Int64)
     scaled = exact - exact.shift(1).fill_null(0)
     priced = pl.when(busy).then("total_ns").otherwise(scaled)
     low = priced if pricing.calibrated else pl.when(busy).then("total_ns").otherwise(0)
-    return rows.with_columns(priced.alias("priced_ns"), low.cast(pl.Int64).alias("priced_low_ns"))
+    return rows.with_columns(priced.alias("priced_ns"), low.cast(pl.Int64).alias("priced_low_ns")).drop("kept_ns")

@@ -22,6 +22,8 @@ _FAMILIES |= {
     "AutoencoderKLCogVideoX": "cogvideox-5b",
     "T5EncoderModel": "flux-dev",
 }
+# What pipelines call the number of results of one prompt.
+_BATCH = ("num_images_per_prompt", "num_videos_per_prompt")
 
 
 def user_model(name: str) -> Model:
@@ -96,14 +98,21 @@ def _find(name: str) -> Callable[..., Any]:
 
 def _call_kwargs(spec: RunSpec, steps: int) -> dict[str, Any]:
     wanted = {"height": spec.height, "width": spec.width, "num_frames": spec.frames, "guidance_scale": spec.guidance}
+    wanted |= dict.fromkeys(_BATCH, spec.batch) if spec.batch != 1 else {}
     return {"prompt": spec.prompt, "num_inference_steps": steps} | {k: v for k, v in wanted.items() if v is not None}
 
 
 def accepted_kwargs(pipe: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The keyword arguments that this pipeline's call knows; a pipeline of the user's own may lack some."""
+    """The keyword arguments that this pipeline's call knows; a pipeline of the user's own may lack some.
+
+    Raises:
+        UsageError: a batch was asked for, and the call makes one picture at a time.
+    """
     parameters = inspect.signature(type(pipe).__call__).parameters
     if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values()):
         return kwargs
+    if any(key in kwargs for key in _BATCH) and not any(key in parameters for key in _BATCH):
+        raise UsageError(f"--batch needs a pipeline that takes {' or '.join(_BATCH)}", "leave --batch out")
     return {key: value for key, value in kwargs.items() if key in parameters}
 
 

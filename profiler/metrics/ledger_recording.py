@@ -1,0 +1,67 @@
+"""What recording costs: each event that a profiler writes takes host time that the untraced call does not have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from profiler.metrics.host_states import PROFILER_OVERHEAD
+from profiler.metrics.ledger_segments import BUSY, Cut, in_windows
+from profiler.tables.trace import TraceTables
+
+# No event costs more than this to record: what a trace has beyond it is another cause, and is taken from all idle time alike.
+MOST_NS = 10_000.0
+_TABLES = ("host", "runtime", "python")
+_HALVINGS = 40
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Where events of the host begin and end, in ns, each sorted: at both the profiler does its work."""
+
+    starts: pl.Series
+    ends: pl.Series
+
+    def within(self, segments: pl.DataFrame) -> pl.Series:
+        """How many of them lie in each segment, its edges included: a pause between two operators has one at each edge."""
+        return self._count(self.starts, segments) + self._count(self.ends, segments)
+
+    @staticmethod
+    def _count(points: pl.Series, segments: pl.DataFrame) -> pl.Series:
+        until = points.search_sorted(segments["end_ns"], side="right").cast(pl.Int64)
+        return until - points.search_sorted(segments["start_ns"], side="left").cast(pl.Int64)
+
+
+def host_marks(trace: TraceTables) -> Marks:
+    """The marks of a trace."""
+    spans = [trace.lazy(name).select("ts_ns", (pl.col("ts_ns") + pl.col("dur_ns")).alias("end_ns")) for name in _TABLES]
+    every = pl.concat(spans).collect()
+    return Marks(every["ts_ns"].sort(), every["end_ns"].sort())
+
+
+def idle_of(cut: Cut, marks: Marks, windows: pl.DataFrame) -> pl.DataFrame:
+    """Idle segments in the windows, the profiler's own overhead apart: length_ns and marks."""
+    segments = in_windows(cut.segments, windows).join(cut.labels.select("number", "kind", "label"), on="number")
+    idle = segments.filter((pl.col("kind") != BUSY) & (pl.col("label") != PROFILER_OVERHEAD))
+    return idle.select((pl.col("end_ns") - pl.col("start_ns")).alias("length_ns"), marks.within(idle).alias("marks"))
+
+
+def cost_of_a_mark(idle: pl.DataFrame, left_ns: int) -> float:
+    """What each mark must cost, in ns, for the idle time to come down to `left_ns`; at most MOST_NS.
+
+    Args:
+        idle: of `idle_of`.
+    """
+    low, high = 0.0, MOST_NS
+    if kept_ns(idle, high) > left_ns:
+        return high
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if kept_ns(idle, middle) > left_ns else (low, middle)
+    return high
+
+
+def kept_ns(idle: pl.DataFrame, mark_ns: float) -> float:
+    """Idle time that is left where each mark takes so much away; no segment gets shorter than nothing."""
+    return float(idle.select((pl.col("length_ns") - mark_ns * pl.col("marks")).clip(lower_bound=0).sum()).item() or 0.0)
