@@ -212,6 +212,7 @@ def _picture(run: Run) -> Any:
     if not path.is_file():
         video = (run.path / layout.OUTPUT_VIDEO).is_file()
         raise UnreadableInput(f"{run.path} holds {'a video, encoded with loss' if video else f'no {layout.OUTPUT_IMAGE}'}")
+    damaged: tuple[type[Exception], ...] = (*_DAMAGED, Image.DecompressionBombError)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -219,7 +220,7 @@ def _picture(run: Run) -> Any:
                 if picture.width * picture.height > _MAX_PIXELS:
                     raise ValueError(f"{picture.width} x {picture.height} pixels are too many")
                 return np.asarray(picture.convert("RGB"))
-    except (*_DAMAGED, Image.DecompressionBombError) as error:
+    except damaged as error:
         raise UnreadableInput(f"{path} cannot be read: {str(error) or type(error).__name__}") from None
 
 
