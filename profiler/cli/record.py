@@ -17,8 +17,9 @@ from profiler.cli.output import JsonOption, emit
 from profiler.compilers.base import COMPILERS
 from profiler.core.combinations import refuse_combination
 from profiler.core.errors import EXIT_OK, EXIT_RECORDED_FAILED, EXIT_USAGE, RecordedProgramFailed, UsageError
-from profiler.core.spec import RunSpec
+from profiler.core.spec import PHASES, RunSpec
 from profiler.models.base import MODELS, find_model
+from profiler.placement.base import OFFLOADS
 from profiler.schemes.base import SCHEMES
 
 Option = typer.Option
@@ -51,6 +52,12 @@ def command(
     weights: Annotated[str | None, Option(help="Directory or repository of real weights; default: random ones.")] = None,
     inductor_defaults: Annotated[str, Option(help="torch, or torchao to let torchao set Inductor switches.")] = "torch",
     device: Annotated[str, Option(help="auto, cuda or cpu.")] = "auto",
+    offload: Annotated[
+        str, Option(help=f"Where weights lie: {', '.join(OFFLOADS)} (all but none: on the CPU until needed).")
+    ] = "none",
+    vae_tiling: Annotated[bool, Option("--vae-tiling", help="Decode the picture tile by tile.")] = False,
+    vae_slicing: Annotated[bool, Option("--vae-slicing", help="Decode the batch one by one.")] = False,
+    phases: Annotated[str, Option(help=f"What follows the warm-up: {','.join(PHASES)}, or a choice of them.")] = "all",
     out: Annotated[Path | None, Option("-o", "--out", help="Run directory to create; default: a new name in traces/.")] = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -80,8 +87,13 @@ def command(
         weights=weights,
         inductor_defaults=inductor_defaults,
         device=device,
+        offload=offload,
+        vae_tiling=vae_tiling,
+        vae_slicing=vae_slicing,
+        phases=phases,
     )
     COMPILERS.get(compile)
+    OFFLOADS.get(offload)
     refuse_combination(spec, quantizes=SCHEMES.get(scheme).quantizes)
     find_model(model).resolve(spec)
     run = out or free_name(f"{model}-{scheme}-{compile}")

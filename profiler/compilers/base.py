@@ -32,12 +32,25 @@ class Compiler:
     options: dict[str, Any]
     needs_cuda: bool = False
 
-    def apply(self, module: Any) -> list[str]:
-        """Compile the module's regions in place; returns their names."""
+    def apply(self, module: Any, *, inside_hooks: bool = False) -> list[str]:
+        """Compile the module's regions in place; returns their names.
+
+        Args:
+            inside_hooks: compile each region's forward itself, so that hooks put around it later stay outside of the graph.
+        """
         names = self.regions(module)
         for name in names:
-            module.get_submodule(name).compile(**self.options)
+            self._compile(module.get_submodule(name), inside_hooks)
         return names
+
+    def _compile(self, region: Any, inside_hooks: bool) -> None:
+        if not inside_hooks:
+            region.compile(**self.options)
+            return
+        import torch
+
+        # Kept under a name of its own too: hooks will hide it, and a recording must still see that this is a region.
+        region._compiled_forward = region.forward = torch.compile(region.forward, **self.options)
 
 
 def refuse_machine(compiler: Compiler, device: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from profiler.core.errors import UsageError
-from profiler.core.spec import DEVICES, INDUCTOR_DEFAULTS, QUANTIZE_ON, RunSpec
+from profiler.core.spec import DEVICES, INDUCTOR_DEFAULTS, PHASES, QUANTIZE_ON, RunSpec
 
 
 def refuse_combination(spec: RunSpec, *, quantizes: bool) -> None:
@@ -46,6 +46,9 @@ def _refuse_values(spec: RunSpec) -> None:
     ):
         if value is not None and value < least:
             raise UsageError(f"{option} is {value}, and must be at least {least}")
+    unknown = [] if spec.phases == "all" else [each for each in spec.phases.split(",") if each not in PHASES]
+    if unknown:
+        raise UsageError(f"--phases {spec.phases} names no phase {unknown[0]!r}", f"choose from: {', '.join(PHASES)}, or all")
     if not -(1 << 63) <= spec.seed < 1 << 63:
         raise UsageError(f"--seed {spec.seed} is no 64-bit number")
     if spec.guidance is not None and not math.isfinite(spec.guidance):

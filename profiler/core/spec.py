@@ -12,6 +12,8 @@ from profiler.core.errors import UnreadableInput
 QUANTIZE_ON = ("device", "cpu", "per-layer")
 INDUCTOR_DEFAULTS = ("torch", "torchao")
 DEVICES = ("auto", "cuda", "cpu")
+# What is recorded after the warm-up; "traced" brings the untraced calls that price it.
+PHASES = ("timed", "traced", "places", "memory")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +21,7 @@ class RunSpec:
     """One run as asked for. None means "the model's own default" until the model resolves it.
 
     Sizes are pixels (height, width), `frames` video frames, `steps` denoising steps of a timed call,
-    `trace_steps` those of the untraced, traced and memory calls.
+    `trace_steps` those of the untraced, traced and memory calls; `phases` is "all" or a comma-separated choice of PHASES.
     """
 
     model: str
@@ -45,6 +47,10 @@ class RunSpec:
     weights: str | None = None
     inductor_defaults: str = "torch"
     device: str = "auto"
+    offload: str = "none"
+    vae_tiling: bool = False
+    vae_slicing: bool = False
+    phases: str = "all"
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready mapping of every field."""
@@ -57,6 +63,12 @@ class RunSpec:
         if "model" not in raw:
             raise UnreadableInput("a run spec names no model", "write it with `diffuscope record`")
         return cls(**{key: value for key, value in raw.items() if key in known})
+
+    @property
+    def wanted_phases(self) -> tuple[str, ...]:
+        """The phases after the warm-up that were asked for, in the order in which they run."""
+        asked = PHASES if self.phases == "all" else self.phases.split(",")
+        return tuple(each for each in PHASES if each in asked)
 
     @property
     def hash(self) -> str:

@@ -76,8 +76,9 @@ def _load(weights: str, dtype: Any) -> Any:
 
 
 def _call_kwargs(text_tokens: int, spec: RunSpec, steps: int) -> dict[str, Any]:
-    kwargs = {"prompt": spec.prompt, "num_inference_steps": steps, "height": spec.height, "width": spec.width}
-    kwargs |= {"num_frames": spec.frames, "num_videos_per_prompt": spec.batch, "max_sequence_length": text_tokens}
+    # The pipeline takes num_videos_per_prompt and makes one video whatever it says: a batch is a list of prompts.
+    kwargs = {"prompt": [spec.prompt] * spec.batch, "num_inference_steps": steps, "height": spec.height, "width": spec.width}
+    kwargs |= {"num_frames": spec.frames, "max_sequence_length": text_tokens}
     return kwargs | ({} if spec.guidance is None else {"guidance_scale": spec.guidance})
 
 

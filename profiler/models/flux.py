@@ -15,6 +15,8 @@ from profiler.models.rows import rows_on_meta
 _VAE = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4, "layers_per_block": 2}
 _VAE |= {
     "latent_channels": 16,
+    # The size of a tile, where decoding is tiled; diffusers' own default would make tiles of 4 latent pixels.
+    "sample_size": 1024,
     "scaling_factor": 0.3611,
     "shift_factor": 0.1159,
     "use_quant_conv": False,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
+from profiler.core.spec import PHASES
 from profiler.recording import trace
 from profiler.recording.calls import PipelineCall, show_progress
 from profiler.recording.compile_counts import count_compiles
@@ -19,20 +21,25 @@ from profiler.rundir import layout
 _UNTRACED_CALLS = 3
 
 
-def run_phases(stage: Stage, call: PipelineCall, *, trace_steps: int, warmup: int, repeats: int) -> None:
-    """Run every phase of a pipeline that is loaded, quantized and compiled (lazily)."""
+def run_phases(
+    stage: Stage, call: PipelineCall, *, trace_steps: int, warmup: int, repeats: int, wanted: Collection[str] = PHASES
+) -> None:
+    """Run every phase of a pipeline that is loaded, quantized and compiled (lazily); after the warm-up those `wanted`."""
     warm_up(stage, call, trace_steps, warmup)
-    run_measured(stage, call, trace_steps=trace_steps, repeats=repeats)
+    run_measured(stage, call, trace_steps=trace_steps, repeats=repeats, wanted=wanted)
 
 
-def run_measured(stage: Stage, call: PipelineCall, *, trace_steps: int, repeats: int) -> None:
-    """Every phase after the warm-up; `trace_steps` 0 makes every call a whole one."""
-    if repeats:
+def run_measured(stage: Stage, call: PipelineCall, *, trace_steps: int, repeats: int, wanted: Collection[str] = PHASES) -> None:
+    """Every wanted phase after the warm-up; `trace_steps` 0 makes every call a whole one."""
+    if repeats and layout.TIMED in wanted:
         time_calls(stage, call, repeats)
-    measure_untraced(stage, call, trace_steps)
-    record_trace(stage, call, trace_steps)
-    record_places(stage, call)
-    record_memory(stage, call, trace_steps)
+    if layout.TRACED in wanted:
+        measure_untraced(stage, call, trace_steps)
+        record_trace(stage, call, trace_steps)
+    if layout.PLACES_PHASE in wanted:
+        record_places(stage, call)
+    if layout.MEMORY_PHASE in wanted:
+        record_memory(stage, call, trace_steps)
     # Offloading and compiling move weights: the addresses that count are those of the memory phase.
     stage.save(layout.WEIGHTS, partial(save_weights, call.pipe))
     stage.save(layout.SOURCES, partial(save_sources, stage.folder))

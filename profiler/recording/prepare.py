@@ -11,6 +11,9 @@ from profiler.core.errors import Refused, UsageError
 from profiler.core.spec import RunSpec
 from profiler.models.base import Model
 from profiler.models.user import refuse_absent, refuse_no_pipeline
+from profiler.placement.base import OFFLOADS, Offload, refuse_placement
+from profiler.placement.resident import count_hooks
+from profiler.placement.vae import apply_vae, describe_vae, vae_notes
 from profiler.recording.compile_counts import keep_every_compile
 from profiler.recording.weights import components
 from profiler.schemes.apply import list_linears, quantize
@@ -29,6 +32,7 @@ class Plan:
     scheme: Scheme
     compiler: Compiler
     hardware: Hardware
+    offload: Offload
 
     @property
     def device(self) -> str:
@@ -45,6 +49,7 @@ def refuse_early(plan: Plan) -> None:
     refuse_hardware(plan.scheme, plan.hardware)
     refuse_machine(plan.compiler, plan.device)
     spec = plan.spec
+    refuse_placement(plan.offload, plan.device, spec.compile, compiles_vae=spec.compile_vae)
     if ":" in spec.model:
         refuse_absent(spec.model)
     if spec.weights is not None and plan.model.load is None:
@@ -61,12 +66,12 @@ def refuse_early(plan: Plan) -> None:
 
 
 def load(plan: Plan) -> Any:
-    """Build or load the pipeline where quantizing wants it: on the device, or on the CPU first."""
+    """Build or load the pipeline where quantizing wants it: on the device, or on the CPU first (under an offload always)."""
     import torch
 
     spec, model = plan.spec, plan.model
     dtype = getattr(torch, plan.scheme.base_dtype)
-    device = plan.device if spec.quantize_on == "device" else "cpu"
+    device = plan.device if spec.quantize_on == "device" and not plan.offload.offloads else "cpu"
     if spec.weights is None:
         pipe = model.build(device, dtype, spec.seed)
         if ":" not in spec.model:
@@ -112,20 +117,39 @@ def shape_weights(plan: Plan, pipe: Any) -> None:
 
 
 def quantize_pipeline(plan: Plan, pipe: Any) -> list[LinearPlan]:
-    """Quantize the components that the spec names, each Linear by the layer policy; then move all to the device."""
+    """Quantize the components that the spec names, each Linear by the layer policy; then move all to the device.
+
+    Under an offload a component that is quantized on the device is there for that alone, and nothing stays.
+    """
     plans: list[LinearPlan] = []
     rows = plan.model.rows(plan.spec, pipe) if plan.scheme.quantizes else {}
     parts = components(pipe)
     for name in _targets(plan, parts):
         found = _plan_component(plan, name, parts[name], rows.get(name, {}))
-        device = plan.device if plan.spec.quantize_on == "per-layer" else None
         if any(each.scheme != LEFT for each in found):
-            torchao_defaults = plan.spec.inductor_defaults == "torchao"
-            quantize(parts[name], found, prefix=f"{name}.", torchao_defaults=torchao_defaults, device=device)
+            _quantize_component(plan, name, parts[name], found)
         plans += found
-    if plan.spec.quantize_on != "device":
+    if plan.spec.quantize_on != "device" and not plan.offload.offloads:
         pipe.to(plan.device)
     return plans
+
+
+def _quantize_component(plan: Plan, name: str, component: Any, found: list[LinearPlan]) -> None:
+    where, offloads = plan.spec.quantize_on, plan.offload.offloads
+    if where == "device" and offloads:
+        component.to(plan.device)
+    device = plan.device if where == "per-layer" else None
+    torchao_defaults = plan.spec.inductor_defaults == "torchao"
+    quantize(component, found, prefix=f"{name}.", torchao_defaults=torchao_defaults, device=device)
+    if where != "cpu" and offloads:
+        component.to("cpu")
+
+
+def place_pipeline(plan: Plan, pipe: Any) -> None:
+    """VAE tiling and slicing, and the offload's hooks: last, so that they lie around what is compiled."""
+    apply_vae(pipe, tiling=plan.spec.vae_tiling, slicing=plan.spec.vae_slicing)
+    if plan.offload.apply is not None:
+        plan.offload.apply(pipe, plan.device)
 
 
 def _targets(plan: Plan, parts: dict[str, Any]) -> list[str]:
@@ -150,16 +174,20 @@ def compile_pipeline(plan: Plan, pipe: Any) -> list[str]:
     if plan.compiler.name == "none":
         return []
     keep_every_compile()
-    compiled = ["transformer" + (f".{name}" if name else "") for name in plan.compiler.apply(pipe.transformer)]
+    compiled = [
+        "transformer" + (f".{name}" if name else "")
+        for name in plan.compiler.apply(pipe.transformer, inside_hooks=plan.offload.offloads)
+    ]
     if plan.spec.compile_vae:
         pipe.vae.decode = torch.compile(pipe.vae.decode, **plan.compiler.options)
         compiled.append("vae.decode")
     return compiled
 
 
-def describe_applied(plan: Plan, plans: list[LinearPlan], compiled: list[str]) -> dict[str, Any]:
+def describe_applied(plan: Plan, pipe: Any, plans: list[LinearPlan], compiled: list[str]) -> dict[str, Any]:
     """The manifest's account of what was really done."""
-    notes = []
+    spec = plan.spec
+    notes = vae_notes(pipe, height=spec.height, width=spec.width, batch=spec.batch)
     if plan.spec.quantize_vae and not any(each.module.startswith("vae.") for each in plans):
         notes.append("the VAE has no Linear: --quantize-vae changed nothing")
     return {
@@ -167,9 +195,15 @@ def describe_applied(plan: Plan, plans: list[LinearPlan], compiled: list[str]) -
         "linears": [asdict(each) for each in plans],
         "compiled": compiled,
         "notes": notes,
+        "placement": _describe_placement(plan, pipe),
     }
+
+
+def _describe_placement(plan: Plan, pipe: Any) -> dict[str, Any]:
+    hooks = {name: found for name, part in components(pipe).items() if (found := count_hooks(part))}
+    return {"offload": plan.offload.name, "hooks": hooks, "vae": describe_vae(pipe)}
 
 
 def look_up(spec: RunSpec, model: Model, hardware: Hardware) -> Plan:
     """The spec's parts from the registries."""
-    return Plan(spec, model, SCHEMES.get(spec.scheme), COMPILERS.get(spec.compile), hardware)
+    return Plan(spec, model, SCHEMES.get(spec.scheme), COMPILERS.get(spec.compile), hardware, OFFLOADS.get(spec.offload))

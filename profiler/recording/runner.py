@@ -18,8 +18,8 @@ from profiler.core.spec import RunSpec
 from profiler.models.base import find_model
 from profiler.models.user import accepted_kwargs
 from profiler.recording import phases, prepare
-from profiler.recording.calls import PipelineCall
 from profiler.recording.ceilings import measure_ceilings
+from profiler.recording.checked_call import CheckedCall
 from profiler.recording.device import find_hardware
 from profiler.recording.environment import describe_environment, describe_switches
 from profiler.recording.stage import Stage
@@ -68,13 +68,15 @@ def _record(plan: prepare.Plan, stage: Stage) -> None:
     with stage.phase(layout.QUANTIZE):
         plans = prepare.quantize_pipeline(plan, pipe)
     compiled = prepare.compile_pipeline(plan, pipe)
-    stage.manifest.applied = prepare.describe_applied(plan, plans, compiled)
+    prepare.place_pipeline(plan, pipe)
+    stage.manifest.applied = prepare.describe_applied(plan, pipe, plans, compiled)
     phases.note_weights(stage, pipe)
     if compiled:
         stage.save(layout.GRAPH_BREAK_REGISTRY, save_graph_break_registry)
     steps = spec.steps or 1
-    call = PipelineCall(pipe, partial(_kwargs, plan, pipe), steps, plan.device)
-    phases.run_phases(stage, call, trace_steps=min(spec.trace_steps, steps), warmup=spec.warmup, repeats=spec.repeats)
+    call = CheckedCall(pipe, partial(_kwargs, plan, pipe), steps, plan.device)
+    short = min(spec.trace_steps, steps)
+    phases.run_phases(stage, call, trace_steps=short, warmup=spec.warmup, repeats=spec.repeats, wanted=spec.wanted_phases)
     stage.manifest.environment["switches"] = describe_switches()
     stage.manifest.environment["ceilings"] = measure_ceilings(stage.device)
 

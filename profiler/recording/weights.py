@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from profiler.placement.resident import resident
+
 # What the inner tensors of a quantized weight are for, by the names that torchao gives them.
 _ROLES = {"qdata": "quantized data", "scale": "scale", "zero_point": "zero point", "act_quant_scale": "scale"}
 
@@ -38,7 +40,7 @@ def save_weights(pipe: Any, path: Path) -> None:
 def _rows(component: str, module: Any) -> Iterator[dict[str, Any]]:
     for kind, tensors in (("parameter", module.named_parameters()), ("buffer", module.named_buffers())):
         for name, tensor in tensors:
-            for role, inner in flatten(tensor):
+            for role, inner in flatten(resident(module, name, tensor)):
                 yield _row(component, name, kind, role, inner)
 
 

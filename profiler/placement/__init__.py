@@ -1,0 +1,1 @@
+"""Where a pipeline's weights lie while it runs, one file an offload; and the tiles and slices of its VAE."""
