@@ -26,7 +26,9 @@ from profiler.rundir.reader import read_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 # The size after which a new tar file begins.
-_PART_BYTES = 8 << 20
+_PART_BYTES = 6 << 20
+# Sequential offload leaves snapshots of hundreds of thousands of events: they stay where they were made.
+_FILE_BYTES = 8 << 20
 _KEPT = (layout.MANIFEST, layout.MEMORY, layout.MEMORY_LOAD, layout.MEMORY_TRACE, layout.WEIGHTS)
 _QUANTIZED = "--scheme int8wo --quantize-text-encoder"
 # One step, as the seed's own recipe: the peak of a step is that of every step.
@@ -193,7 +195,8 @@ def pack(folder: Path, out: Path, name: str, rows: list[str]) -> None:
     full = not parts or parts[-1].stat().st_size > _PART_BYTES
     with tarfile.open(folder / f"recipes-{len(parts)}.tar" if full else parts[-1], "a") as tar:
         for path in sorted([out / f"{name}.log", *(out / name).rglob("*")]):
-            if path.is_file() and (path.suffix == ".log" or path.name in _KEPT):
+            kept = path.suffix == ".log" or path.name in _KEPT
+            if kept and path.is_file() and path.stat().st_size < _FILE_BYTES:
                 tar.add(path, str(path.relative_to(out)))
 
 
