@@ -17,12 +17,13 @@ class MemoryHistory:
     """The allocator's history of one process; does nothing without CUDA."""
 
     def __init__(self, device: str) -> None:
-        self._cuda = device == "cuda"
+        self.possible = device == "cuda"
         self.on = False
+        self._kept = 0
 
     def start(self) -> None:
         """Record allocations with Python stacks from now on."""
-        if not self._cuda or self.on:
+        if not self.possible or self.on:
             return
         import torch
 
@@ -59,8 +60,15 @@ class MemoryHistory:
                 self.start()
 
     def save(self, path: Path) -> None:
-        """Write the snapshot (a gzipped pickle of builtin containers)."""
+        """Write the snapshot (a gzipped pickle of builtin containers); with the history off it holds what lives, no events."""
         import torch
 
+        snapshot = torch.cuda.memory._snapshot()
+        self._kept = max(map(len, snapshot["device_traces"]), default=0)
         with gzip.open(path, "wb", compresslevel=6) as file:
-            pickle.dump(torch.cuda.memory._snapshot(), file, protocol=4)
+            pickle.dump(snapshot, file, protocol=4)
+
+    @property
+    def extent(self) -> dict[str, int]:
+        """Events in the snapshot saved last (of the device that has most), and how many the ring buffer holds."""
+        return {"events": self._kept, "max_entries": MAX_ENTRIES}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,8 @@ from profiler.recording import trace
 from profiler.recording.calls import PipelineCall, show_progress
 from profiler.recording.compile_counts import count_compiles
 from profiler.recording.marks import marked
+from profiler.recording.memory_workspaces import free_workspaces
+from profiler.recording.module_marks import marked_modules, module_mark
 from profiler.recording.outputs import Capture, first_result, save_arrays, save_image, save_video
 from profiler.recording.sources import save_sources
 from profiler.recording.stage import Stage
@@ -42,6 +45,7 @@ def run_measured(stage: Stage, call: PipelineCall, *, trace_steps: int, repeats:
         record_memory(stage, call, trace_steps)
     # Offloading and compiling move weights: the addresses that count are those of the memory phase.
     stage.save(layout.WEIGHTS, partial(save_weights, call.pipe))
+    note_workspaces(stage)
     stage.save(layout.SOURCES, partial(save_sources, stage.folder))
 
 
@@ -66,7 +70,7 @@ def after_warm_up(stage: Stage, capture: Capture | None) -> None:
         stage.writer.try_artifact(layout.OUTPUT_TENSORS, partial(save_arrays, capture.arrays()))
     if stage.history.on:
         # Switching the history off empties it: what it knows of load and quantize is saved first.
-        stage.save(layout.MEMORY_LOAD, stage.history.save)
+        stage.save_history(layout.MEMORY_LOAD)
 
 
 def time_calls(stage: Stage, call: PipelineCall, repeats: int) -> None:
@@ -106,17 +110,35 @@ def record_places(stage: Stage, call: PipelineCall) -> None:
 
 
 def record_memory(stage: Stage, call: PipelineCall, steps: int) -> None:
-    """CUDA history with stacks; on a CPU the profiler's memory events of one short call."""
+    """One short call with the module of every allocation: CUDA history with stacks; on a CPU the profiler's memory events."""
+    graphs = count_compiles()["graphs"]
     if stage.device != "cuda":
-        with stage.phase(layout.MEMORY_PHASE), trace.tracing(stage.device, memory=True) as profiler, marked(call.pipe):
-            call(steps)
+        with stage.phase(layout.MEMORY_PHASE) as phase, trace.tracing(stage.device, memory=True) as profiler:
+            _call_marked(stage, call, steps)
         stage.save(layout.MEMORY_TRACE, partial(trace.save_trace, profiler))
-        return
-    stage.history.start()
-    with stage.phase(layout.MEMORY_PHASE), marked(call.pipe):
+    else:
+        stage.history.start()
+        with stage.phase(layout.MEMORY_PHASE) as phase:
+            _call_marked(stage, call, steps)
+        stage.save_history(layout.MEMORY)
+        stage.history.stop()
+    # The marks must not make dynamo compile anything: what is not 0 here is a fault of this recording.
+    phase.detail["compiled_graphs"] = count_compiles()["graphs"] - graphs
+
+
+def _call_marked(stage: Stage, call: PipelineCall, steps: int) -> None:
+    mark = module_mark(stage.device)
+    if mark is None:
+        stage.manifest.lose("modules of allocations", "this torch has no torch.cuda.memory._set_memory_metadata")
+    with nullcontext() if mark is None else marked_modules(call.pipe, mark), marked(call.pipe):
         call(steps)
-    stage.save(layout.MEMORY, stage.history.save)
-    stage.history.stop()
+
+
+def note_workspaces(stage: Stage) -> None:
+    """What the cuBLAS libraries hold of the memory, into the memory phase's detail. It frees them: the last thing to do."""
+    phase = stage.manifest.phase(layout.MEMORY_PHASE)
+    if stage.device == "cuda" and phase is not None:
+        phase.detail |= free_workspaces()
 
 
 def note_weights(stage: Stage, pipe: Any) -> None:

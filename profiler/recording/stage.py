@@ -71,6 +71,18 @@ class Stage:
         """Write one artifact of this rank; a failure to write is noted as lost and the run goes on."""
         return self.writer.try_artifact(self.name(file), write)
 
+    def save_history(self, file: str) -> None:
+        """Write the allocator's snapshot; the phase that it ends with says how much of the history is kept."""
+        if not self.save(file, self.history.save):
+            return
+        extent = self.history.extent
+        for phase in self.manifest.phases[-1:]:
+            phase.detail |= extent
+        if extent["events"] >= extent["max_entries"]:
+            self.manifest.lose(
+                self.name(file), f"the ring buffer of {extent['max_entries']} events was full: the oldest are gone"
+            )
+
     def close(self, error: BaseException | None) -> str:
         """Save what is at hand, note the error, seal; returns the status."""
         # A recording that lost artifacts for want of room is none to trust: it ends as failed, with what it has.
@@ -78,8 +90,9 @@ class Stage:
         status = "ok" if error is None else status_of(error)
         if error is not None:
             self.manifest.failure = describe(error, self.manifest.open_phase)
-        if status == "oom" and self.history.on:
-            self.save(layout.MEMORY, self.history.save)
+        # While `error` is held, so are the tensors of the call that failed: they are what filled the memory.
+        if status == "oom" and self.history.possible:
+            self.save_history(layout.MEMORY)
         self.history.stop()
         self._close_compile_log()
         self.writer.seal(status)

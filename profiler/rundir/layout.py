@@ -34,6 +34,8 @@ MARK_TEXT = MARK_PREFIX + "text"
 MARK_STEP = MARK_PREFIX + "step/"
 MARK_DECODE = MARK_PREFIX + "decode"
 MARK_CALL = MARK_PREFIX + "call"
+# In the memory phase of a CPU run: one range a call of a module, with the module's path behind it.
+MARK_MODULE = MARK_PREFIX + "module/"
 
 
 def rank_dir(run: Path, rank: int = 0) -> Path:

@@ -109,6 +109,7 @@ def events(run: Recorded, name: str) -> list[dict[str, Any]]:
 
 def marks(run: Recorded, name: str) -> list[dict[str, Any]]:
     found = [each for each in events(run, name) if each["name"].startswith("diffuscope/")]
+    found = [each for each in found if not each["name"].startswith("diffuscope/module/")]
     return sorted(found, key=lambda each: each["ts"])
 
 
