@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ class SnapshotTables:
     """The tables of one snapshot.
 
     Args:
-        folder: the cache folder with `<table>.parquet`.
+        folder: the cache folder with `<table>-<number>.parquet`.
         settings: the allocator's settings, as torch wrote them (`PYTORCH_CUDA_ALLOC_CONF`, `expandable_segments`, ...).
         lost: events that could not be read, by reason.
         rows: rows of each table.
@@ -31,7 +32,12 @@ class SnapshotTables:
 
     def lazy(self, table: str) -> pl.LazyFrame:
         """One table (a key of `snapshot_schema.TABLES`), rows in the snapshot's order."""
-        return pl.scan_parquet(self.folder / f"{TABLES[table].name}.parquet")
+        dtypes = TABLES[table].dtypes
+        if not self.rows[table]:
+            return pl.LazyFrame(schema=dtypes)
+        # Texts that repeat are stored as categories.
+        texts = [name for name, dtype in dtypes.items() if dtype == pl.String]
+        return pl.scan_parquet(self.folder / f"{table}-*.parquet").with_columns(pl.col(texts).cast(pl.String))
 
     def frame(self, table: str) -> pl.DataFrame:
         """The same table, in memory."""
@@ -51,3 +57,13 @@ def open_snapshot(snapshot: Path, cache_dir: Path, rank: int = 0) -> SnapshotTab
         folder = cache.store(cache_dir, name, key, lambda partial: read_snapshot(snapshot, partial, rank))
     facts = cache.facts_of(folder)
     return SnapshotTables(folder, facts["settings"], facts["lost"], facts["rows"])
+
+
+def check_snapshot(snapshot: Path) -> None:
+    """Read all of `snapshot` and keep nothing.
+
+    Raises:
+        UnreadableInput: the file is no CUDA memory snapshot, or nobody should read it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        read_snapshot(snapshot, Path(folder), 0)

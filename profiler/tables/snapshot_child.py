@@ -6,20 +6,18 @@
 from __future__ import annotations
 
 import gc
-import io
 import json
 import os
 import resource
 import sys
 from pathlib import Path
-from typing import IO, Any
-
-from isal import igzip
+from typing import Any
 
 from profiler.core import safe_pickle
 from profiler.core.errors import UnreadableInput
-from profiler.tables.inputs import check_snapshot
 from profiler.tables.losses import Losses
+from profiler.tables.snapshot_file import check_file, unpacked
+from profiler.tables.snapshot_room import Room
 from profiler.tables.snapshot_shape import Snapshot, WrongShape, snapshot_of
 
 FACTS, ERROR = "snapshot.json", "error.json"
@@ -35,8 +33,6 @@ _BASE_CPU_S = 60
 _CPU_BYTES_PER_S = 1 << 19
 _STACK_BYTES = 16 << 20
 _SETTINGS_CHARS = 1 << 16
-_BUFFER_BYTES = 1 << 18
-_GZIP_MAGIC = b"\x1f\x8b"
 
 
 def main(source: Path, folder: Path, rank: int) -> int:
@@ -44,12 +40,15 @@ def main(source: Path, folder: Path, rank: int) -> int:
     # The process makes millions of objects, almost all of which live until its end.
     gc.disable()
     try:
-        _limit(check_snapshot(source))
-        facts = _read(source, folder, rank)
+        size = check_file(source)
+        _limit(size)
+        facts = _read(source, folder, rank, Room(size))
     except UnreadableInput as error:
         return _failed(folder, error.message, error.hint)
     except WrongShape as error:
         return _failed(folder, f"{source} is no CUDA memory snapshot: {error}", _HINT)
+    except RecursionError:
+        return _failed(folder, f"{source} cannot be read: it nests more deeply than a snapshot does", "do not trust this file")
     except MemoryError:
         return _failed(folder, f"{source} takes more memory to read than a snapshot of its size may", "do not trust this file")
     (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
@@ -77,22 +76,20 @@ def _limit(unpacked_bytes: int) -> None:
         resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
-def _read(source: Path, folder: Path, rank: int) -> dict[str, Any]:
-    from profiler.tables.snapshot_columns import frames_of
-
+def _read(source: Path, folder: Path, rank: int, room: Room) -> dict[str, Any]:
     snapshot = _unpickled(source)
+    # Not before: until here the process is small, and most of what no snapshot is has been refused.
+    from profiler.tables.snapshot_columns import write_tables
+
     losses = Losses()
-    rows = {}
-    for name, frame in frames_of(snapshot, rank, losses).items():
-        frame.write_parquet(folder / f"{name}.parquet", compression="zstd", compression_level=1)
-        rows[name] = frame.height
+    rows = write_tables(snapshot, folder, rank, room, losses)
     return {"settings": _settings(snapshot), "rows": rows, "lost": losses.counts}
 
 
 def _unpickled(source: Path) -> Snapshot:
     with source.open("rb") as file:
         try:
-            snapshot = snapshot_of(safe_pickle.load(_unpacked(file)))
+            snapshot = snapshot_of(safe_pickle.load(unpacked(file)))
         except UnreadableInput as error:
             raise UnreadableInput(f"{source} cannot be read: {error.message}", error.hint) from None
     if not snapshot.segments and not any(snapshot.traces):
@@ -101,15 +98,6 @@ def _unpickled(source: Path) -> Snapshot:
             "record where CUDA memory is used, after torch.cuda.memory._record_memory_history()",
         )
     return snapshot
-
-
-def _unpacked(file: IO[bytes]) -> IO[bytes]:
-    magic = file.read(2)
-    file.seek(0)
-    if magic != _GZIP_MAGIC:
-        return file
-    packed: Any = igzip.IGzipFile(fileobj=file)
-    return io.BufferedReader(packed, _BUFFER_BYTES)
 
 
 def _settings(snapshot: Snapshot) -> dict[str, Any]:

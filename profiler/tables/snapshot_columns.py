@@ -1,128 +1,145 @@
-"""A snapshot's records as frames: column by column, without a copy of any record."""
+"""A snapshot's records as tables: a few thousand records at a time, column by column, without a copy of any record."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from profiler.tables import snapshot_schema as schema
 from profiler.tables.losses import Losses
+from profiler.tables.parts import Parts
 from profiler.tables.schema import Table
 from profiler.tables.snapshot_records import Records
+from profiler.tables.snapshot_room import Room
 from profiler.tables.snapshot_shape import Snapshot, WrongShape
-from profiler.tables.snapshot_stacks import Stacks, texts
+from profiler.tables.snapshot_stacks import Stacks
 
+_CHUNK_RECORDS = 1 << 13
 # What torch writes where no frame was being compiled.
 _NO_CONTEXT = ("N/A",)
 # torch's documentation has a name of its own for one state.
 _STATE_ALSO = {"active_awaiting_free": "active_pending_free"}
+_Records = list[dict[str, Any]]
+_Columns = dict[str, pl.Series]
 
 
-def frames_of(snapshot: Snapshot, rank: int, losses: Losses) -> dict[str, pl.DataFrame]:
-    """The tables of a snapshot; events of actions that are not known are left out and counted.
+def write_tables(snapshot: Snapshot, folder: Path, rank: int, room: Room, losses: Losses) -> dict[str, int]:
+    """Write `<table>-<number>.parquet` into `folder`; returns the rows of each table.
+
+    Events of actions that are not known are left out and counted.
 
     Raises:
-        WrongShape: a value that cannot be what it should be.
+        WrongShape: a value that cannot be what it should be, or more rows than a file of this size can mean.
     """
-    stacks = Stacks()
-    empty = pl.DataFrame(schema=schema.EVENTS.dtypes)
-    events = [_events(trace, device, rank, stacks, losses) for device, trace in enumerate(snapshot.traces) if trace]
-    found = {
-        "events": pl.concat([empty, *events]),
-        "blocks": _blocks(snapshot.blocks, rank, stacks),
-        "segments": _segments(snapshot.segments, rank, stacks),
-        "annotations": _annotations(snapshot.annotations, rank),
-    }
-    return found | {"stacks": stacks.frame(rank)}
+    stacks = Stacks(room)
+    parts = {name: Parts(folder, name) for name in schema.TABLES}
+    for device, trace in enumerate(snapshot.traces):
+        for start, some in _chunks(trace, f"device_traces[{device}]", room):
+            parts["events"].add(_frame(schema.EVENTS, _events(some, start, device, stacks, losses), rank))
+    for _, some in _chunks(snapshot.blocks, "blocks", room):
+        parts["blocks"].add(_frame(schema.BLOCKS, _blocks(some, stacks), rank))
+    for _, some in _chunks(snapshot.segments, "segments", room):
+        parts["segments"].add(_frame(schema.SEGMENTS, _segments(some, stacks), rank))
+    for _, some in _chunks(snapshot.annotations, "external_annotations", room):
+        parts["annotations"].add(_frame(schema.ANNOTATIONS, _annotations(some), rank))
+    parts["stacks"].add(stacks.frame(rank))
+    for each in parts.values():
+        each.flush()
+    return {name: each.rows for name, each in parts.items()}
 
 
-def _frame(table: Table, columns: dict[str, Any], rank: int) -> pl.DataFrame:
-    """The columns in the table's order; what is one value for all rows is repeated."""
-    frame = pl.DataFrame({name: values for name, values in columns.items() if isinstance(values, pl.Series)})
-    fixed = {name: value for name, value in (columns | {"rank": rank}).items() if not isinstance(value, pl.Series)}
-    dtypes = table.dtypes
-    return frame.with_columns(pl.lit(value, dtypes[name]).alias(name) for name, value in fixed.items()).select(
-        pl.col(name).cast(dtype) for name, dtype in dtypes.items()
-    )
+def _chunks(records: _Records, where: str, room: Room) -> Iterator[tuple[int, Records]]:
+    room.records(len(records))
+    for start in range(0, len(records), _CHUNK_RECORDS):
+        yield start, Records(records[start : start + _CHUNK_RECORDS], where, room)
 
 
-def _events(trace: list[dict[str, Any]], device: int, rank: int, stacks: Stacks, losses: Losses) -> pl.DataFrame:
-    read = Records(trace, f"device_traces[{device}]")
-    words = texts(read.values("action"), "action of an event")
-    pool_a, pool_b = read.pools("pool_id")
+def _frame(table: Table, columns: _Columns, rank: int) -> pl.DataFrame:
+    """The columns in the table's order, and the rank."""
+    frame = pl.DataFrame([columns[each.name].alias(each.name) for each in table.columns])
+    return frame.with_columns(pl.lit(rank, pl.Int32).alias("rank"))
+
+
+def _events(some: Records, start: int, device: int, stacks: Stacks, losses: Losses) -> _Columns:
+    actions, unknown = some.words("action", pl.Enum(schema.ACTIONS))
+    pool_a, pool_b = some.pools("pool_id")
     columns = {
-        "index": pl.int_range(len(trace), dtype=pl.UInt32, eager=True),
-        "device": device,
-        "time_us": read.integers("time_us", pl.Int64, required=False),
-        "action": words.cast(pl.Enum(schema.ACTIONS), strict=False),
-        "address": read.integers("addr", pl.UInt64, required=False),
-        "size_bytes": read.integers("size", pl.UInt64),
-        "stream": read.integers("stream", pl.UInt64),
-        "stack": read.stacks("frames", stacks),
-        "compile_context": read.texts("compile_context", _NO_CONTEXT),
-        "user_metadata": read.texts("user_metadata"),
-        "device_free_bytes": read.integers("device_free", pl.UInt64, required=False),
+        "index": pl.int_range(start, start + some.count, dtype=pl.UInt32, eager=True),
+        "device": some.one(device, pl.Int32),
+        "time_us": some.integers("time_us", pl.Int64, required=False),
+        "action": actions,
+        "address": some.integers("addr", pl.UInt64, required=False),
+        "size_bytes": some.integers("size", pl.UInt64),
+        "stream": some.integers("stream", pl.UInt64),
+        "stack": some.stacks(stacks),
+        "compile_context": some.texts("compile_context", _NO_CONTEXT),
+        "user_metadata": some.texts("user_metadata"),
+        "device_free_bytes": _device_free(some, actions),
         "pool_a": pool_a,
         "pool_b": pool_b,
     }
-    return _known(_frame(schema.EVENTS, columns, rank), words, losses)
+    for word in unknown:
+        losses.add(f"events of action {str(word)[:80]!r} are not known")
+    return _checked(some, columns)
 
 
-def _known(events: pl.DataFrame, words: pl.Series, losses: Losses) -> pl.DataFrame:
-    """The events of known actions; those that are not are counted."""
-    unknown = events["action"].is_null()
-    if unknown.any():
-        for word, count in words.filter(unknown).value_counts().rows():
-            losses.add(f"events of action {str(word)[:80]!r} are not known", count)
-        events = events.filter(~unknown)
-    beside_oom = events.filter(pl.col("action") != "oom")
-    if beside_oom["address"].null_count():
-        raise WrongShape("an event has no 'addr'")
-    Records.check_sizes(beside_oom["size_bytes"], "size", "an event")
-    return events
+def _device_free(some: Records, actions: pl.Series) -> pl.Series:
+    return some.integers("device_free", pl.UInt64, required=False) if (actions == "oom").any() else some.one(None, pl.UInt64)
 
 
-def _blocks(blocks: list[dict[str, Any]], rank: int, stacks: Stacks) -> pl.DataFrame:
-    read = Records(blocks, "blocks")
-    columns = {
-        "device": read.integers("device", pl.Int32),
-        "segment_address": read.integers("segment_address", pl.UInt64),
-        "address": read.integers("address", pl.UInt64),
-        "size_bytes": read.sizes("size"),
-        "requested_bytes": read.sizes("requested_size"),
-        "state": read.words("state", schema.STATES, _STATE_ALSO),
-        "stack": read.stacks("frames", stacks),
+def _checked(some: Records, columns: _Columns) -> _Columns:
+    """The same columns without events of unknown actions; only an `oom` has no address, and its size may be absurd."""
+    actions = columns["action"]
+    if actions.null_count():
+        kept = actions.is_not_null()
+        columns = {name: values.filter(kept) for name, values in columns.items()}
+    addresses, sizes = columns["address"], columns["size_bytes"]
+    if addresses.null_count():
+        usual = columns["action"] != "oom"
+        addresses, sizes = addresses.filter(usual), sizes.filter(usual)
+        if addresses.null_count():
+            raise WrongShape("an event has no 'addr'")
+    some.check_sizes(sizes, "size")
+    return columns
+
+
+def _blocks(some: Records, stacks: Stacks) -> _Columns:
+    return {
+        "device": some.integers("device", pl.Int32),
+        "segment_address": some.integers("segment_address", pl.UInt64),
+        "address": some.integers("address", pl.UInt64),
+        "size_bytes": some.sizes("size"),
+        "requested_bytes": some.sizes("requested_size"),
+        "state": some.known_words("state", pl.Enum(schema.STATES), _STATE_ALSO),
+        "stack": some.stacks(stacks),
     }
-    return _frame(schema.BLOCKS, columns, rank)
 
 
-def _segments(segments: list[dict[str, Any]], rank: int, stacks: Stacks) -> pl.DataFrame:
-    read = Records(segments, "segments")
-    pool_a, pool_b = read.pools("segment_pool_id")
-    columns = {
-        "device": read.integers("device", pl.Int32),
-        "address": read.integers("address", pl.UInt64),
-        "total_bytes": read.sizes("total_size"),
-        "allocated_bytes": read.sizes("allocated_size"),
-        "active_bytes": read.sizes("active_size"),
-        "requested_bytes": read.sizes("requested_size", required=False),
-        "stream": read.integers("stream", pl.UInt64),
-        "kind": read.words("segment_type", schema.KINDS),
+def _segments(some: Records, stacks: Stacks) -> _Columns:
+    pool_a, pool_b = some.pools("segment_pool_id")
+    return {
+        "device": some.integers("device", pl.Int32),
+        "address": some.integers("address", pl.UInt64),
+        "total_bytes": some.sizes("total_size"),
+        "allocated_bytes": some.sizes("allocated_size"),
+        "active_bytes": some.sizes("active_size"),
+        "requested_bytes": some.sizes("requested_size", required=False),
+        "stream": some.integers("stream", pl.UInt64),
+        "kind": some.known_words("segment_type", pl.Enum(schema.KINDS)),
         "pool_a": pool_a,
         "pool_b": pool_b,
-        "expandable": read.flags("is_expandable"),
-        "stack": read.stacks("frames", stacks),
+        "expandable": some.flags("is_expandable"),
+        "stack": some.stacks(stacks),
     }
-    return _frame(schema.SEGMENTS, columns, rank)
 
 
-def _annotations(annotations: list[dict[str, Any]], rank: int) -> pl.DataFrame:
-    read = Records(annotations, "external_annotations")
-    columns = {
-        "time_us": read.integers("time_us", pl.Int64),
-        "stage": read.words("stage", ("START", "END")),
-        "name": read.texts("name"),
-        "device": read.integers("device", pl.Int32),
+def _annotations(some: Records) -> _Columns:
+    return {
+        "time_us": some.integers("time_us", pl.Int64),
+        "stage": some.known_words("stage", pl.Enum(("START", "END"))),
+        "name": some.texts("name"),
+        "device": some.integers("device", pl.Int32),
     }
-    return _frame(schema.ANNOTATIONS, columns, rank)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from operator import itemgetter
+from collections import Counter
+from itertools import repeat
+from operator import contains, itemgetter
 from typing import Any
 
 import polars as pl
 
+from profiler.tables.snapshot_room import Room
 from profiler.tables.snapshot_shape import WrongShape
 from profiler.tables.snapshot_stacks import Stacks, texts
 
@@ -16,7 +19,7 @@ _Dtype = pl.DataType | type[pl.DataType]
 
 
 class Records:
-    """Records of one list.
+    """Some records of one list, few enough that their columns are read while the processor still holds them.
 
     Args:
         where: what the list is called in the snapshot, for messages.
@@ -24,74 +27,112 @@ class Records:
     Every method raises WrongShape where a value is not what it should be.
     """
 
-    def __init__(self, records: list[dict[str, Any]], where: str) -> None:
+    def __init__(self, records: list[dict[str, Any]], where: str, room: Room) -> None:
         self._records = records
         self._where = where
+        self._room = room
 
-    def values(self, key: str) -> list[Any]:
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._records)
+
+    def have(self, key: str) -> bool:
+        """Whether any record has the key."""
+        return any(map(contains, self._records, repeat(key)))
+
+    def one(self, value: object, dtype: _Dtype) -> pl.Series:
+        """The same value for every record."""
+        return pl.Series([value], dtype=dtype).new_from_index(0, self.count)
+
+    def integers(self, key: str, dtype: _Dtype, required: bool = True) -> pl.Series:
+        """Whole numbers; null where a record has none, if it need not."""
+        found = self._typed(key, self._values(key), dtype, "whole numbers that fit")
+        if required and found.null_count():
+            raise WrongShape(f"{self._where} holds records without {key!r}")
+        return found
+
+    def sizes(self, key: str, required: bool = True) -> pl.Series:
+        """Numbers of bytes that a device can have."""
+        found = self.integers(key, pl.UInt64, required)
+        self.check_sizes(found, key)
+        return found
+
+    def check_sizes(self, sizes: pl.Series, key: str) -> None:
+        """Refuse what no device has."""
+        largest = sizes.max()
+        if isinstance(largest, int) and largest > _MOST_BYTES:
+            raise WrongShape(f"{key!r} of {self._where} says {largest} bytes, which no device has")
+
+    def texts(self, key: str, absent: tuple[str, ...] = ()) -> pl.Series:
+        """Strings, as few distinct ones; empty for None and for the words of `absent`."""
+        values = self._values(key)
+        distinct = self._distinct(key, values)
+        words = texts(["" if each in absent else each for each in distinct], f"{key!r} of {self._where}").fill_null("")
+        counts = {distinct[0]: self.count} if len(distinct) == 1 else Counter(values)
+        for text, word in zip(distinct, words, strict=True):
+            self._room.text(len(word))
+            self._room.chars(len(word) * counts[text])
+        return self._spread(words.cast(pl.Categorical), distinct, values)
+
+    def words(self, key: str, dtype: pl.Enum, also: dict[str, str] | None = None) -> tuple[pl.Series, list[Any]]:
+        """Words of an enumeration, null where a word is none of it, and those words; `also` maps other spellings to them."""
+        values = self._values(key)
+        distinct = self._distinct(key, values)
+        found = texts([(also or {}).get(each, each) for each in distinct], f"{key!r} of {self._where}").cast(dtype, strict=False)
+        odd = [each for each, word in zip(distinct, found, strict=True) if word is None]
+        return self._spread(found, distinct, values), [each for each in values if each in odd] if odd else []
+
+    def known_words(self, key: str, dtype: pl.Enum, also: dict[str, str] | None = None) -> pl.Series:
+        """Words of an enumeration and no other."""
+        found, odd = self.words(key, dtype, also)
+        if odd:
+            known = ", ".join(dtype.categories)
+            raise WrongShape(f"{key!r} of {self._where} says {str(odd[0])[:80]!r}; known are {known}")
+        return found
+
+    def flags(self, key: str) -> pl.Series:
+        """True or False; False where a record does not say."""
+        return self._typed(key, self._values(key), pl.Boolean, "True or False").fill_null(value=False)
+
+    def pools(self, key: str) -> tuple[pl.Series, pl.Series]:
+        """Both halves of pool ids; null where a record has none."""
+        if not self.have(key):
+            return self.one(None, pl.Int64), self.one(None, pl.Int64)
+        try:
+            pairs = [(None, None) if each is None else (each[0], each[1]) for each in self._values(key)]
+        except (TypeError, LookupError):
+            raise WrongShape(f"{key!r} of {self._where} is not always a pair") from None
+        first, second = zip(*pairs, strict=True)
+        what = "pairs of whole numbers"
+        return self._typed(key, first, pl.Int64, what), self._typed(key, second, pl.Int64, what)
+
+    def stacks(self, stacks: Stacks) -> pl.Series:
+        """Numbers of the frame lists."""
+        return pl.Series(stacks.numbers(self._values("frames")), dtype=pl.Int32)
+
+    def _values(self, key: str) -> list[Any]:
         """The values of `key`, None where a record has none."""
         try:
             return list(map(itemgetter(key), self._records))
         except KeyError:
             return [each.get(key) for each in self._records]
 
-    def integers(self, key: str, dtype: _Dtype, required: bool = True) -> pl.Series:
-        """Whole numbers; null where a record has none, if it need not."""
-        return self._checked(key, self._typed(key, self.values(key), dtype, "whole numbers that fit"), required)
-
-    def sizes(self, key: str, required: bool = True) -> pl.Series:
-        """Numbers of bytes that a device can have."""
-        return self.check_sizes(self.integers(key, pl.UInt64, required), key, self._where)
-
-    @staticmethod
-    def check_sizes(found: pl.Series, key: str, where: str) -> pl.Series:
-        """The same numbers of bytes, if a device can have each."""
-        largest = found.max()
-        if isinstance(largest, int) and largest > _MOST_BYTES:
-            raise WrongShape(f"{key!r} of {where} says {largest} bytes, which no device has")
-        return found
-
-    def texts(self, key: str, absent: tuple[str, ...] = ()) -> pl.Series:
-        """Strings; empty for None and for the words of `absent`."""
-        found = texts(self.values(key), f"{key!r} of {self._where}").fill_null("")
-        return found.replace(list(absent), [""] * len(absent)) if absent else found
-
-    def words(self, key: str, known: tuple[str, ...], also: dict[str, str] | None = None) -> pl.Series:
-        """One of the known words each, or of `also`, which maps other spellings to them."""
-        found = texts(self.values(key), f"{key!r} of {self._where}")
-        found = found.replace(also) if also else found
-        result = found.cast(pl.Enum(known), strict=False)
-        if result.null_count():
-            odd = found.filter(result.is_null())[0]
-            raise WrongShape(f"{key!r} of {self._where} says {str(odd)[:80]!r}; known are {', '.join(known)}")
-        return result
-
-    def flags(self, key: str) -> pl.Series:
-        """True or False; False where a record does not say."""
-        return self._typed(key, self.values(key), pl.Boolean, "True or False").fill_null(value=False)
-
-    def pools(self, key: str) -> tuple[pl.Series, pl.Series]:
-        """Both halves of pool ids; null where a record has none."""
-        found = self.values(key)
+    def _distinct(self, key: str, values: list[Any]) -> list[Any]:
         try:
-            pairs = [each if each is None else (each[0], each[1]) for each in found]
-        except (TypeError, LookupError):
-            raise WrongShape(f"{key!r} of {self._where} is not always a pair") from None
-        halves = [[None if pair is None else pair[half] for pair in pairs] for half in (0, 1)]
-        first, second = (self._typed(key, half, pl.Int64, "pairs of whole numbers") for half in halves)
-        return first, second
+            return list(dict.fromkeys(values))
+        except TypeError:
+            raise WrongShape(f"{key!r} of {self._where} is not always a text") from None
 
-    def stacks(self, key: str, stacks: Stacks) -> pl.Series:
-        """Numbers of the frame lists."""
-        return pl.Series(stacks.numbers(self.values(key)), dtype=pl.Int32)
+    def _spread(self, words: pl.Series, distinct: list[Any], values: list[Any]) -> pl.Series:
+        """The column of `values`, from what became of the distinct ones."""
+        if len(distinct) == 1:
+            return words.new_from_index(0, self.count)
+        numbers = {each: number for number, each in enumerate(distinct)}
+        return words[pl.Series(list(map(numbers.__getitem__, values)), dtype=pl.UInt32)]
 
-    def _typed(self, key: str, values: list[Any], dtype: _Dtype, what: str) -> pl.Series:
+    def _typed(self, key: str, values: Any, dtype: _Dtype, what: str) -> pl.Series:
         try:
             return pl.Series(values, dtype=dtype)
         except (TypeError, OverflowError, pl.exceptions.PolarsError):
             raise WrongShape(f"{key!r} of {self._where} are not all {what}") from None
-
-    def _checked(self, key: str, found: pl.Series, required: bool) -> pl.Series:
-        if required and found.null_count():
-            raise WrongShape(f"{found.null_count()} of {found.len()} records of {self._where} have no {key!r}")
-        return found

@@ -7,20 +7,29 @@ from typing import Any
 
 import polars as pl
 
+from profiler.tables.snapshot_room import Room
 from profiler.tables.snapshot_schema import NO_STACK, STACKS
 from profiler.tables.snapshot_shape import WrongShape
 
 _MOST_FRAMES = 1 << 15
+# Lists that look alike at a glance are compared one by one, up to so many.
+_MOST_ALIKE = 64
+_Sketch = tuple[int, int, int, int]
 
 
 class Stacks:
-    """Numbers for frame lists. The lists and frames that were numbered must stay alive: they are known by identity first."""
+    """Numbers for frame lists. A snapshot has a list for nearly every event and few stacks, whose frames are shared objects:
+    lists are told apart by a glance at their frames' identities, then by comparison, which ends early for shared frames.
+    What was numbered must stay alive.
+    """
 
-    def __init__(self) -> None:
-        self._by_list: dict[int, int] = {}
-        self._by_frames: dict[tuple[int, ...], int] = {}
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._alike: dict[_Sketch, list[tuple[list[Any], int]]] = {}
+        self._by_identities: dict[tuple[int, ...], int] = {}
         self._frame_by_id: dict[int, int] = {}
-        self._frame_by_content: dict[tuple[Any, ...], int] = {}
+        self._frames: dict[tuple[Any, ...], int] = {}
+        self._chars: list[int] = []
         self._stacks: dict[tuple[int, ...], int] = {}
 
     def numbers(self, lists: list[Any]) -> list[int]:
@@ -29,48 +38,83 @@ class Stacks:
         Raises:
             WrongShape: something that is no list of frames.
         """
-        ids = list(map(id, lists))
-        for key, frames in dict(zip(ids, lists, strict=True)).items():
-            if key not in self._by_list:
-                self._by_list[key] = self._number(frames)
-        return list(map(self._by_list.__getitem__, ids))
+        found: list[int] = []
+        add, find = found.append, self._find
+        last, number = None, NO_STACK
+        for frames in lists:
+            # The two events of a free share one list.
+            if frames is not last:
+                last = frames
+                number = find(frames) if frames else NO_STACK
+            add(number)
+        return found
 
     def frame(self, rank: int) -> pl.DataFrame:
-        """The `stacks` table."""
+        """The `stacks` table.
+
+        Raises:
+            WrongShape: names that are no texts, or lines that are no numbers.
+        """
         stacks = list(self._stacks)
-        names, files, lines = zip(*self._frame_by_content, strict=True) if self._frame_by_content else ((), (), ())
         depths = pl.Series(list(map(len, stacks)), dtype=pl.Int64)
-        frames = pl.Series(list(chain.from_iterable(stacks)), dtype=pl.UInt32)
-        known = pl.DataFrame(
-            {"name": texts(names, "name of a frame"), "file": texts(files, "file of a frame"), "line": _lines(lines)}
-        )
         rows = pl.DataFrame({"depth": depths}).select(
             stack=pl.int_range(pl.len()).repeat_by("depth").explode(), depth=pl.int_ranges(0, "depth").explode()
         )
-        whole = pl.concat([rows, known[frames]], how="horizontal").with_columns(rank=pl.lit(rank))
+        numbers = pl.Series(list(chain.from_iterable(stacks)), dtype=pl.UInt32)
+        whole = pl.concat([rows, self._known()[numbers]], how="horizontal").with_columns(rank=pl.lit(rank))
         return whole.select(pl.col(name).cast(dtype) for name, dtype in STACKS.dtypes.items())
 
-    def _number(self, frames: Any) -> int:
-        if not frames:
-            return NO_STACK
-        if type(frames) is not list:
-            raise WrongShape(f"frames are a {type(frames).__name__}, not a list")
-        shared = tuple(map(id, frames))
-        if shared not in self._by_frames:
-            if len(frames) >= _MOST_FRAMES:
-                raise WrongShape(f"a stack of {len(frames)} frames, more than {_MOST_FRAMES}")
-            content = tuple(map(self._frame, frames))
-            self._by_frames[shared] = self._stacks.setdefault(content, len(self._stacks))
-        return self._by_frames[shared]
+    def _known(self) -> pl.DataFrame:
+        names, files, lines = zip(*self._frames, strict=True) if self._frames else ((), (), ())
+        return pl.DataFrame(
+            {"name": texts(names, "the name of a frame"), "file": texts(files, "the file of a frame"), "line": _lines(lines)}
+        )
+
+    def _find(self, frames: Any) -> int:
+        try:
+            count = len(frames)
+            sketch = count, id(frames[0]), id(frames[count // 3]), id(frames[count // 2])
+        except (TypeError, LookupError):
+            raise WrongShape(f"frames are a {type(frames).__name__}, not a list") from None
+        alike = self._alike.setdefault(sketch, [])
+        for known, number in alike:
+            if known == frames:
+                return number
+        return self._add(frames, alike)
+
+    def _add(self, frames: Any, alike: list[tuple[list[Any], int]]) -> int:
+        if type(frames) is not list or len(frames) >= _MOST_FRAMES:
+            raise WrongShape(f"frames are a {type(frames).__name__} of {len(frames)}")
+        if len(alike) < _MOST_ALIKE:
+            number = self._number(frames)
+            alike.append((frames, number))
+            return number
+        identities = tuple(map(id, frames))
+        if identities not in self._by_identities:
+            self._by_identities[identities] = self._number(frames)
+        return self._by_identities[identities]
+
+    def _number(self, frames: list[Any]) -> int:
+        content = tuple(map(self._frame, frames))
+        number = self._stacks.get(content)
+        if number is None:
+            number = self._stacks[content] = len(self._stacks)
+            self._room.frames(len(content))
+            self._room.chars(sum(map(self._chars.__getitem__, content)))
+        return number
 
     def _frame(self, frame: Any) -> int:
         number = self._frame_by_id.get(id(frame))
         if number is None:
             try:
                 content = frame["name"], frame["filename"], frame["line"]
-                number = self._frame_by_content.setdefault(content, len(self._frame_by_content))
+                chars = len(content[0]), len(content[1])
+                number = self._frames.setdefault(content, len(self._frames))
             except (TypeError, LookupError):
                 raise WrongShape("a frame is no record of name, filename and line") from None
+            self._room.text(max(chars))
+            if number == len(self._chars):
+                self._chars.append(sum(chars))
             self._frame_by_id[id(frame)] = number
         return number
 
@@ -81,12 +125,13 @@ def texts(values: Any, what: str) -> pl.Series:
     Raises:
         WrongShape: something that is no string.
     """
+    others = set(map(type, values)) - {str, type(None)}
+    if others:
+        raise WrongShape(f"{what} is not always a text")
     try:
         return pl.Series(values, dtype=pl.String)
     except UnicodeEncodeError:
-        return pl.Series([each.encode("utf-8", "replace").decode() for each in values], dtype=pl.String)
-    except (TypeError, pl.exceptions.PolarsError):
-        raise WrongShape(f"the {what} is not always a text") from None
+        return pl.Series([each and each.encode("utf-8", "replace").decode() for each in values], dtype=pl.String)
 
 
 def _lines(values: Any) -> pl.Series:

@@ -14,10 +14,8 @@ import polars as pl
 from profiler.tables import cache, columns, schema
 from profiler.tables.chunks import CHUNK_BYTES, read_chunks
 from profiler.tables.losses import Losses
+from profiler.tables.parts import Parts
 from profiler.tables.stream import PIECE_BYTES, EventStream
-
-# Rows a Parquet file: small enough to hold in memory beside a batch, large enough to scan fast.
-_PART_ROWS = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def write_tables(trace: Path, folder: Path, rank: int, piece_bytes: int = PIECE_
     losses = Losses()
     chunks = read_chunks(trace, losses, min(CHUNK_BYTES, piece_bytes))
     stream = EventStream(trace, chunks, losses, piece_bytes)
-    parts = {name: _Parts(folder, name) for name in schema.TABLES}
+    parts = {name: Parts(folder, name) for name in schema.TABLES}
     with _no_garbage_collection():
         for batch in stream:
             for name, rows in columns.split(batch, losses).items():
@@ -82,32 +80,6 @@ def write_tables(trace: Path, folder: Path, rank: int, piece_bytes: int = PIECE_
     for each in parts.values():
         each.flush()
     return {"metadata": stream.metadata, "lost": losses.counts, "events": {name: each.rows for name, each in parts.items()}}
-
-
-class _Parts:
-    """One table's growing row of Parquet files."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.rows = 0
-        self._folder = folder
-        self._name = name
-        self._waiting: list[pl.DataFrame] = []
-        self._waiting_rows = 0
-        self._files = 0
-
-    def add(self, rows: pl.DataFrame) -> None:
-        self._waiting.append(rows)
-        self._waiting_rows += rows.height
-        self.rows += rows.height
-        if self._waiting_rows >= _PART_ROWS:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._waiting_rows:
-            path = self._folder / f"{self._name}-{self._files:05d}.parquet"
-            pl.concat(self._waiting).write_parquet(path, compression="zstd", compression_level=1)
-            self._files += 1
-        self._waiting, self._waiting_rows = [], 0
 
 
 @contextmanager

@@ -162,7 +162,7 @@ def test_gzip_members_and_padding_are_one_stream(tmp_path, make_trace, gpu_event
 
 
 def test_rows_keep_file_order_across_files_of_the_cache(make_trace, make_span, tmp_path, monkeypatch):
-    monkeypatch.setattr("profiler.tables.trace._PART_ROWS", 7)
+    monkeypatch.setattr("profiler.tables.parts.PART_ROWS", 7)
     events = [make_span(f"op{index}", "cpu_op", 1000 - index, 1) for index in range(100)]
     tables = open_trace(make_trace(events), tmp_path / "cache", piece_bytes=500)
     assert len(list(tables.folder.glob("host-*.parquet"))) > 5
