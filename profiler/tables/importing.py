@@ -14,7 +14,7 @@ from profiler.core.errors import DiffuscopeError, UnreadableInput, UsageError
 from profiler.rundir import layout
 from profiler.rundir.manifest import Failure, Manifest
 from profiler.rundir.writer import NO_ROOM, RunWriter
-from profiler.tables import inputs, logfiles
+from profiler.tables import inputs, logfiles, snapshot
 from profiler.tables.run import Run
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -58,7 +58,7 @@ def check(given: Inputs) -> None:
     if given.trace is not None:
         inputs.check_trace(given.trace)
     if given.memory is not None:
-        inputs.check_snapshot(given.memory)
+        snapshot.check_snapshot(given.memory)
     if given.compile_log is not None:
         logfiles.list_log(given.compile_log)
 

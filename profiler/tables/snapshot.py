@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from profiler.tables import cache
+from profiler.tables.snapshot_history import history
 from profiler.tables.snapshot_process import read_snapshot
 from profiler.tables.snapshot_schema import SNAPSHOT_VERSION, TABLES
 
@@ -42,6 +43,10 @@ class SnapshotTables:
     def frame(self, table: str) -> pl.DataFrame:
         """The same table, in memory."""
         return self.lazy(table).collect()
+
+    def history(self, max_entries: int | None = None) -> pl.DataFrame:
+        """What the events leave out, a row a device; columns and `max_entries`: see `snapshot_history.history`."""
+        return history(self.lazy("events"), self.lazy("blocks"), max_entries)
 
 
 def open_snapshot(snapshot: Path, cache_dir: Path, rank: int = 0) -> SnapshotTables:

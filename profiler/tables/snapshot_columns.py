@@ -54,7 +54,10 @@ def write_tables(snapshot: Snapshot, folder: Path, rank: int, room: Room, losses
 def _chunks(records: _Records, where: str, room: Room) -> Iterator[tuple[int, Records]]:
     room.records(len(records))
     for start in range(0, len(records), _CHUNK_RECORDS):
-        yield start, Records(records[start : start + _CHUNK_RECORDS], where, room)
+        some = records[start : start + _CHUNK_RECORDS]
+        # Records that were read are let go: the snapshot shrinks as its tables grow.
+        records[start : start + _CHUNK_RECORDS] = [{}] * len(some)
+        yield start, Records(some, where, room)
 
 
 def _frame(table: Table, columns: _Columns, rank: int) -> pl.DataFrame:

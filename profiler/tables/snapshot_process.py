@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from profiler.core.errors import UnreadableInput
+from profiler.tables.cache import key_of
 from profiler.tables.snapshot_child import ERROR, FACTS, FAILED
 
 # Beyond the child's own limit on CPU time: for a disk or a machine that stands still.
@@ -32,7 +33,7 @@ def read_snapshot(source: Path, folder: Path, rank: int) -> dict[str, Any]:
     Raises:
         UnreadableInput: no snapshot, a truncated or hostile one, or one that takes more than its size allows.
     """
-    wall_s = _WALL_S + source.stat().st_size / _WALL_BYTES_PER_S
+    wall_s = _WALL_S + key_of(source)["size_bytes"] / _WALL_BYTES_PER_S
     with tempfile.TemporaryFile() as stderr:
         try:
             code = _child(source, folder, rank, wall_s, stderr)

@@ -19,8 +19,7 @@ _Sketch = tuple[int, int, int, int]
 
 class Stacks:
     """Numbers for frame lists. A snapshot has a list for nearly every event and few stacks, whose frames are shared objects:
-    lists are told apart by a glance at their frames' identities, then by comparison, which ends early for shared frames.
-    What was numbered must stay alive.
+    lists are told apart by a glance at their frames' identities, then by comparison, which is quick for shared frames.
     """
 
     def __init__(self, room: Room) -> None:
@@ -28,6 +27,8 @@ class Stacks:
         self._alike: dict[_Sketch, list[tuple[list[Any], int]]] = {}
         self._by_identities: dict[tuple[int, ...], int] = {}
         self._frame_by_id: dict[int, int] = {}
+        # What is known by its identity must stay alive: the next object may get its place.
+        self._alive: list[Any] = []
         self._frames: dict[tuple[Any, ...], int] = {}
         self._chars: list[int] = []
         self._stacks: dict[tuple[int, ...], int] = {}
@@ -116,6 +117,7 @@ class Stacks:
             if number == len(self._chars):
                 self._chars.append(sum(chars))
             self._frame_by_id[id(frame)] = number
+            self._alive.append(frame)
         return number
 
 

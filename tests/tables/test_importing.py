@@ -11,6 +11,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import snapshots
 
 from profiler.core.errors import UnreadableInput, UsageError
 from profiler.rundir.reader import read_manifest
@@ -24,8 +25,7 @@ _LOG = b'V1122 13:45:37.291000 407 torch/_dynamo/utils.py:2126] {"chromium_event
 @pytest.fixture
 def snapshot(tmp_path):
     path = tmp_path / "snapshot.pickle"
-    path.write_bytes(pickle.dumps({"segments": [], "device_traces": []}))
-    return path
+    return snapshots.write(path, snapshots.snapshot([snapshots.event("alloc", 1 << 40, 512, 1)]))
 
 
 def _tar(path, *members):
@@ -91,9 +91,11 @@ def test_nothing_to_import_and_a_directory_that_exists_are_refused(make_trace, t
         (b"\x80\x04}", "is truncated"),
         (gzip.compress(b"\x80\x04}." * 5000)[:-30], "is truncated|cannot be unpacked"),
         (gzip.compress(gzip.compress(b"\x80\x04}.")), "gzipped twice"),
+        (b"\x80\x04}.", "is no CUDA memory snapshot: it has no 'segments'"),
+        (pickle.dumps({"segments": [], "device_traces": [[]]}), "is empty"),
     ],
 )
-def test_a_snapshot_is_checked_without_unpickling(tmp_path, content, message):
+def test_what_is_no_snapshot_is_refused(tmp_path, content, message):
     path = tmp_path / "s.pickle"
     path.write_bytes(content)
     with pytest.raises(UnreadableInput, match=message):
@@ -101,16 +103,21 @@ def test_a_snapshot_is_checked_without_unpickling(tmp_path, content, message):
     assert not (tmp_path / "run").exists()
 
 
+_CANARY = Path()
+
+
 class _Hostile:
     def __reduce__(self):
-        return (pytest.fail, ("the snapshot was unpickled",))
+        return (Path.touch, (_CANARY,))
 
 
-def test_a_hostile_pickle_does_not_run(tmp_path):
-    path = tmp_path / "s.pickle"
-    path.write_bytes(pickle.dumps(_Hostile()))
-    import_files(Inputs(memory=path), tmp_path / "run")
-    assert (tmp_path / "run" / "rank0" / "memory.pickle.gz").exists()
+def test_a_hostile_pickle_does_not_run_and_is_not_filed(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "_CANARY", tmp_path / "canary")
+    path = snapshots.write(tmp_path / "s.pickle", _Hostile())
+    with pytest.raises(UnreadableInput, match=r"s\.pickle cannot be read: the pickle asks for") as caught:
+        import_files(Inputs(memory=path), tmp_path / "run")
+    assert caught.value.hint == "do not load this file"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["s.pickle"]
 
 
 def _link(kind):
