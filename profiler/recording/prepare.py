@@ -12,6 +12,7 @@ from profiler.core.spec import RunSpec
 from profiler.models.base import Model
 from profiler.models.user import refuse_absent, refuse_no_pipeline
 from profiler.placement.base import OFFLOADS, Offload, refuse_placement
+from profiler.placement.quantized import move_without_swapping
 from profiler.placement.resident import count_hooks
 from profiler.placement.vae import apply_vae, describe_vae, vae_notes
 from profiler.recording.compile_counts import keep_every_compile
@@ -149,6 +150,8 @@ def place_pipeline(plan: Plan, pipe: Any) -> None:
     """VAE tiling and slicing, and the offload's hooks: last, so that they lie around what is compiled."""
     apply_vae(pipe, tiling=plan.spec.vae_tiling, slicing=plan.spec.vae_slicing)
     if plan.offload.apply is not None:
+        if plan.scheme.quantizes:
+            move_without_swapping()
         plan.offload.apply(pipe, plan.device)
 
 
