@@ -16,6 +16,7 @@ from profiler.metrics.memory.source_cuda import read_snapshot
 from profiler.metrics.memory.weights import storages
 from profiler.metrics.memory.windows import label_events, marked_windows
 from profiler.rundir import layout
+from profiler.rundir.manifest import Manifest
 from profiler.tables.run import Run
 
 COLUMNS = (
@@ -95,11 +96,16 @@ def _study(run: Run, rank: int, part: str) -> Study:
     weights = storages(run, rank)
     cpu = artifact == layout.MEMORY_TRACE
     recording = read_cpu_trace(run, rank, weights) if cpu else read_snapshot(run, rank, artifact)
+    return tell_apart(recording, weights, run.manifest)
+
+
+def tell_apart(recording: Recording, weights: pl.DataFrame, manifest: Manifest) -> Study:
+    """The study of a recording; `weights` as `weights.storages` gives them."""
     windows = marked_windows(recording.marks)
     found = live_intervals(recording.events, recording.held)
-    moments = label_events(recording.events.select("index", "time_us"), windows, run.manifest)
+    moments = label_events(recording.events.select("index", "time_us"), windows, manifest)
     timed = _with_times(found.rows, moments)
-    rows = classify(gather(timed, recording, weights, run.manifest)).select(COLUMNS)
+    rows = classify(gather(timed, recording, weights, manifest)).select(COLUMNS)
     return Study(recording, rows, windows, moments, found.problems)
 
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import polars as pl
 
-from profiler.metrics.memory.frame_rules import CONVERTING, LOADING
+from profiler.metrics.memory.frame_rules import COMPILING, CONVERTING, LOADING
 from profiler.metrics.memory.labels import QUANTIZED
 from profiler.metrics.memory.onload import find_onloaded
-from profiler.metrics.memory.source import Recording
+from profiler.metrics.memory.source import COMPILING_REGION, Recording
 from profiler.metrics.memory.stacks import stack_facts
+from profiler.metrics.memory.windows import CALL_WINDOW
 from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
 
@@ -23,12 +24,20 @@ def gather(rows: pl.DataFrame, recording: Recording, weights: pl.DataFrame, mani
     found = rows.join(facts, on="stack", how="left", maintain_order="left").with_columns(
         pl.col("component", "around", "operator", "quantizing", "place").fill_null(""), pl.col("in_module").fill_null(False)
     )
-    found = _with_weights(found, weights)
+    compiling = pl.when(pl.col("region") == COMPILING_REGION).then(pl.lit(COMPILING)).otherwise("around")
+    found = _with_weights(found.with_columns(compiling.alias("around")), weights)
     found = _with_onloaded(found, weights)
     found = _with_pools(found, recording.segments)
     found = _with_operators(found, recording.events)
     found = _with_cublas(found, manifest)
-    return found.with_columns(_outlives(manifest).alias("outlives"))
+    return found.with_columns(_outlives(manifest).alias("outlives"), _beside_modules(found))
+
+
+def _beside_modules(rows: pl.DataFrame) -> pl.Expr:
+    """Whether an allocation was made inside the call, and no module was running, where modules are recorded."""
+    recorded = bool((rows["module"] != "").any())
+    inside = pl.col("window").str.contains(CALL_WINDOW) & (pl.col("module") == "")
+    return (inside & recorded).alias("beside_modules")
 
 
 def _components(manifest: Manifest) -> list[str]:
@@ -77,12 +86,22 @@ def _with_pools(rows: pl.DataFrame, segments: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_operators(rows: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
-    """Whether an operator gave an allocation back before it returned: nothing else happened between, and on the same stack."""
-    runs = events.select("index", pl.struct("device", "stack").rle_id().alias("run"))
+    """Whether an operator gave an allocation back before it returned: in the same call, or, where calls are not recorded, with
+    nothing else happening between, and on the same stack."""
+    runs = events.select("index", pl.struct("device", "stack").rle_id().alias("run"), "call", pl.col("operator").alias("by"))
     began = rows.join(runs, left_on="start_index", right_on="index", how="left", maintain_order="left")
-    both = began.join(runs, left_on="freed_index", right_on="index", how="left", suffix="_freed", maintain_order="left")
-    within = (pl.col("run") == pl.col("run_freed")) & (pl.col("operator") != "")
-    return both.with_columns(within.fill_null(False).alias("in_operator")).drop("run", "run_freed")
+    freed = pl.coalesce("freed_index", "end_index").alias("freed_index")
+    ends = runs.drop("by")
+    both = began.with_columns(freed).join(
+        ends, left_on="freed_index", right_on="index", how="left", suffix="_freed", maintain_order="left"
+    )
+    operator = pl.when(pl.col("by") != "").then("by").otherwise("operator")
+    same_call = (pl.col("call") == pl.col("call_freed")).fill_null(False)
+    same_stack = (pl.col("stack") != -1) & (pl.col("run") == pl.col("run_freed")) & (pl.col("operator") != "")
+    within = (same_call | same_stack).fill_null(False)
+    return both.with_columns(within.alias("in_operator"), operator.alias("operator")).drop(
+        "run", "run_freed", "call", "call_freed", "by"
+    )
 
 
 def _with_cublas(rows: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:

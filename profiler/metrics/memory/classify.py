@@ -25,7 +25,10 @@ def classify(facts: pl.DataFrame) -> pl.DataFrame:
     Args:
         facts: one row an allocation, with the columns that `attribution.gather` makes.
     """
-    owner = pl.when(pl.col("module") != "").then(pl.col("module").str.extract(r"^([^.]*)")).otherwise("component")
+    named = pl.when(pl.col("module") != "").then(pl.col("module").str.extract(r"^([^.]*)"))
+    # The pipeline's own work has no module, and on a CPU no stack that would say so.
+    piped = pl.when((pl.col("stack") == -1) & pl.col("beside_modules")).then(pl.lit(labels.PIPELINE))
+    owner = pl.coalesce(named, pl.when(pl.col("component") != "").then("component"), piped, pl.lit(""))
     ready = facts.with_columns(owner.alias("owner"), _is_cublas().alias("cublas"))
     categorised = ready.with_columns(_category().alias("category"))
     component = pl.coalesce(

@@ -25,7 +25,11 @@ EVENTS = {
     "stack": pl.Int32,
     "region": pl.String,
     "module": pl.String,
+    "operator": pl.String,
+    "call": pl.Int64,
 }
+# The region of what Dynamo allocates while it compiles, where only that is known.
+COMPILING_REGION = "compiling"
 HELD = {"device": pl.Int32, "address": pl.UInt64, "size_bytes": pl.Int64, "stack": pl.Int32}
 STACKS = {"stack": pl.Int32, "depth": pl.Int16, "name": pl.String, "file": pl.String, "line": pl.Int64}
 SEGMENTS = {
@@ -45,7 +49,8 @@ class Recording:
     Args:
         kind: "cuda" or "cpu".
         events: in order over all devices: index (0, 1, ...), device, time_us, action, address, size_bytes (requested),
-            device_free_bytes (of an `oom`), stack, region (compiled region, "" outside), module ("" outside, or not recorded).
+            device_free_bytes (of an `oom`), stack, region (compiled region, "" outside), module ("" outside, or not recorded),
+            operator (a role of workspaces, where the event lies in a call of such an operator; of CPU runs), call (its number).
         held: blocks that lived at the end: device, address, size_bytes (requested), stack.
         stacks: frames of the stacks: stack, depth (0 innermost), name, file, line.
         segments: what the allocator held of the device at the end: device, address, total_bytes, pooled (of a private pool),

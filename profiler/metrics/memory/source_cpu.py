@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import polars as pl
 
+from profiler.metrics.memory import labels
 from profiler.metrics.memory.nested import innermost, named_at
-from profiler.metrics.memory.source import ALLOC, EVENTS, FREE, FREE_BLOCKS, HELD, SEGMENTS, STACKS, Recording
+from profiler.metrics.memory.source import ALLOC, COMPILING_REGION, EVENTS, FREE, FREE_BLOCKS, HELD, SEGMENTS, STACKS, Recording
 from profiler.rundir import layout
 from profiler.tables import schema
 from profiler.tables.run import Run
 from profiler.tables.trace import TraceTables
 
 _CPU = 0
-_COMPILING = "compiling"
+_OPERATORS = {
+    "aten::conv2d": labels.CONVOLUTION,
+    "aten::conv3d": labels.CONVOLUTION,
+    "aten::linear": labels.GEMM,
+    "aten::scaled_dot_product_attention": labels.ATTENTION,
+}
 
 
 def read_cpu_trace(run: Run, rank: int, weights: pl.DataFrame) -> Recording:
@@ -44,9 +50,9 @@ def _events(trace: TraceTables) -> pl.DataFrame:
     compiling = _spans(trace, pl.col("name").is_in(["dynamo", "entire_frame_compile"])).rows()
     threaded = rows.rename({"tid": "thread"})
     named = named_at(threaded, innermost(ranges), "ts_ns", "module")
-    regions = innermost((tid, start, end, _COMPILING) for tid, start, end, _ in compiling)
+    regions = innermost((tid, start, end, COMPILING_REGION) for tid, start, end, _ in compiling)
     return (
-        named_at(named, regions, "ts_ns", "region")
+        _with_operators(named_at(named, regions, "ts_ns", "region"), trace)
         .with_row_index("index")
         .select(
             "index",
@@ -59,8 +65,27 @@ def _events(trace: TraceTables) -> pl.DataFrame:
             pl.lit(-1).alias("stack"),
             "region",
             "module",
+            "operator",
+            "call",
         )
         .select(pl.col(name).cast(dtype) for name, dtype in EVENTS.items())
+    )
+
+
+def _with_operators(rows: pl.DataFrame, trace: TraceTables) -> pl.DataFrame:
+    """In which call of which operator each event lies."""
+    spans = _spans(trace, pl.col("name").is_in(list(_OPERATORS))).sort("tid", "ts_ns")
+    calls = spans.with_row_index("call").select(
+        pl.col("tid").alias("thread"),
+        pl.col("ts_ns").alias("began_ns"),
+        "end_ns",
+        pl.col("name").replace_strict(_OPERATORS, return_dtype=pl.String).alias("operator"),
+        pl.col("call").cast(pl.Int64),
+    )
+    joined = rows.join_asof(calls, left_on="ts_ns", right_on="began_ns", by="thread", check_sortedness=False)
+    inside = pl.col("ts_ns") <= pl.col("end_ns")
+    return joined.with_columns(
+        pl.when(inside).then("operator").fill_null("").alias("operator"), pl.when(inside).then("call").alias("call")
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import polars as pl
 
@@ -22,24 +22,31 @@ def read_snapshot(run: Run, rank: int, artifact: str) -> Recording:
         UnreadableInput: it is missing or cannot be read.
     """
     snapshot = run.snapshot(rank, artifact)
-    blocks = snapshot.frame("blocks").with_columns(pl.col("state").cast(pl.String))
+    return recording_of(snapshot.frame, snapshot.lost)
+
+
+def recording_of(table: Callable[[str], pl.DataFrame], lost: dict[str, int]) -> Recording:
+    """A recording from the tables of a snapshot, by their names."""
+    blocks = table("blocks").with_columns(pl.col("state").cast(pl.String))
     active = pl.col("state") != "inactive"
+    segments = table("segments").with_columns((~_DEFAULT_POOL).fill_null(False).alias("pooled"))
     return Recording(
         kind="cuda",
-        events=_events(snapshot.frame("events")),
+        events=_events(table("events")),
         # A block that waits for a stream still counts as requested.
         held=_cast(blocks.filter(active).drop("size_bytes").rename({"requested_bytes": "size_bytes"}), HELD),
-        stacks=_cast(snapshot.frame("stacks"), STACKS),
-        segments=_cast(snapshot.frame("segments").with_columns((~_DEFAULT_POOL).fill_null(False).alias("pooled")), SEGMENTS),
+        stacks=_cast(table("stacks"), STACKS),
+        segments=_cast(segments, SEGMENTS),
         free_blocks=_cast(blocks.filter(~active), FREE_BLOCKS),
-        marks=_marks(snapshot.frame("annotations")),
-        lost=snapshot.lost,
+        marks=_marks(table("annotations")),
+        lost=lost,
     )
 
 
 def _events(events: pl.DataFrame) -> pl.DataFrame:
     """All devices in one order: by time, and of one device in the order of its own trace."""
-    renamed = events.rename({"compile_context": "region", "user_metadata": "module"}).drop("index")
+    unknown = (pl.lit("").alias("operator"), pl.lit(None).alias("call"))
+    renamed = events.rename({"compile_context": "region", "user_metadata": "module"}).drop("index").with_columns(unknown)
     if renamed["device"].n_unique() > 1:
         renamed = renamed.sort("time_us", "device", maintain_order=True)
     return _cast(renamed.with_row_index("index"), EVENTS)

@@ -75,13 +75,18 @@ def timeline(run: Run, rank: int = 0, part: str = MEMORY_PART, by: str = "catego
     """
     if by not in BY:
         raise UsageError(f"memory cannot be told apart by {by!r}", f"choose one of: {', '.join(BY)}")
-    found = study(run, rank, part)
+    return timeline_of(study(run, rank, part), by, why_lower_bound(run, rank, part))
+
+
+def timeline_of(found: Study, by: str, lower_bound: str = "") -> MemoryTimeline:
+    """The timeline of a study; `by` is one of `BY`."""
+    changes = _timed(live_by(found.rows, by), found.moments)
     return MemoryTimeline(
         by=by,
-        frame=_timed(live_by(found.rows, by), found.moments).select("index", "time_us", "label", "live_bytes"),
+        frame=changes.select("index", "time_us", "label", "live_bytes"),
         total=total_of(found),
         windows=found.windows,
-        lower_bound=why_lower_bound(run, rank, part),
+        lower_bound=lower_bound,
     )
 
 
@@ -95,4 +100,6 @@ def total_of(found: Study) -> pl.DataFrame:
 
 def _timed(rows: pl.DataFrame, moments: pl.DataFrame) -> pl.DataFrame:
     joined = rows.join(moments, on="index", how="left", maintain_order="left")
-    return joined.with_columns(pl.col("time_us").fill_null(moments["time_us"].first()), pl.col("window").fill_null(""))
+    return joined.with_columns(
+        pl.col("time_us").fill_null(pl.lit(moments["time_us"].first(), pl.Int64)), pl.col("window").fill_null("")
+    )

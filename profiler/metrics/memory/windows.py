@@ -12,7 +12,8 @@ from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
 
 WINDOWS = {"name": pl.String, "index": pl.Int64, "label": pl.String, "start_us": pl.Int64, "end_us": pl.Int64}
-_LABEL = re.compile(r"text|decode|call|(?P<step>step)/(?P<number>\d+)")
+# Labels of the windows of a call.
+CALL_WINDOW = r"^(text|decode|call|step/\d+)$"
 _FOREVER = 1 << 62
 
 
@@ -21,7 +22,7 @@ def marked_windows(marks: pl.DataFrame) -> pl.DataFrame:
 
     In order of start; one without an end never ends.
     """
-    rows = sorted((start, end, label) for label, start, end in _closed(marks) if _LABEL.fullmatch(label))
+    rows = sorted((start, end, label) for label, start, end in _closed(marks) if re.match(CALL_WINDOW, label))
     frame = pl.DataFrame([(label, start, end) for start, end, label in rows], schema=_RANGE, orient="row")
     named = frame.with_columns(pl.col("label").str.extract(r"^(\w+)").alias("name"))
     return named.with_columns(pl.int_range(pl.len()).over("name").alias("index")).select(
