@@ -164,7 +164,8 @@ def _generator_states(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _device_of(pipe: Any) -> str:
-    device = getattr(pipe, "device", None)
+    # Under an offload the weights lie on the CPU and run elsewhere: diffusers knows where.
+    device = getattr(pipe, "_execution_device", None) or getattr(pipe, "device", None)
     return "cuda" if getattr(device, "type", "") == "cuda" else "cpu"
 
 

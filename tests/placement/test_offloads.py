@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
+import diffusers.hooks
 import pytest
 import torch
 from fakes import called, made, offload_sequentially
 from processes import QUICK, diffuscope
 
 from profiler.core.errors import Refused, UsageError
+from profiler.core.spec import RunSpec
+from profiler.models.base import MODELS
 from profiler.placement.base import OFFLOADS, refuse_placement
 from profiler.placement.group import offload_component
 from profiler.placement.resident import count_hooks
+from profiler.recording import prepare
 from profiler.recording.weights import describe_weights
+from profiler.schemes.base import Hardware
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 COMPILE_MODES = ("default", "regional", "max-autotune", "reduce-overhead")
@@ -159,3 +166,66 @@ def test_the_command_refuses_before_a_run_is_made(tmp_path: Any, name: str):
     assert (done.returncode, done.stdout) == (2, "")
     assert f"error: --offload {name} moves weights between the CPU and a GPU, and there is none here" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_a_pipeline_that_offloads_is_recorded_where_it_runs():
+    from profiler.recording.session import _device_of
+
+    cpu, cuda = torch.device("cpu"), torch.device("cuda:0")
+    assert _device_of(SimpleNamespace(device=cpu, _execution_device=cuda)) == "cuda"
+    assert _device_of(SimpleNamespace(device=cuda)) == "cuda"
+    _, pipe = made("flux-tiny")
+    offload("sequential", pipe)
+    assert pipe.device.type == "meta"
+    assert _device_of(pipe) == "cpu"
+
+
+@pytest.mark.parametrize(("where", "moves"), [("device", ["cuda", "cpu"]), ("per-layer", ["cpu"]), ("cpu", [])])
+def test_under_an_offload_nothing_stays_where_it_was_quantized(monkeypatch: pytest.MonkeyPatch, where: str, moves: list[str]):
+    seen: list[Any] = []
+    component = SimpleNamespace(to=seen.append)
+    quantized: list[Any] = []
+    monkeypatch.setattr(prepare, "quantize", lambda *_args, device, **_kwargs: quantized.append((list(seen), device)))
+    spec, model = RunSpec(model="flux-tiny", scheme="int8wo", offload="model", quantize_on=where), MODELS.get("flux-tiny")
+    plan = prepare.look_up(spec, model, Hardware("cuda"))
+    prepare._quantize_component(plan, "transformer", component, [])
+    assert seen == moves
+    assert quantized == [(["cuda"] if where == "device" else [], "cuda" if where == "per-layer" else None)]
+
+
+def test_under_an_offload_the_pipeline_is_built_on_the_cpu_and_never_moved_as_a_whole():
+    built: list[Any] = []
+
+    def build(device: str, *_: Any) -> Any:
+        built.append(device)
+        return SimpleNamespace(transformer=torch.nn.Linear(2, 2))
+
+    model = dataclasses.replace(MODELS.get("flux-tiny"), build=build, rows=lambda *_: {})
+    for name, device in (("none", "cuda"), ("model", "cpu"), ("sequential", "cpu"), ("group", "cpu")):
+        plan = prepare.look_up(RunSpec(model="flux-tiny", offload=name), model, Hardware("cuda"))
+        # A pipeline without `to`: moving it would raise.
+        prepare.quantize_pipeline(plan, prepare.load(plan))
+        assert built.pop() == device
+    plan = prepare.look_up(RunSpec(model="flux-tiny", offload="group", quantize_on="cpu"), model, Hardware("cuda"))
+    prepare.quantize_pipeline(plan, prepare.load(plan))
+
+
+def test_the_offload_asked_for_is_called_with_the_device(monkeypatch: pytest.MonkeyPatch):
+    _, pipe = made("cogvideox-tiny")
+    calls: list[Any] = []
+    for name in ("enable_model_cpu_offload", "enable_sequential_cpu_offload"):
+        monkeypatch.setattr(pipe, name, lambda device, name=name: calls.append((name, device)), raising=True)
+    monkeypatch.setattr(
+        diffusers.hooks, "apply_group_offloading", lambda module, **how: calls.append((type(module).__name__, how))
+    )
+    for name in ("none", "model", "sequential", "group"):
+        spec = RunSpec(model="cogvideox-tiny", offload=name)
+        prepare.place_pipeline(prepare.look_up(spec, MODELS.get("cogvideox-tiny"), Hardware("cuda")), pipe)
+    assert calls[:2] == [("enable_model_cpu_offload", "cuda"), ("enable_sequential_cpu_offload", "cuda")]
+    groups = {module: (how["offload_type"], how["num_blocks_per_group"], how["use_stream"]) for module, how in calls[2:]}
+    assert groups == {
+        "CogVideoXTransformer3DModel": ("block_level", 1, True),
+        "T5EncoderModel": ("leaf_level", None, True),
+        "AutoencoderKLCogVideoX": ("leaf_level", None, True),
+    }
+    assert {how["onload_device"] for _, how in calls[2:]} == {torch.device("cuda")}
