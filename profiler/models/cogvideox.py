@@ -100,7 +100,8 @@ def cogvideox_inputs(text_tokens: int, spec: RunSpec, part: str, component: Any,
     if part == "vae":
         return {"z": torch.randn(spec.batch, config.latent_channels, frames, height, width), "return_dict": False}
     if part != "transformer":
-        return text.encoder_inputs(component, tokens)
+        inputs = text.encoder_inputs(component, tokens)
+        return inputs | {"input_ids": inputs["input_ids"].repeat(spec.batch, 1)}
     batch = spec.batch * (2 if spec.guidance is None or spec.guidance > 1 else 1)
     patches = frames * (height // config.patch_size) * (width // config.patch_size)
     rotary = tuple(torch.ones(patches, config.attention_head_dim, dtype=torch.float32) for _ in range(2))

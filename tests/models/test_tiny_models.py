@@ -179,3 +179,14 @@ def test_fused_projections_are_counted(name: str, fused: str, rows: int):
     assert found[fused] == rows
     # The separate projections stay in the module and are never called.
     assert fused.rpartition(".")[0] + ".to_q" not in found
+
+
+def test_a_batch_of_videos_is_a_list_of_prompts():
+    # CogVideoXPipeline sets num_videos_per_prompt to 1 whatever it is given.
+    model = MODELS.get("cogvideox-tiny")
+    spec = model.resolve(RunSpec(model="cogvideox-tiny", height=64, width=64, frames=9, batch=2))
+    kwargs = model.call_kwargs(spec, 1)
+    assert kwargs["prompt"] == [spec.prompt] * 2
+    assert len(model.build("cpu", torch.float32, 0)(**kwargs).frames) == 2
+    encoder = model.components()["text_encoder"]
+    assert model.inputs(spec, "text_encoder", encoder, None)["input_ids"].shape == (2, 32)
