@@ -68,10 +68,10 @@ def _with_quantized(rows: pl.DataFrame, weights: pl.DataFrame) -> pl.DataFrame:
 def _with_onloaded(rows: pl.DataFrame, weights: pl.DataFrame) -> pl.DataFrame:
     copies = find_onloaded(rows.filter(pl.col("weight_component").is_null()), weights)
     joined = rows.join(copies.with_columns(pl.lit(True).alias("onloaded")), on="id", how="left", maintain_order="left")
-    merged = [pl.coalesce(f"weight_{name}", f"onload_{name}").alias(f"weight_{name}") for name in ("component", "role", "dtype")]
-    return joined.with_columns(*merged, pl.col("onloaded").fill_null(False)).drop(
-        "onload_component", "onload_role", "onload_dtype"
-    )
+    names = ("component", "role", "dtype", "module", "name")
+    merged = [pl.coalesce(f"weight_{name}", f"onload_{name}").alias(f"weight_{name}") for name in names]
+    dropped = [f"onload_{name}" for name in names]
+    return joined.with_columns(*merged, pl.col("onloaded").fill_null(False)).drop(dropped)
 
 
 def _with_pools(rows: pl.DataFrame, segments: pl.DataFrame) -> pl.DataFrame:

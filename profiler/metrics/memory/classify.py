@@ -27,7 +27,8 @@ def classify(facts: pl.DataFrame) -> pl.DataFrame:
     """
     named = pl.when(pl.col("module") != "").then(pl.col("module").str.extract(r"^([^.]*)"))
     # The pipeline's own work has no module, and on a CPU no stack that would say so.
-    piped = pl.when((pl.col("stack") == -1) & pl.col("beside_modules")).then(pl.lit(labels.PIPELINE))
+    alone = (pl.col("stack") == -1) & (pl.col("around") == "")
+    piped = pl.when(alone & pl.col("beside_modules")).then(pl.lit(labels.PIPELINE))
     owner = pl.coalesce(named, pl.when(pl.col("component") != "").then("component"), piped, pl.lit(""))
     ready = facts.with_columns(owner.alias("owner"), _is_cublas().alias("cublas"))
     categorised = ready.with_columns(_category().alias("category"))
@@ -39,7 +40,9 @@ def classify(facts: pl.DataFrame) -> pl.DataFrame:
     )
     return categorised.with_columns(component.alias("component"), _role().alias("role")).with_columns(
         pl.col("weight_dtype").fill_null("").alias("dtype"),
-        pl.coalesce("weight_module", pl.when(pl.col("module") != "").then("module"), "component").alias("module"),
+        pl.coalesce("weight_module", pl.when(~pl.col("onloaded") & (pl.col("module") != "")).then("module"), "component").alias(
+            "module"
+        ),
         pl.col("weight_name").fill_null("").alias("name"),
     )
 

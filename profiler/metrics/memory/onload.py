@@ -7,12 +7,15 @@ import polars as pl
 from profiler.metrics.memory.frame_rules import ONLOADING
 from profiler.metrics.memory.labels import PIPELINE, SCHEDULER
 
+_KIND = ("role", "dtype", "module", "name")
+
 
 def find_onloaded(rows: pl.DataFrame, weights: pl.DataFrame) -> pl.DataFrame:
-    """One row an allocation that is a copy of a weight: id, onload_component, onload_role, onload_dtype.
+    """One row an allocation that is a copy of a weight: id, and component, role, dtype, module, name after `onload_`.
 
-    Component: by the recorded module, else by the stack, else by the one component that has weights of the sizes that one
-    hook brought together; null where several could be meant.
+    Component: by the recorded module, else by the stack, else by the one component that has weights of all sizes that one
+    hook brought together; null where several could be meant. The rest is what all weights of that component and size have in
+    common, or all of the recorded module where it has such; null where they differ.
 
     Args:
         rows: id, start_index, size_bytes, module, component, around (of the stacks).
@@ -22,12 +25,8 @@ def find_onloaded(rows: pl.DataFrame, weights: pl.DataFrame) -> pl.DataFrame:
     bursts = marked.with_columns(pl.col("by_hook").rle_id().alias("burst")).filter("by_hook")
     sized = bursts.join(weights.select("size_bytes").unique(), on="size_bytes", how="semi")
     named = sized.join(_burst_components(sized, weights), on="burst", how="left", maintain_order="left")
-    inner = pl.when(~pl.col("component").is_in(["", PIPELINE, SCHEDULER])).then("component")
-    module = pl.when(pl.col("module") != "").then(pl.col("module").str.extract(r"^([^.]*)"))
-    owned = named.with_columns(pl.coalesce(module, inner, "burst_component").alias("onload_component"))
-    return owned.join(
-        _kinds(weights), left_on=["onload_component", "size_bytes"], right_on=["component", "size_bytes"], how="left"
-    ).select("id", "onload_component", "onload_role", "onload_dtype")
+    owned = named.with_columns(_component(weights).alias("onload_component"))
+    return owned.select("id", "onload_component").join(_common(owned, weights), on="id", how="left", maintain_order="left")
 
 
 def _burst_components(sized: pl.DataFrame, weights: pl.DataFrame) -> pl.DataFrame:
@@ -41,7 +40,27 @@ def _burst_components(sized: pl.DataFrame, weights: pl.DataFrame) -> pl.DataFram
     return whole.select("burst", only.alias("burst_component"))
 
 
-def _kinds(weights: pl.DataFrame) -> pl.DataFrame:
-    """Role and dtype of a component's weights of one size, null where they differ."""
-    alike = {name: pl.when(pl.col(name).n_unique() == 1).then(pl.col(name).first()) for name in ("role", "dtype")}
-    return weights.group_by("component", "size_bytes").agg(one.alias(f"onload_{name}") for name, one in alike.items())
+def _component(weights: pl.DataFrame) -> pl.Expr:
+    """The first that has weights at all: of the recorded module, of the stack, of the burst."""
+    having = weights["component"].unique().to_list()
+    module, inner = pl.col("module").str.extract(r"^([^.]*)"), pl.col("component")
+    outside = inner.is_in([PIPELINE, SCHEDULER])
+    return pl.coalesce(
+        pl.when(module.is_in(having)).then(module),
+        pl.when(inner.is_in(having) & ~outside).then(inner),
+        "burst_component",
+    )
+
+
+def _common(owned: pl.DataFrame, weights: pl.DataFrame) -> pl.DataFrame:
+    """What the weights that a copy may be of have in common. A prefetch runs inside one module and brings another's weights."""
+    names = {each: f"onload_{each}" for each in _KIND}
+    copies = owned.select("id", "size_bytes", component="onload_component", inside="module")
+    pairs = copies.join(weights.select("component", "size_bytes", *_KIND).rename(names), on=["component", "size_bytes"])
+    path = pl.col("onload_module") + "."
+    within = path.str.starts_with(pl.col("inside") + ".") & (pl.col("inside") != "")
+    preferred = pairs.with_columns(within.alias("within")).filter(pl.col("within") | ~pl.col("within").any().over("id"))
+    alike = [pl.when(pl.col(each).n_unique() == 1).then(pl.col(each).first()).alias(each) for each in names.values()]
+    within_module = pl.when(pl.col("within").any()).then(pl.col("inside").first())
+    found = preferred.group_by("id").agg(*alike, within_module.alias("inside"))
+    return found.with_columns(pl.coalesce("onload_module", "inside").alias("onload_module")).drop("inside")

@@ -234,9 +234,19 @@ def test_an_offload_hook_brings_weights_known_by_their_sizes(tmp_path):
 def test_an_offload_hook_inside_a_recorded_module_brings_that_modules_weights(tmp_path):
     tape = Tape()
     tape.alloc(A, 64, MODEL_HOOK, module="vae.decoder.conv_in")
-    weights = [weight(1, 64, "a.weight", device="cpu"), weight(2, 64, "decoder.conv_in.weight", "vae", device="cpu")]
-    row = allocations(write_run(tmp_path / "run", tape, weights=weights)).row(0, named=True)
-    assert (row["category"], row["component"], row["module"]) == ("weights", "vae", "vae.decoder.conv_in")
+    # The next group's weights, brought while this one still runs.
+    tape.alloc(A + MIB, 128, MODEL_HOOK, module="vae.decoder.conv_in")
+    weights = [
+        weight(1, 64, "a.weight", device="cpu"),
+        weight(2, 64, "decoder.conv_in.weight", "vae", device="cpu"),
+        weight(3, 64, "decoder.conv_out.weight", "vae", device="cpu"),
+        weight(4, 128, "decoder.mid.weight", "vae", device="cpu"),
+        weight(5, 128, "decoder.up.weight", "vae", device="cpu"),
+    ]
+    rows = allocations(write_run(tmp_path / "run", tape, weights=weights))
+    assert rows["category"].to_list() == ["weights", "weights"]
+    assert rows["module"].to_list() == ["vae.decoder.conv_in", "vae"]
+    assert rows["name"].to_list() == ["vae.decoder.conv_in.weight", ""]
 
 
 @pytest.mark.parametrize("text", ["[", "3", '[{"component": 3}]', "[1]", '{"a": [1]}'])
