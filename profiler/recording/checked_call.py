@@ -44,7 +44,9 @@ def check_shape(output: Any, kwargs: dict[str, Any], *, tiling: bool = False) ->
         return
     asked = found | {name: size for name, size in expected.items() if size is not None and name in found}
     hint = (
-        "the VAE's tiles do not fit together: record without --vae-tiling" if tiling else "ask for a size that the pipeline makes"
+        "the VAE's tiles do not fit together: record without --vae-tiling"
+        if tiling
+        else "ask for a size and a batch that the pipeline makes"
     )
     raise RecordedProgramFailed(f"the output is {_words(found)}, and {_words(asked)} was asked for", hint)
 
@@ -53,7 +55,8 @@ def _count(kwargs: dict[str, Any]) -> int | None:
     prompt = kwargs.get("prompt")
     if prompt is None:
         return None
-    return (len(prompt) if isinstance(prompt, list) else 1) * int(kwargs.get("num_images_per_prompt") or 1)
+    each = kwargs.get("num_images_per_prompt") or kwargs.get("num_videos_per_prompt") or 1
+    return (len(prompt) if isinstance(prompt, list) else 1) * int(each)
 
 
 def shape_of(output: Any) -> dict[str, int]:

@@ -129,6 +129,7 @@ def test_the_shape_of_every_kind_of_output(output: Any, shape: dict[str, int]):
         ({"height": 32, "width": 64}, "2 x 32x48, and 2 x 32x64 was"),
         ({"height": 48, "width": 48}, "2 x 32x48, and 2 x 48x48 was"),
         ({"prompt": "a", "num_images_per_prompt": 4}, "2 x 32x48, and 4 x 32x48 was"),
+        ({"prompt": "a", "num_videos_per_prompt": 4}, "2 x 32x48, and 4 x 32x48 was"),
         ({"prompt": ["a"] * 3}, "2 x 32x48, and 3 x 32x48 was"),
     ],
 )
