@@ -19,6 +19,7 @@ _COMMANDS = {
     "import": "profiler.cli.import_files",
     "show": "profiler.cli.show",
     "diagnose": "profiler.cli.diagnose",
+    "compare": "profiler.cli.compare",
     "runs": "profiler.cli.runs",
     "explain": "profiler.cli.explain",
     "clinic": "profiler.cli.clinic",

@@ -11,14 +11,14 @@ from profiler.metrics.windows import CALL, DECODE, STEP, TEXT
 from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
 
-OUTSIDE, LONGER = "outside these windows", "timed call against traced"
+OUTSIDE, LONGER = "outside these windows", "not explained by the trace"
 
 
 @dataclass(frozen=True)
 class Part:
     """What one window gives to a call, in ms: its untraced time by how often it comes.
 
-    Two parts are no windows: `outside these windows` is what the traced call holds beside them, `timed call against traced` what
+    Two parts are no windows: `outside these windows` is what the traced call holds beside them, `not explained by the trace` what
     the timed call took more or less than the sum (other clocks in a longer call, steps that are not like the traced ones).
     """
 

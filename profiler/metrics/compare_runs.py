@@ -65,6 +65,12 @@ def differences(run: Run, base: Run) -> list[Difference]:
     return sorted(found, key=lambda each: not each.spoils)
 
 
+def shared(run: Run, base: Run) -> dict[str, Any]:
+    """What must be the same and is, with its value: model, batch, size, steps, GPU, torch."""
+    mine, theirs = _facts(run.manifest), _facts(base.manifest)
+    return {name: mine[name] for name in _MUST if name in mine and name in theirs and mine[name] == theirs[name]}
+
+
 def obstacles(run: Run, base: Run, what: str = TIME) -> list[Difference]:
     """The differences that spoil `time`, `call time` or `memory` of two runs; none where they can be compared."""
     return [each for each in differences(run, base) if what in each.spoils]
@@ -73,8 +79,9 @@ def obstacles(run: Run, base: Run, what: str = TIME) -> list[Difference]:
 def unknown(run: Run, base: Run) -> list[str]:
     """What must be the same and at least one of the runs does not say: an import says little."""
     mine, theirs = _facts(run.manifest), _facts(base.manifest)
-    # Only one of GPU and CPU counts, and only videos have frames.
-    beside = {"GPU" if "cpu" in (mine.get("device"), theirs.get("device")) else "CPU", "frames"}
+    devices = {mine.get("device"), theirs.get("device")}
+    # A run on a GPU does not say its CPU, nor the other way round; only videos have frames.
+    beside = {"frames"} | ({"GPU"} if "cpu" in devices else set()) | ({"CPU"} if devices != {"cpu"} else set())
     return [name for name in _MUST if not (name in mine and name in theirs) and name not in beside]
 
 

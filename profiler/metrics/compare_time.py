@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from profiler.metrics import classes
+from profiler.metrics.compare_rows import BY_CLASS, BY_KERNEL, joined, ordered, repeats_of
 from profiler.metrics.ledger import Ledger, ledgers
 from profiler.metrics.ledger_segments import BUSY
 from profiler.metrics.windows import CALL, DECODE, STEP, TEXT, windows
@@ -17,12 +19,40 @@ from profiler.rundir import layout
 from profiler.tables.run import Run
 
 NAMES = (STEP, TEXT, DECODE, CALL)
-ADDED, REMOVED, FASTER, SLOWER, WITHIN = "added", "removed", "faster", "slower", "within spread"
-"""What became of a row; `within spread`: it changed by no more than it does from repeat to repeat of one run."""
+# What people reason about, by the beginnings of the classes that belong to it.
+_GROUPS = {
+    "GEMMs": (classes.GEMM,),
+    "attention": (classes.ATTENTION,),
+    "convolutions": (classes.CONVOLUTION,),
+    "elementwise, norm and copy kernels": (
+        classes.POINTWISE,
+        classes.REDUCTION,
+        classes.FUSED_POINTWISE,
+        classes.FUSED_REDUCTION,
+        classes.NORM,
+        classes.COPY,
+        classes.MEMSET,
+    ),
+    "quantization kernels": (classes.QUANTIZE,),
+}
+GEMMS, ELEMENTWISE, QUANTIZATION = "GEMMs", "elementwise, norm and copy kernels", "quantization kernels"
+OTHER, IDLE = "other kernels", "idle time"
 
 _NUMBERS = ("base_count", "new_count", "base_ns", "new_ns", "delta_ns")
-# Inductor numbers its kernels anew in every compilation.
-_NUMBERED = r"^(triton_\w+?)_\d+$"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Classes that people reason about together, untraced ns of one repeat."""
+
+    name: str
+    base_ns: int
+    new_ns: int
+
+    @property
+    def delta_ns(self) -> int:
+        """New less base."""
+        return self.new_ns - self.base_ns
 
 
 @dataclass(frozen=True)
@@ -32,8 +62,10 @@ class WindowDifference:
     Args:
         name: text, step, decode or call.
         base_ns, new_ns: untraced time of one repeat; rows of `classes`, and those of `kernels`, sum to their difference.
+        base_least_ns, new_least_ns: the least that it can be; less than the above where no untraced time is known.
         base_repeats, new_repeats: how many of it the traces hold, which the rows are averaged over.
-        calibrated: whether the untraced times of both are known; if not, idle time is as traced.
+        spread_ns: the larger of what the window varies by between the repeats of one run; None for single repeats.
+        calibrated: whether the untraced times of both are known; of a run whose is not, idle time is as traced.
         classes: kind (busy, idle), label (kernel class or cause of idleness), base_count, new_count, base_ns, new_ns, delta_ns,
             spread_ns (the larger of what the row varies by between the repeats of one run; null for single repeats), status.
         kernels: the same by label and detail (kernel, or where it stood idle). Both tables: what changed most first.
@@ -42,8 +74,11 @@ class WindowDifference:
     name: str
     base_ns: int
     new_ns: int
+    base_least_ns: int
+    new_least_ns: int
     base_repeats: int
     new_repeats: int
+    spread_ns: int | None
     calibrated: bool
     classes: pl.DataFrame
     kernels: pl.DataFrame
@@ -53,18 +88,44 @@ class WindowDifference:
         """New less base; negative where it became faster."""
         return self.new_ns - self.base_ns
 
-    def busy_ns(self, *labels: str) -> tuple[int, int]:
-        """Base and new busy time of the classes whose label begins with one of `labels`."""
-        wanted = pl.any_horizontal(pl.col("label").str.starts_with(each) for each in labels)
-        return self._sums((pl.col("kind") == BUSY) & wanted)
+    @property
+    def within_spread(self) -> bool | None:
+        """Whether the difference is no more than repeats of one run differ by; None where that is not known."""
+        return None if self.spread_ns is None else abs(self.delta_ns) <= self.spread_ns
 
-    def idle_ns(self) -> tuple[int, int]:
-        """Base and new idle time."""
-        return self._sums(pl.col("kind") != BUSY)
+    @property
+    def is_certain(self) -> bool:
+        """Whether the difference has its sign wherever between its least and its traced time each run really is."""
+        return (self.new_least_ns - self.base_ns > 0) == (self.new_ns - self.base_least_ns > 0)
+
+    def groups(self) -> list[Group]:
+        """GEMMs, attention and so on, other kernels and idle time: they sum to the window; none that neither has."""
+        busy = pl.col("kind") == BUSY
+        found = [Group(name, *self._sums(busy & _begins_with(labels))) for name, labels in _GROUPS.items()]
+        known = [sum(each.base_ns for each in found), sum(each.new_ns for each in found)]
+        all_busy = self._sums(busy)
+        found.append(Group(OTHER, all_busy[0] - known[0], all_busy[1] - known[1]))
+        found.append(Group(IDLE, *self._sums(~busy)))
+        return [each for each in found if each.base_ns or each.new_ns]
+
+    def group(self, name: str) -> Group:
+        """One of `groups`; empty where neither run has it."""
+        return next((each for each in self.groups() if each.name == name), Group(name, 0, 0))
 
     def _sums(self, test: pl.Expr) -> tuple[int, int]:
         base, new = self.classes.filter(test).select(pl.col("base_ns", "new_ns").sum()).row(0)
         return base, new
+
+
+def group_of(kind: str, label: str) -> str:
+    """The group that a class belongs to."""
+    if kind != BUSY:
+        return IDLE
+    return next((name for name, labels in _GROUPS.items() if label.startswith(labels)), OTHER)
+
+
+def _begins_with(labels: Sequence[str]) -> pl.Expr:
+    return pl.any_horizontal(pl.col("label").str.starts_with(each) for each in labels)
 
 
 def window_ledgers(run: Run) -> dict[str, Ledger]:
@@ -85,76 +146,38 @@ def compare_windows(new: Mapping[str, Ledger], base: Mapping[str, Ledger]) -> di
 
 def difference(new: Ledger, base: Ledger) -> WindowDifference:
     """One window of two ledgers."""
-    kernels = _joined(_by_row(base), _by_row(new))
+    kernels = joined(base, new, BY_KERNEL)
     return WindowDifference(
         name=base.window,
         base_ns=int(kernels["base_ns"].sum()),
         new_ns=int(kernels["new_ns"].sum()),
-        base_repeats=_repeats(base),
-        new_repeats=_repeats(new),
+        base_least_ns=_least_ns(base),
+        new_least_ns=_least_ns(new),
+        base_repeats=repeats_of(base),
+        new_repeats=repeats_of(new),
+        spread_ns=_spread_ns(base, new),
         calibrated=base.pricing.calibrated and new.pricing.calibrated,
         classes=_classes(kernels, base, new),
         kernels=kernels,
     )
 
 
-def _repeats(of: Ledger) -> int:
-    return max(1, of.windows.height)
+def _least_ns(of: Ledger) -> int:
+    return round(of.rows["priced_low_ns"].sum() / repeats_of(of))
 
 
-def _by_row(of: Ledger, by: Sequence[str] = ("kind", "label", "detail")) -> pl.DataFrame:
-    """Of one run: `count`, `ns` of one repeat, `spread_ns` between repeats; rounding is carried from row to row."""
-    repeats = _repeats(of)
-    named = of.rows.with_columns(pl.col("detail").str.replace(_NUMBERED, "$1"))
-    each = named.group_by(*by, "index").agg(pl.col("count").sum(), pl.col("priced_ns").sum().alias("ns"))
-    missing = pl.len() < repeats
-    spread = pl.col("ns").max() - pl.when(missing).then(pl.min_horizontal(pl.col("ns").min(), 0)).otherwise(pl.col("ns").min())
-    rows = each.group_by(by).agg(
-        (pl.col("count").sum() / repeats).alias("count"),
-        pl.col("ns").sum(),
-        (spread if repeats > 1 else pl.lit(None, pl.Int64)).cast(pl.Int64).alias("spread_ns"),
-    )
-    until = (pl.col("ns").cum_sum() / repeats).round().cast(pl.Int64)
-    return rows.sort(by).with_columns(until - until.shift(1).fill_null(0).alias("ns"))
+def _spread_ns(*ledgers: Ledger) -> int | None:
+    spreads = [_totals(each) for each in ledgers if repeats_of(each) > 1]
+    return max(spreads) if len(spreads) == len(ledgers) else None
 
 
-def _joined(base: pl.DataFrame, new: pl.DataFrame, by: Sequence[str] = ("kind", "label", "detail")) -> pl.DataFrame:
-    both = base.join(new, on=by, how="full", coalesce=True, suffix="_new")
-    rows = both.select(
-        *by,
-        pl.col("count").fill_null(0.0).alias("base_count"),
-        pl.col("count_new").fill_null(0.0).alias("new_count"),
-        pl.col("ns").fill_null(0).alias("base_ns"),
-        pl.col("ns_new").fill_null(0).alias("new_ns"),
-        (pl.col("ns_new").fill_null(0) - pl.col("ns").fill_null(0)).alias("delta_ns"),
-        pl.max_horizontal("spread_ns", "spread_ns_new").alias("spread_ns"),
-        pl.col("count").is_null().alias("is_new"),
-        pl.col("count_new").is_null().alias("is_gone"),
-    )
-    return _ordered(rows.with_columns(_status().alias("status")).drop("is_new", "is_gone"), by)
-
-
-def _status() -> pl.Expr:
-    return (
-        pl.when("is_new")
-        .then(pl.lit(ADDED))
-        .when("is_gone")
-        .then(pl.lit(REMOVED))
-        .when(pl.col("delta_ns").abs() <= pl.col("spread_ns").fill_null(0))
-        .then(pl.lit(WITHIN))
-        .when(pl.col("delta_ns") < 0)
-        .then(pl.lit(FASTER))
-        .otherwise(pl.lit(SLOWER))
-    )
-
-
-def _ordered(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
-    return rows.sort([pl.col("delta_ns").abs(), *by], descending=[True, *(False for _ in by)])
+def _totals(of: Ledger) -> int:
+    totals = of.rows.group_by("index").agg(pl.col("priced_ns").sum())["priced_ns"]
+    return int(totals.max() or 0) - int(totals.min() or 0)  # type: ignore[arg-type]
 
 
 def _classes(kernels: pl.DataFrame, base: Ledger, new: Ledger) -> pl.DataFrame:
     """By class: times are sums of the kernels' whole nanoseconds, so that both tables have one sum; spreads are of the class."""
-    by = ("kind", "label")
-    spreads = _joined(_by_row(base, by), _by_row(new, by), by).select(*by, "spread_ns", "status")
-    sums = kernels.group_by(by).agg(pl.col(_NUMBERS).sum())
-    return _ordered(sums.join(spreads, on=by), by)
+    spreads = joined(base, new, BY_CLASS).select(*BY_CLASS, "spread_ns", "status")
+    sums = kernels.group_by(BY_CLASS).agg(pl.col(_NUMBERS).sum())
+    return ordered(sums.join(spreads, on=BY_CLASS), BY_CLASS)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ledger_traces import kernel, launch, mark, run_of
 
 from profiler.metrics.compare_calls import LONGER, OUTSIDE, compare_calls
-from profiler.metrics.compare_time import compare_windows, window_ledgers
+from profiler.metrics.compare_time import Group, compare_windows, window_ledgers
 from profiler.rundir.manifest import Manifest, Phase
 from profiler.tables.run import Run
 
@@ -44,6 +44,7 @@ def _rows(frame, *columns):
 
 
 def _conserved(window):
+    assert sum(each.delta_ns for each in window.groups()) == window.delta_ns
     for frame in (window.classes, window.kernels):
         assert frame["delta_ns"].sum() == window.delta_ns == window.new_ns - window.base_ns
         assert (frame["base_ns"].sum(), frame["new_ns"].sum()) == (window.base_ns, window.new_ns)
@@ -70,15 +71,20 @@ def test_what_was_added_removed_faster_and_slower(tmp_path):
     }
     assert step.classes["spread_ns"].to_list() == [None] * step.classes.height
     assert _rows(step.kernels, "detail", "base_count", "new_count")[FP8] == (0.0, 1.0)
-    assert step.busy_ns("GEMM") == (100_000, 60_000)
-    assert step.busy_ns("copy", "attention") == (60_000, 52_000)
-    assert step.idle_ns() == (1_000, 1_000)
+    assert step.groups() == [
+        Group("GEMMs", 100_000, 60_000),
+        Group("attention", 50_000, 40_000),
+        Group("elementwise, norm and copy kernels", 13_000, 15_000),
+        Group("idle time", 1_000, 1_000),
+    ]
+    assert step.group("quantization kernels") == Group("quantization kernels", 0, 0)
 
 
 def test_a_change_within_the_spread_of_the_repeats_is_called_that(tmp_path):
     step = _compare(tmp_path, [[(GEMM, 100)], [(GEMM, 110)]], [[(GEMM, 108)], [(GEMM, 112)]])["step"]
     (row,) = step.kernels.filter(pl.col("kind") == "busy").iter_rows(named=True)
     assert (row["base_ns"], row["new_ns"], row["spread_ns"], row["status"]) == (105_000, 110_000, 10_000, "within spread")
+    assert (step.spread_ns, step.within_spread) == (10_000, True)
     step = _compare(tmp_path / "more", [[(GEMM, 100)], [(GEMM, 110)]], [[(GEMM, 120)], [(GEMM, 130)]])["step"]
     assert _rows(step.classes, "label", "status")["GEMM bf16"] == ("slower",)
 
@@ -177,7 +183,8 @@ def test_bf16_against_fp8dqrow_on_the_kept_runs():
     assert classes["GEMM bf16"] == (507.0, 3.0, -78_539_005, "faster")
     assert classes["GEMM fp8"] == (0.0, 418.0, 43_437_240, "added")
     assert classes["attention"][::3] == (57.0, "within spread")
-    assert step.busy_ns("GEMM") == (78_583_389, 45_385_660)
+    assert step.group("GEMMs") == Group("GEMMs", 78_583_389, 45_385_660)
+    assert (step.spread_ns < 10_000_000, step.within_spread) == (True, False)
     assert step.delta_ns == pytest.approx(-79.25e6, rel=0.01)
     calls = compare_calls(new.manifest, base.manifest, windows)
     assert calls.delta_ms == pytest.approx(-2289.9927)
