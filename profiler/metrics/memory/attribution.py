@@ -75,14 +75,14 @@ def _with_onloaded(rows: pl.DataFrame, weights: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_pools(rows: pl.DataFrame, segments: pl.DataFrame) -> pl.DataFrame:
-    """Whether an allocation lies in a segment of a private pool; segments given back before the end are not known."""
+    """Whether an allocation lies in a private pool: as its event says, or by the segments that are left at the end."""
     end = pl.col("address") + pl.col("total_bytes").cast(pl.UInt64)
     pools = segments.filter("pooled").sort("address")
     ranges = pools.select("device", pl.col("address").alias("pool"), end.alias("pool_end"))
     ordered = rows.sort("address")
     joined = ordered.join_asof(ranges, left_on="address", right_on="pool", by="device", check_sortedness=False)
     inside = (pl.col("address") < pl.col("pool_end")).fill_null(False)
-    return joined.with_columns(inside.alias("pooled")).drop("pool", "pool_end").sort("id")
+    return joined.with_columns((inside | pl.col("pooled")).alias("pooled")).drop("pool", "pool_end").sort("id")
 
 
 def _with_operators(rows: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:

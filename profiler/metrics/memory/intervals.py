@@ -24,7 +24,8 @@ class Intervals:
 
     Args:
         rows: id, device, address, size_bytes, start_index (-1: before the first event), end_index (null: lives on),
-            freed_index (its `free_requested`), stack, freed_stack (-1 none), region, module; in order of start, then address.
+            freed_index (its `free_requested`), stack, freed_stack (-1 none), region, module, pooled; in order of
+            start, then address.
         problems: events that contradict each other, by what they contradict.
     """
 
@@ -114,7 +115,8 @@ def _held_before(held: pl.DataFrame, ordered: pl.DataFrame) -> tuple[pl.DataFram
 
 def _finish(rows: pl.DataFrame) -> pl.DataFrame:
     texts = [pl.col(name).fill_null("") for name in ("region", "module")]
-    ordered = rows.sort("start_index", *_KEY).with_columns(*texts, pl.col("freed_stack").fill_null(-1))
+    filled = [*texts, pl.col("freed_stack").fill_null(-1), pl.col("pooled").fill_null(False)]
+    ordered = rows.sort("start_index", *_KEY).with_columns(filled)
     return ordered.with_row_index("id").select(
         pl.col("id").cast(pl.Int64),
         *_KEY,
@@ -126,4 +128,5 @@ def _finish(rows: pl.DataFrame) -> pl.DataFrame:
         "freed_stack",
         "region",
         "module",
+        "pooled",
     )

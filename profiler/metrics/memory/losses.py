@@ -31,7 +31,7 @@ def why_lower_bound(run: Run, rank: int = 0, part: str = MEMORY_PART) -> str:
         return "events could not be read: " + "; ".join(f"{why} ({count})" for why, count in found.recording.lost.items())
     events = found.recording.events
     counted = counted_peak(run.manifest, part) if found.recording.kind == "cuda" else None
-    return _full(run.manifest, events) or _missed(counted, live_total(found.rows))
+    return _full(run.manifest, part, events) or _missed(counted, live_total(found.rows))
 
 
 def counted_peak(manifest: Manifest, part: str = MEMORY_PART) -> int | None:
@@ -49,8 +49,11 @@ def recorded_phases(manifest: Manifest, part: str = MEMORY_PART) -> list[Phase]:
     return [each for each in manifest.phases if each.name in names]
 
 
-def _full(manifest: Manifest, events: pl.DataFrame) -> str:
+def _full(manifest: Manifest, part: str, events: pl.DataFrame) -> str:
     most = max((count for _, count in events.group_by("device").len().iter_rows()), default=0)
+    limits = [each.detail.get("max_entries") for each in recorded_phases(manifest, part)]
+    if any(isinstance(each, int) and 0 < each <= most for each in limits):
+        return f"the ring buffer was full with {most} events: the oldest are gone"
     if manifest.kind == "import" and most >= _ROUND_EVENTS and most % _ROUND_EVENTS == 0:
         return f"exactly {most} events: the ring buffer was probably full, and the oldest are gone"
     return ""

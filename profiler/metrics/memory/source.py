@@ -27,6 +27,7 @@ EVENTS = {
     "module": pl.String,
     "operator": pl.String,
     "call": pl.Int64,
+    "pooled": pl.Boolean,
 }
 # The region of what Dynamo allocates while it compiles, where only that is known.
 COMPILING_REGION = "compiling"
@@ -50,7 +51,8 @@ class Recording:
         kind: "cuda" or "cpu".
         events: in order over all devices: index (0, 1, ...), device, time_us, action, address, size_bytes (requested),
             device_free_bytes (of an `oom`), stack, region (compiled region, "" outside), module ("" outside, or not recorded),
-            operator (a role of workspaces, where the event lies in a call of such an operator; of CPU runs), call (its number).
+            operator (a role of workspaces, where the event lies in a call of such an operator; of CPU runs), call (its number),
+            pooled (in a private pool, as far as events say so).
         held: blocks that lived at the end: device, address, size_bytes (requested), stack.
         stacks: frames of the stacks: stack, depth (0 innermost), name, file, line.
         segments: what the allocator held of the device at the end: device, address, total_bytes, pooled (of a private pool),

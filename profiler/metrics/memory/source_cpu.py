@@ -67,6 +67,7 @@ def _events(trace: TraceTables) -> pl.DataFrame:
             "module",
             "operator",
             "call",
+            pl.lit(False).alias("pooled"),
         )
         .select(pl.col(name).cast(dtype) for name, dtype in EVENTS.items())
     )

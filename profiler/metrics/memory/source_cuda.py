@@ -12,7 +12,7 @@ from profiler.tables.run import Run
 
 DataType = pl.DataType | type[pl.DataType]
 
-_DEFAULT_POOL = (pl.col("pool_a") == 0) & (pl.col("pool_b") == 0)
+_PRIVATE = ((pl.col("pool_a") != 0) | (pl.col("pool_b") != 0)).fill_null(False).alias("pooled")
 
 
 def read_snapshot(run: Run, rank: int, artifact: str) -> Recording:
@@ -29,14 +29,13 @@ def recording_of(table: Callable[[str], pl.DataFrame], lost: dict[str, int]) -> 
     """A recording from the tables of a snapshot, by their names."""
     blocks = table("blocks").with_columns(pl.col("state").cast(pl.String))
     active = pl.col("state") != "inactive"
-    segments = table("segments").with_columns((~_DEFAULT_POOL).fill_null(False).alias("pooled"))
     return Recording(
         kind="cuda",
         events=_events(table("events")),
         # A block that waits for a stream still counts as requested.
         held=_cast(blocks.filter(active).drop("size_bytes").rename({"requested_bytes": "size_bytes"}), HELD),
         stacks=_cast(table("stacks"), STACKS),
-        segments=_cast(segments, SEGMENTS),
+        segments=_cast(table("segments").with_columns(_PRIVATE), SEGMENTS),
         free_blocks=_cast(blocks.filter(~active), FREE_BLOCKS),
         marks=_marks(table("annotations")),
         lost=lost,
@@ -45,7 +44,7 @@ def recording_of(table: Callable[[str], pl.DataFrame], lost: dict[str, int]) -> 
 
 def _events(events: pl.DataFrame) -> pl.DataFrame:
     """All devices in one order: by time, and of one device in the order of its own trace."""
-    unknown = (pl.lit("").alias("operator"), pl.lit(None).alias("call"))
+    unknown = (pl.lit("").alias("operator"), pl.lit(None).alias("call"), _PRIVATE)
     renamed = events.rename({"compile_context": "region", "user_metadata": "module"}).drop("index").with_columns(unknown)
     if renamed["device"].n_unique() > 1:
         renamed = renamed.sort("time_us", "device", maintain_order=True)

@@ -79,8 +79,9 @@ class Tape:
         """A block that lives from before the recording to its end."""
         self.blocks[address] = self._block(address, size, stack)
 
-    def alloc(self, address: int, size: int, stack: list[Frame] | None = None, module: str = "", region: str = "N/A") -> None:
-        self._event("alloc", address, size, stack, user_metadata=module, compile_context=region)
+    def alloc(self, address: int, size: int, stack: list[Frame] | None = None, module: str = "", **more: Any) -> None:
+        """`more`: other keys of torch's event, `compile_context` or `pool_id`."""
+        self._event("alloc", address, size, stack, user_metadata=module, **more)
         self.blocks[address] = self._block(address, size, stack)
 
     def free(self, address: int, stack: list[Frame] | None = None, size: int | None = None) -> None:

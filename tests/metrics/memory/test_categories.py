@@ -118,6 +118,13 @@ def test_where_nothing_is_quantized_a_weight_is_a_weight(tmp_path):
     assert row["role"] == "weight"
 
 
+def test_a_compiled_region_is_named(tmp_path):
+    tape = Tape()
+    tape.alloc(A, 64, GENERATED, compile_context="Torch-Compiled Region: 1/1")
+    row = _one(tmp_path, tape, A)
+    assert (row["region"], row["place"]) == ("Torch-Compiled Region: 1/1", f"{BLOCK[0][1]}:404 forward")
+
+
 def test_a_recorded_module_is_trusted_before_the_stack(tmp_path):
     tape = Tape()
     tape.alloc(A, 64, USER_MODULE, module="transformer.blocks.3.attn")
@@ -176,9 +183,12 @@ def test_a_private_pool_belongs_to_cuda_graphs(tmp_path):
     tape.segment(A + 8 * MIB, 8 * MIB, pool=(0, 1))
     tape.alloc(A, 4096, BLOCK)
     tape.alloc(A + 8 * MIB, 4096, BLOCK)
+    # Its segment is gone by the end: only the event says so.
+    tape.alloc(A + 64 * MIB, 4096, BLOCK, pool_id=(0, 1))
+    tape.free(A + 64 * MIB)
     rows = allocations(write_run(tmp_path / "run", tape)).sort("address")
-    assert rows["category"].to_list() == ["activations", "cuda-graph pool"]
-    assert rows["component"].to_list() == ["transformer", "transformer"]
+    assert rows["category"].to_list() == ["activations", "cuda-graph pool", "cuda-graph pool"]
+    assert set(rows["component"]) == {"transformer"}
 
 
 def test_what_quantizing_replaces_was_a_weight_and_what_it_needs_meanwhile_is_conversion(tmp_path):

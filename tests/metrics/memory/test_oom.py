@@ -16,7 +16,11 @@ _OOM_RUN = Path(__file__).resolve().parents[3] / "traces" / "flux-dev-batch64-oo
 
 
 def _failed(tmp_path, tape, **manifest):
-    failure = Failure(type="OutOfMemoryError", message="CUDA out of memory. Tried to allocate 3.00 MiB.", phase="warmup")
+    failure = Failure(
+        type="OutOfMemoryError",
+        message="CUDA out of memory. Tried to allocate 3.00 MiB. GPU 0 has 1.00 GiB of which 512.00 MiB is free.",
+        phase="warmup",
+    )
     phases = [phase("warmup", 900_000, None)]
     return write_run(tmp_path / "run", tape, status="oom", failure=failure, phases=phases, **manifest)
 
@@ -58,10 +62,27 @@ def test_what_was_freed_after_the_failure_was_still_held_at_it(tmp_path):
     assert (found.free.free_bytes, found.free.exact) == (2 * MIB, False)
 
 
+def test_without_an_event_it_is_told_from_the_message_and_what_was_left(tmp_path):
+    tape = Tape()
+    tape.segment(A, 4 * MIB)
+    tape.held(A, MIB, BLOCK)
+    found = oom_report(_failed(tmp_path, tape))
+    assert (found.asked_bytes, found.device_free_bytes, found.rounded) == (3 * MIB, 512 * MIB, True)
+    assert (found.live_bytes, found.by_category) == (MIB, {"activations": MIB})
+    assert (found.free.largest_free_bytes, found.free.exact, found.by_fragmentation) == (3 * MIB, True, True)
+    assert (found.time_us, found.place, found.stack_text) == (None, "", "")
+
+
 def test_a_run_without_memory_events_is_told_from_its_manifest(tmp_path):
     found = oom_report(_failed(tmp_path, None))
-    assert (found.phase, found.asked_bytes, found.free) == ("warmup", None, None)
+    assert (found.phase, found.asked_bytes, found.rounded, found.free) == ("warmup", 3 * MIB, True, None)
     assert "Tried to allocate" in found.message
+
+
+def test_a_cpu_says_what_it_was_asked_for_in_its_own_words(tmp_path):
+    message = "err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes. Error code 12"
+    run = write_run(tmp_path / "run", status="oom", failure=Failure(type="RuntimeError", message=message, phase="warmup"))
+    assert (oom_report(run).asked_bytes, oom_report(run).device_free_bytes) == (99, None)
 
 
 def test_a_run_that_had_room_has_no_report(tmp_path):

@@ -76,6 +76,13 @@ def test_a_full_ring_buffer_that_the_recorder_noted_makes_a_lower_bound(call, tm
     assert why_lower_bound(run) == lost
 
 
+@pytest.mark.parametrize(("spare", "full"), [(-1, True), (0, True), (1, False)])
+def test_as_many_events_as_the_buffer_holds_makes_a_lower_bound(spare, full, call, tmp_path):
+    detail = {"max_entries": len(call.events) + spare, "events": len(call.events)}
+    run = write_run(tmp_path / "run", call, phases=[phase("memory", 0, 9_000_000, detail=detail)])
+    assert ("the ring buffer was full" in why_lower_bound(run)) is full
+
+
 def test_an_import_with_a_round_number_of_events_may_have_lost_some(tmp_path):
     tape = Tape()
     for number in range(10_000):
