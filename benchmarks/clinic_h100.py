@@ -150,6 +150,10 @@ def _at_most(seconds: int) -> Iterator[None]:
 
 def _lighten() -> None:
     """Ceilings are measured once, clocks and memory not at all: this is many short runs of one device."""
+    import gc
+
+    import diffusers  # noqa: F401 - what stays for the whole process is not looked through after each run
+
     from profiler.recording import memory, phases, runner, stage
     from profiler.recording.quiet import set_quiet_environment
 
@@ -158,6 +162,7 @@ def _lighten() -> None:
     stage.sample_gpu = lambda _device: None
     stage.MemoryHistory = lambda _device: memory.MemoryHistory("cpu")
     phases.record_memory = lambda *_: None
+    gc.freeze()
 
 
 def report(folder: Path) -> int:

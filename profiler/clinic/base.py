@@ -19,7 +19,7 @@ _BUILDERS = "profiler.clinic.builders"
 # As small as a recording with every phase can be; on a GPU large enough that it, and not the host, sets the pace of a clean step.
 _SIZES: dict[str, dict[str, Any]] = {
     "cpu": {"height": 64, "width": 64, "steps": 2, "trace_steps": 2, "repeats": 3, "warmup": 0, "guidance": 3.5},
-    "cuda": {"height": 1024, "width": 1024, "batch": 2, "steps": 4, "trace_steps": 4, "repeats": 9, "warmup": 1, "guidance": 3.5},
+    "cuda": {"height": 1024, "width": 1024, "batch": 2, "steps": 8, "trace_steps": 4, "repeats": 7, "warmup": 1, "guidance": 3.5},
 }
 
 Plant = Callable[[Any], Any]

@@ -20,7 +20,7 @@ register(
         expects=("layout-conversion",),
         fix="--channels-last",
         base="flux with a convolutional VAE",
-        spec={"steps": 1, "trace_steps": 1},
+        spec={"compile": "regional", "steps": 2, "trace_steps": 2},
         clean_spec={"channels_last": True},
         needs_cuda=True,
         placed=False,

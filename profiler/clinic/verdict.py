@@ -86,7 +86,8 @@ def _place_right(fault: Fault, first: Any) -> bool:
 
 
 def _same_file(one: str, other: str) -> bool:
-    return Path(one).parts[-len(Path(other).parts) :] == Path(other).parts
+    """A run may come from another machine, where the project lies elsewhere."""
+    return Path(one).parts[-3:] == Path(other).parts[-3:]
 
 
 def _predicted(first: Any, faulty: Manifest) -> tuple[float | None, float | None]:

@@ -133,6 +133,12 @@ def host_waits(calls: pl.DataFrame) -> pl.DataFrame:
     return started.unique(["tid", "start_ns"], keep="last", maintain_order=True)
 
 
+def stalls(calls: pl.DataFrame) -> pl.DataFrame:
+    """What holds the host up among `runtime_spans`: its waits, and calls that ask for memory or copy from pageable memory."""
+    others = calls.filter(pl.col("kind").is_in([ALLOCATOR, PAGEABLE]))
+    return pl.concat([host_waits(calls), others]).sort("tid", "start_ns", maintain_order=True)
+
+
 def resume_spans(trace: TraceTables) -> pl.LazyFrame:
     """Frames in which Dynamo resumed after a graph break, where the trace has stacks; `note` is the function's name."""
     frames = trace.lazy("python").filter(pl.col("name").str.contains("torch_dynamo_resume_in_", literal=True))

@@ -19,6 +19,7 @@ LAUNCH_EAGER, LAUNCH_COMPILED = "launch-bound: eager", "launch-bound: compiled"
 PYTHON_IN_REGION, PYTHON_BETWEEN = "Python in a compiled region", "Python between operators"
 PROFILER_OVERHEAD = "profiler overhead"
 
+_HOLDING_UP = frozenset({kinds.WAIT, kinds.ALLOCATOR, kinds.PAGEABLE})
 _STICKY = frozenset({PROFILER_OVERHEAD, RECOMPILATION, GUARDS})
 
 
@@ -190,15 +191,15 @@ class Walk:
         self._open: list[tuple[int, int, int | None, str]] = []
 
     def run(self, spans: Iterable[Span]) -> None:
-        """Spans in order of start, of two with one start the longer first. Fills `pieces`, and `waits`: start of a wait to its
-        state."""
+        """Spans in order of start, of two with one start the longer first. Fills `pieces`, and `waits`: start of what holds
+        the host up to its state."""
         for kind, name, start, end, note, types in spans:
             self._until(start)
             parent = self._open[-1][1] if self._open else 0
             if kind in (kinds.GUARD, kinds.REGION_KIND) and name != "Pregraph bytecode":
                 parent = self._resume()
             state = self._states.enter(parent, kind, name, note, types)
-            if kind == kinds.WAIT:
+            if kind in _HOLDING_UP:
                 self.waits[start] = state
             above = self._open[-1][2] if self._open else None
             self._open.append((end, state, above if state == parent else start, kind))

@@ -49,9 +49,9 @@ def idle_time(trace: TraceTables, events: pl.DataFrame, start_ns: int, end_ns: i
     edges = _edges(events, start_ns, end_ns)
     states = States(cpu=False)
     calls = kinds.runtime_spans(trace)
-    waits = with_lead(kinds.host_waits(calls), events)
+    stalls = with_lead(kinds.stalls(calls), events)
     threads = [
-        _thread(trace, tid, rows, waits.filter(pl.col("tid").eq_missing(tid)), calls, states, stretch)
+        _thread(trace, tid, rows, stalls.filter(pl.col("tid").eq_missing(tid)), calls, states, stretch)
         for tid, rows in _by_thread(found, edges)
     ]
     pieces = [_whole_gaps(found, states), *(pieces for pieces, _ in threads)]
@@ -60,6 +60,7 @@ def idle_time(trace: TraceTables, events: pl.DataFrame, start_ns: int, end_ns: i
     if isinstance(first, int) and isinstance(last, int):
         found_pieces = _edge_labels(found_pieces, states, first, last)
     sited = pl.concat([sites for _, sites in threads]) if threads else _sites({}, states)
+    waits = stalls.filter(pl.col("kind") == kinds.WAIT)
     listed = waits.filter(pl.col("start_ns").is_between(start_ns, end_ns)).select(
         "name", "tid", "start_ns", "end_ns", "note", "lead_ns"
     )

@@ -1,10 +1,11 @@
 """What host waits cost: the idle time after one, until the host is ahead of the device again.
 
 The wait itself overlaps a busy GPU. What it takes is the host's lead: without it every later launch would have come earlier by as
-long as the host stood still while the device worked. So the gaps from the return of a wait belong to it, until a launch again
-precedes the end of the kernel before it; but all waits together get no more idle time than they took of the lead, so that a short
-one in code that was launch-bound anyway is not charged with it. Recording slows the host, and with it shrinks the lead and
-stretches the gaps: `stretch` is how much longer the gaps are than untraced ones.
+long as the host stood still while the device worked, and the gaps after it would have been shorter by so much, all together. So
+they belong to it up to that time, whether or not a long kernel lets a single launch come early in between; a short wait in code
+that was launch-bound anyway is not charged with all of it. Calls that ask the driver for memory, and copies from pageable memory,
+hold the host up in the same way. Recording slows the host, and with it shrinks the lead and stretches the gaps: `stretch` is how
+much longer the gaps are than untraced ones.
 """
 
 from __future__ import annotations
@@ -44,19 +45,19 @@ def charge(gaps: pl.DataFrame, waits: pl.DataFrame, stretch: float = 1.0) -> lis
         waits: of `with_lead`.
         stretch: traced over untraced idle time, >= 1; infinite where the untraced call has no idle time.
     """
-    held = gaps.filter(pl.col("ended") == HELD).select("start_ns", "held_ns", "end_ns", pl.col("ahead_ns").fill_null(-1))
+    held = gaps.filter(pl.col("ended") == HELD).select("start_ns", "held_ns", "end_ns")
     pending = waits.select("start_ns", "end_ns", "lead_ns").rows()
     charged: list[Charged] = []
     lost, following = 0.0, 0
-    for start, held_until, end, ahead in held.iter_rows():
+    for start, held_until, end in held.iter_rows():
         while following < len(pending) and pending[following][1] <= held_until:
             lead = pending[following][2]
             lost += lead * stretch if lead else 0
             following += 1
-        wait, returned, _ = pending[following - 1] if following else (0, ahead, 0)
+        wait, returned, _ = pending[following - 1] if following else (0, start, 0)
         begin = max(start, returned)
         taken = int(min(lost, end - begin))
-        if returned > ahead and taken > 0:
+        if taken > 0:
             charged.append(Charged(begin, begin + taken, wait))
             lost -= taken
     return charged

@@ -82,11 +82,12 @@ def _of(name: str, every: pl.DataFrame, cut: Cut, on_gpu: bool, pricing: Pricing
     chosen = every.filter(pl.col("name") == name)
     segments, ids = in_windows(cut.segments, chosen), cut.ids()
     waits = _with_index(cut.waits, chosen)
+    rows = _rows(_kept(segments, cut.labels, pricing, marks), ids, on_gpu)
     return Ledger(
         window=name,
         source="gpu" if on_gpu else "cpu",
         windows=chosen,
-        rows=price(_rows(_kept(segments, pricing, marks), ids, on_gpu), pricing).select(pl.lit(name).alias("window"), pl.all()),
+        rows=price(rows, pricing).select(pl.lit(name).alias("window"), pl.all()),
         segments=_listed(segments, ids, name),
         waits=waits,
         pricing=pricing,
@@ -111,10 +112,10 @@ def _listed(segments: pl.DataFrame, ids: pl.DataFrame, window: str) -> pl.DataFr
     return named.select(pl.lit(window).alias("window"), "index", "start_ns", "end_ns", "id", "host_ns").collect()
 
 
-def _kept(segments: pl.DataFrame, pricing: Pricing, marks: Marks) -> pl.DataFrame:
+def _kept(segments: pl.DataFrame, labels: pl.DataFrame, pricing: Pricing, marks: Marks) -> pl.DataFrame:
     """With `kept_ns`: what is left of each, were it idle, after what recording its events took."""
     length = pl.col("end_ns") - pl.col("start_ns")
-    taken = marks.within(segments) * pricing.mark_ns if pricing.mark_ns else pl.lit(0.0)
+    taken = marks.within(segments, labels) * pricing.mark_ns if pricing.mark_ns else pl.lit(0.0)
     return segments.with_columns((length - taken).clip(lower_bound=0).alias("kept_ns"))
 
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 import polars as pl
 
 from profiler.metrics.host_states import PROFILER_OVERHEAD
+from profiler.metrics.idle import LATENCY, QUEUED, REPLAY
 from profiler.metrics.ledger_segments import BUSY, Cut, in_windows
 from profiler.tables.trace import TraceTables
 
 # No event costs more than this to record: what a trace has beyond it is another cause, and is taken from all idle time alike.
 MOST_NS = 10_000.0
+# Idle time in which the host does nothing that counts: the GPU itself takes it.
+_OF_THE_GPU = (LATENCY, QUEUED, REPLAY)
 _TABLES = ("host", "runtime", "python")
 _HALVINGS = 40
 
@@ -23,9 +26,16 @@ class Marks:
     starts: pl.Series
     ends: pl.Series
 
-    def within(self, segments: pl.DataFrame) -> pl.Series:
-        """How many of them lie in each segment, its edges included: a pause between two operators has one at each edge."""
-        return self._count(self.starts, segments) + self._count(self.ends, segments)
+    def within(self, segments: pl.DataFrame, labels: pl.DataFrame) -> pl.Series:
+        """How many of them lie in each segment, its edges included: a pause between two operators has one at each edge.
+
+        Args:
+            segments, labels: of `ledger_segments.Cut`; a segment that no host holds up has none.
+        """
+        counts = self._count(self.starts, segments) + self._count(self.ends, segments)
+        own = labels.filter(pl.col("label").is_in(_OF_THE_GPU))["number"].implode()
+        held = segments.select((~pl.col("number").is_in(own)).cast(pl.Int64).alias("held"))["held"]
+        return counts * held
 
     @staticmethod
     def _count(points: pl.Series, segments: pl.DataFrame) -> pl.Series:
@@ -44,7 +54,7 @@ def idle_of(cut: Cut, marks: Marks, windows: pl.DataFrame) -> pl.DataFrame:
     """Idle segments in the windows, the profiler's own overhead apart: length_ns and marks."""
     segments = in_windows(cut.segments, windows).join(cut.labels.select("number", "kind", "label"), on="number")
     idle = segments.filter((pl.col("kind") != BUSY) & (pl.col("label") != PROFILER_OVERHEAD))
-    return idle.select((pl.col("end_ns") - pl.col("start_ns")).alias("length_ns"), marks.within(idle).alias("marks"))
+    return idle.select((pl.col("end_ns") - pl.col("start_ns")).alias("length_ns"), marks.within(idle, cut.labels).alias("marks"))
 
 
 def cost_of_a_mark(idle: pl.DataFrame, left_ns: int) -> float:

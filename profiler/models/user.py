@@ -103,17 +103,17 @@ def _call_kwargs(spec: RunSpec, steps: int) -> dict[str, Any]:
 
 
 def accepted_kwargs(pipe: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The keyword arguments that this pipeline's call knows; a pipeline of the user's own may lack some.
-
-    Raises:
-        UsageError: a batch was asked for, and the call makes one picture at a time.
-    """
+    """The keyword arguments that this pipeline's call knows; a pipeline of the user's own may lack some."""
     parameters = inspect.signature(type(pipe).__call__).parameters
     if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values()):
         return kwargs
-    if any(key in kwargs for key in _BATCH) and not any(key in parameters for key in _BATCH):
-        raise UsageError(f"--batch needs a pipeline that takes {' or '.join(_BATCH)}", "leave --batch out")
     return {key: value for key, value in kwargs.items() if key in parameters}
+
+
+def refuse_batch(pipe: Any, asked: dict[str, Any], taken: dict[str, Any]) -> None:
+    """Raise UsageError where a batch was asked for, and the pipeline's call makes one picture at a time."""
+    if any(key in asked for key in _BATCH) and not any(key in taken for key in _BATCH):
+        raise UsageError(f"--batch needs a pipeline that takes {' or '.join(_BATCH)}", f"{type(pipe).__name__} does not")
 
 
 def family_of(pipe: Any) -> Model | None:

@@ -16,7 +16,7 @@ from typing import Any
 from profiler.core.combinations import refuse_combination
 from profiler.core.spec import RunSpec
 from profiler.models.base import find_model
-from profiler.models.user import accepted_kwargs
+from profiler.models.user import accepted_kwargs, refuse_batch
 from profiler.recording import phases, prepare
 from profiler.recording.ceilings import measure_ceilings
 from profiler.recording.checked_call import CheckedCall
@@ -86,7 +86,9 @@ def _kwargs(plan: prepare.Plan, pipe: Any, steps: int) -> dict[str, Any]:
 
     # A CPU generator gives the same latents on every device.
     kwargs = plan.model.call_kwargs(plan.spec, steps) | {"generator": torch.Generator().manual_seed(plan.spec.seed)}
-    return accepted_kwargs(pipe, kwargs)
+    taken = accepted_kwargs(pipe, kwargs)
+    refuse_batch(pipe, kwargs, taken)
+    return taken
 
 
 def save_graph_break_registry(path: Path) -> None:

@@ -68,7 +68,7 @@ def diagnose(run: Run, base: Run | None = None, window: str = "step") -> Report:
         factor=ledger.pricing.factor,
         note=ledger.pricing.note,
         rows=rows,
-        findings=grant(findings, prices, windows),
+        findings=grant(findings, prices, windows, context.call_ns),
         not_checked=not_checked,
         floor=_floor(context, ledger, not_checked),
     )

@@ -32,6 +32,7 @@ def grant(
     findings: Sequence[tuple[int, Finding]],
     prices: Mapping[str, Mapping[str, Price]],
     windows: Mapping[str, tuple[float, float]],
+    call_ns: float = 0.0,
 ) -> list[Granted]:
     """Grant rows by rule priority, then by the size of the claim.
 
@@ -39,6 +40,7 @@ def grant(
         findings: (rule priority, finding).
         prices: window name -> ledger row id -> what it costs a repeat.
         windows: window name -> (untraced ns of a repeat, repeats a pipeline call).
+        call_ns: untraced ns of a pipeline call at the spec's steps: what a window that comes once in it is a part of.
 
     Returns:
         One entry a finding, in order of what it costs a pipeline call; after them what happens once, ranked among itself.
@@ -58,7 +60,7 @@ def grant(
                 granted.rows.append(row)
             else:
                 _share(owner, granted, prices.get(finding.window, {}).get(row, (0.0, 0.0))[0])
-        _price(granted, prices.get(finding.window, {}), windows.get(finding.window, (0.0, 1.0)))
+        _price(granted, prices.get(finding.window, {}), windows.get(finding.window, (0.0, 1.0)), call_ns)
         # Where others own all that it claims, it is named under their `also` and is no finding of its own.
         if granted.rows or not finding.claims or granted.cost_ns:
             result.append(granted)
@@ -78,7 +80,7 @@ def _sum(prices: Mapping[str, Price], rows: Iterable[str]) -> Price:
     return sum(each[0] for each in found), sum(each[1] for each in found)
 
 
-def _price(granted: Granted, prices: Mapping[str, Price], window: tuple[float, float]) -> None:
+def _price(granted: Granted, prices: Mapping[str, Price], window: tuple[float, float], call_ns: float) -> None:
     finding, (dur_ns, repeats) = granted.finding, window
     saving = finding.saving
     cost_ns, least_ns = _sum(prices, granted.rows)
@@ -87,5 +89,7 @@ def _price(granted: Granted, prices: Mapping[str, Price], window: tuple[float, f
     granted.saving_high_ns = granted.cost_ns * saving.share_high + saving.extra_high_ns
     # What happens once is no share of a window: it ranks in a list of its own.
     granted.share = granted.cost_ns / dur_ns if dur_ns and not finding.once else 0.0
-    granted.severity = LOW if finding.once else severity(granted.saving_low_ns, dur_ns)
+    # Half of a decode that is a hundredth of the call is nothing to be alarmed by.
+    whole_ns = dur_ns if repeats > 1 else max(dur_ns, call_ns)
+    granted.severity = LOW if finding.once else severity(granted.saving_low_ns, whole_ns)
     granted.per_call_ns = granted.cost_ns * (1.0 if finding.once else repeats)

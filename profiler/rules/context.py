@@ -92,7 +92,7 @@ class Context:
         """Ledger rows of one repeat of a window, the dearest first."""
         found = self.ledger(window)
         if found.window not in self._rows:
-            self._rows[found.window] = average(found)
+            self._rows[found.window] = average(found, self.repeats(found.window))
         return self._rows[found.window]
 
     def select(self, window: str, test: Callable[[Row], bool]) -> list[Row]:
@@ -109,6 +109,11 @@ class Context:
             return 1.0
         steps = self.manifest.timed.get("steps") or self.spec.get("steps")
         return float(steps if isinstance(steps, int) and steps > 0 else self.ledger(window).windows.height or 1)
+
+    @property
+    def call_ns(self) -> float:
+        """Untraced time of one pipeline call at the spec's steps, as far as windows cover it."""
+        return sum(self.duration_ns(name) * self.repeats(name) for name in self.windows())
 
     def callers(self, calls: Calls) -> list[Caller]:
         """Who makes some calls, by the trace with stacks; empty without one."""
@@ -135,15 +140,30 @@ class Context:
         return bool(names.collect().item())
 
 
-def average(of: Ledger) -> list[Row]:
-    """Ledger rows by id, averaged over the repeats of the window."""
-    repeats = max(1, of.windows.height)
+def average(of: Ledger, repeats: float = 0.0) -> list[Row]:
+    """Ledger rows by id, averaged over the repeats of the window as a call has them.
+
+    The first repeat starts on an empty GPU and pays for it; a call of `repeats` pays once, however few of them were traced.
+    """
     # One cause may hold in several compiled regions: a row of the same id is the same cause.
-    sums = of.rows.group_by("id", "kind", "label", "detail").agg(
-        pl.col("region").unique().sort().str.join(", "),
-        pl.col("count", "total_ns", "priced_ns", "priced_low_ns").sum() / repeats,
+    sums = (
+        of.rows.with_columns(_weight(of.windows, repeats))
+        .group_by("id", "kind", "label", "detail")
+        .agg(
+            pl.col("region").unique().sort().str.join(", "),
+            (pl.col("count", "total_ns", "priced_ns", "priced_low_ns") * pl.col("weight")).sum(),
+        )
     )
     return [Row(*values) for values in sums.sort("priced_ns", "id", descending=[True, False]).iter_rows()]
+
+
+def _weight(windows: pl.DataFrame, repeats: float) -> pl.Expr:
+    """The share of each traced repeat in the mean of a call: 1 / repeats for the first, the rest of it for the others."""
+    traced, first = max(1, windows.height), windows["index"].min()
+    if traced == 1 or repeats <= traced or not isinstance(first, int):
+        return pl.lit(1.0 / traced).alias("weight")
+    others = (1.0 - 1.0 / repeats) / (traced - 1)
+    return pl.when(pl.col("index") == first).then(1.0 / repeats).otherwise(others).alias("weight")
 
 
 _NEEDS: dict[str, Callable[[Context], bool]] = {

@@ -51,7 +51,7 @@ def _finding(context: Context, window: str, count: float, each: dict[str, Any]) 
         window=window,
         claims=tuple(row.id for row in rows),
         # Without the break its guards, its dispatch and its wait are gone; what launching costs anyway may take some of it.
-        saving=Saving(share_low=0.5, share_high=1.0, extra_high_ns=fusion_ns),
+        saving=Saving(share_low=0.6, share_high=1.0, extra_high_ns=fusion_ns),
         where=(Place(each["file"], each["line"], None, each["function"]),),
         count=math.ceil(count),
         evidence=(*_evidence(each, rows, window), *fusion),

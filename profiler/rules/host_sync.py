@@ -52,7 +52,7 @@ def _finding(context: Context, window: str, site: str, rows: list[Row]) -> Findi
         window=window,
         claims=tuple(row.id for row in rows),
         # What the wait costs is the time until the host is ahead again; without it that time is gone.
-        saving=Saving(share_low=0.7, share_high=1.0),
+        saving=Saving(share_low=0.6, share_high=1.0),
         where=places(found),
         count=max(1, round(count)),
         evidence=(f"they leave the GPU idle for {total_us:,.0f} us a {window} as traced",),

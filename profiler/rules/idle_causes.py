@@ -24,6 +24,8 @@ class _Cause:
     change: str
     calls: frozenset[str]
     least: float
+    # Busy rows that are of the same cause, by their kernel.
+    kernels: str = ""
 
 
 _CAUSES = (
@@ -42,6 +44,7 @@ _CAUSES = (
         "make the tensor on the GPU, or pin it (pin_memory()) and copy with non_blocking=True",
         frozenset({"cudaMemcpyAsync"}),
         0.0,
+        "Memcpy HtoD (Pageable",
     ),
     _Cause(
         "idle-between-steps",
@@ -57,7 +60,8 @@ _CAUSES = (
 def _check(cause: _Cause, context: Context) -> Iterable[Finding]:
     window = context.main
     rows = context.select(window, lambda row: row.kind == "idle" and row.label == cause.label)
-    cost = sum(row.priced_ns for row in rows)
+    copies = context.select(window, lambda row: row.kind == "busy" and bool(cause.kernels) and cause.kernels in row.detail)
+    cost = sum(row.priced_ns for row in (*rows, *copies))
     # A whole call copies its prompt and latents once, and may allocate: only there, little is no fault.
     least = cause.least if window == STEP else max(cause.least, _LEAST_IN_A_CALL)
     if rows and cost >= least * context.duration_ns(window):
@@ -66,12 +70,13 @@ def _check(cause: _Cause, context: Context) -> Iterable[Finding]:
             rule=cause.name,
             title=f"{cause.title} {window}",
             window=window,
-            claims=tuple(row.id for row in rows),
-            saving=Saving(share_low=0.5, share_high=1.0),
+            claims=tuple(row.id for row in (*rows, *copies)),
+            saving=Saving(share_low=0.6, share_high=1.0),
             where=places(context.callers(Calls(cause.calls, window))) if cause.calls else (),
             count=max(1, round(sum(row.count for row in rows))),
             evidence=(
                 f"{traced:,.0f} us idle a {window} as traced: {', '.join(sorted({row.detail for row in rows if row.detail}))}",
+                *(f"{row.count:.0f} x {row.detail}: {row.total_ns / 1e3:,.0f} us a {window}" for row in copies),
             ),
             change=cause.change,
         )

@@ -44,7 +44,7 @@ def _finding(window: str, rows: list[Row], title: str, change: str, calibrated: 
         window=window,
         claims=tuple(row.id for row in rows),
         # CUDA graphs take away nearly all of it; larger graphs a part.
-        saving=Saving(share_low=0.5, share_high=1.0),
+        saving=Saving(share_low=0.6, share_high=1.0),
         count=round(sum(row.count for row in rows)),
         evidence=(f"{traced / 1e6:.2f} ms idle a {window} as traced{priced}",),
         change=change,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from profiler.core.finding import Finding, Saving
@@ -15,7 +15,7 @@ from profiler.rules.kernels_of import busy, kernel_finding, milliseconds
 class NamedKernels:
     """Kernels whose names match `pattern`, where they take at least the share `least` of a window.
 
-    `title` may name `{ms}` and `{window}`.
+    `title` may name `{ms}` and `{window}`. `change` is what to do in a window of a run.
     """
 
     rule: str
@@ -24,7 +24,7 @@ class NamedKernels:
     least: float
     title: str
     saving: Saving
-    change: str
+    change: Callable[[Context, str], str]
 
     def check(self, context: Context) -> Iterable[Finding]:
         """One finding a window."""
@@ -32,7 +32,13 @@ class NamedKernels:
             rows = busy(context, window, self.pattern)
             if rows and 1e6 * milliseconds(rows) >= self.least * context.duration_ns(window):
                 title = self.title.format(ms=milliseconds(rows), window=window)
-                yield kernel_finding(self.rule, window, rows, title, self.saving, self.change)
+                yield kernel_finding(self.rule, window, rows, title, self.saving, self.change(context, window))
+
+
+def vae_compiled(context: Context) -> str:
+    """The options that compile the VAE, beside how the run was compiled already."""
+    mode = context.spec.get("compile", "none")
+    return "--compile-vae" if mode != "none" else "--compile default --compile-vae"
 
 
 def register(kernels: NamedKernels) -> Rule:

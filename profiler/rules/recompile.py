@@ -66,7 +66,7 @@ def _recompile(context: Context, rows: list[dict[str, Any]]) -> Finding:
         once=not claims,
         claims=tuple(row.id for row in claims),
         cost_ns=0.0 if claims else sum(each["dur_ns"] or 0 for each in rows),
-        saving=Saving(share_low=0.9 if claims else 0.5, share_high=1.0),
+        saving=Saving(share_low=0.85, share_high=1.1),
         where=_where(first),
         count=len(rows),
         evidence=(took, *list(values)[:3]),

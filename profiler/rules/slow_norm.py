@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from profiler.core.finding import Saving
-from profiler.rules.named_kernels import NamedKernels, register
+from profiler.rules.named_kernels import NamedKernels, register, vae_compiled
 
 RULE = register(
     NamedKernels(
@@ -16,6 +16,6 @@ RULE = register(
         least=0.02,
         title="GroupNorm's moments take {ms:.1f} ms a {window}: one block a group, most of the GPU idle",
         saving=Saving(share_low=0.6, share_high=0.95),
-        change="--compile default --compile-vae fuses GroupNorm into kernels that use the whole GPU",
+        change=lambda context, _window: f"{vae_compiled(context)} fuses GroupNorm into kernels that use the whole GPU",
     )
 )

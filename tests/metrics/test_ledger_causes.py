@@ -136,7 +136,7 @@ def test_a_gap_that_opens_when_the_host_returns_from_a_wait_is_the_waits(tmp_pat
     assert idle == {("host wait", "aten::item"): 17, ("launch-bound: eager", "aten::mm"): 7, ("launch latency", ""): 6}
 
 
-def test_the_wait_ends_when_the_host_is_ahead_again(tmp_path):
+def test_one_launch_in_time_does_not_end_what_the_wait_took(tmp_path):
     events = [
         *[mark("diffuscope/step/0", 0, 200), launch(0, 5, 1), kernel(5, 60, 1)],
         op("aten::item", 6, 62),
@@ -144,18 +144,17 @@ def test_the_wait_ends_when_the_host_is_ahead_again(tmp_path):
         # The gap after the wait: the wait's, whole.
         launch(65, 68, 2),
         kernel(70, 90, 2),
-        # Launched while 2 ran: the host is ahead. So the gap after 3 is no longer the wait's.
+        # Launched while 2 ran. Without the wait, which held the host up for 52 us, 4 would have been launched in time as well.
         launch(72, 75, 3),
         kernel(90, 100, 3),
         launch(110, 115, 4),
         kernel(120, 130, 4),
     ]
     idle = _idle(tmp_path, first=events, second=[])
-    assert idle.pop(("host wait", "aten::item")) == 10
-    assert idle == {("Python between operators", ""): 10, ("launch latency", ""): 5}
+    assert idle == {("host wait", "aten::item"): 30}
 
 
-def test_until_then_every_gap_is_the_waits(tmp_path):
+def test_every_gap_after_it_is_the_waits(tmp_path):
     events = [
         *[mark("diffuscope/step/0", 0, 200), launch(0, 5, 1), kernel(5, 60, 1)],
         op("aten::nonzero", 6, 62),

@@ -24,7 +24,7 @@ def test_an_item_in_a_step(run_with):
     assert each.finding.change == "keep the value on the GPU: remove .item(), float(tensor), or a branch on a tensor"
     assert each.rows == ["idle/host wait/aten::item"]
     assert (each.cost_ns, each.finding.count) == (29_000, 1)
-    assert (each.saving_low_ns, each.saving_high_ns, each.severity) == (pytest.approx(20_300), 29_000, "medium")
+    assert (each.saving_low_ns, each.saving_high_ns, each.severity) == (pytest.approx(17_400), 29_000, "medium")
 
 
 def test_idle_time_may_be_nothing_where_no_untraced_time_is_known(run_with):
@@ -48,10 +48,11 @@ def test_a_wait_once_in_three_steps_is_not_one_a_step(run_with):
     later = [op("aten::mm", 440, 590), launch(580, 590, 11)], [op("aten::mm", 440, 590), launch(580, 590, 21)]
     run = run_with([*step(0, *ITEM, *launched), *step(1, *later[0]), *step(2, *later[1])], timed={"steps": 30})
     each = only(run, "host-sync")
-    assert each.finding.title == "the host waits for the GPU once in 3 steps: aten::item"
+    assert each.finding.title == "the host waits for the GPU once in 30 steps: aten::item"
     assert each.finding.count == 1
-    assert each.cost_ns == pytest.approx(29_000 / 3)
-    assert each.per_call_ns == pytest.approx(29_000 / 3 * 30)
+    # It is the first step's alone: a call of 30 steps pays for it once.
+    assert each.cost_ns == pytest.approx(29_000 / 30)
+    assert each.per_call_ns == pytest.approx(29_000)
 
 
 def test_a_wait_between_steps_is_none_inside_them(run_with):
@@ -117,8 +118,8 @@ def _pageable(kind):
 
 def test_a_copy_from_pageable_memory(run_with):
     each = only(run_with(_pageable("Pageable")), "pageable-copy")
-    # The call, the end of the wait, and what the wait held the host: see the ledger's own test.
-    assert (each.finding.title, each.cost_ns) == ("a copy from pageable memory inside a step", 10_000)
+    # The call, the end of the wait, what the wait held the host (see the ledger's own test), and the copy itself.
+    assert (each.finding.title, each.cost_ns) == ("a copy from pageable memory inside a step", 12_000)
     assert not found(run_with(_pageable("Pinned"), name="b"), "pageable-copy")
 
 
@@ -144,22 +145,23 @@ def _two_steps(between):
 
 def test_python_between_steps(run_with):
     each = only(run_with(_two_steps(200), timed={"steps": 28}), "idle-between-steps")
-    assert (each.finding.title, each.cost_ns) == ("the GPU idles for the Python before a step", 100_000)
+    assert (each.finding.title, each.cost_ns) == ("the GPU idles for the Python before a step", pytest.approx(200_000 * 27 / 28))
     # 28 steps a call.
     assert each.per_call_ns == 28 * each.cost_ns
-    assert each.share == pytest.approx(100 / 1100)
+    # The second step has the gap, and stands for 27 of 28.
+    assert each.share == pytest.approx(200 * 27 / (1000 + 1200 * 27))
     assert not found(run_with(_two_steps(15), name="b"), "idle-between-steps")
 
 
 def test_eager_launches(run_with):
     each = only(run_with(idle(op("aten::mm", 410, 595), launch(580, 590, 2)), untraced={"dur_ns": 900_000}), "launch-bound")
-    # Idle are 201 us of 1000; untraced 900 leave 101 of them. All of it but the last 10 us waits for this operator.
-    factor = 101 / 201
-    assert each.cost_ns == pytest.approx(191_000 * factor, abs=2)
-    assert each.saving_low_ns == pytest.approx(each.cost_ns / 2)
+    # Idle are 201 us of 1000; untraced 900 leave 101 of them. The last 10 us are the launch's own:
+    # nothing is recorded in them. What recording can have cost at most is taken from the rest, and then from all alike.
+    assert 101_000 * 181 / 201 < each.cost_ns < 101_000 * 191 / 201
+    assert each.saving_low_ns == pytest.approx(0.6 * each.cost_ns)
     assert each.finding.title == "eager operators are launched more slowly than the GPU runs them"
     assert each.finding.change.startswith("compile it")
-    assert each.finding.evidence == ("0.19 ms idle a step as traced, 0.10 ms in untraced time",)
+    assert each.finding.evidence == ("0.19 ms idle a step as traced, 0.09 ms in untraced time",)
 
 
 def _compiled(*more):
