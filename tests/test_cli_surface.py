@@ -57,7 +57,7 @@ def test_every_command_is_listed_with_its_summary():
     assert done.returncode == 0
     listed = re.findall(r"^  (\w+)  +\S", done.stdout.partition("Commands:")[2], re.MULTILINE)
     assert listed[0] == "record"
-    assert {"record", "import", "show", "runs", "explain"} <= set(listed)
+    assert {"record", "import", "show", "compare", "runs", "explain"} <= set(listed)
 
 
 def test_no_arguments_is_help():
@@ -146,6 +146,19 @@ def test_reading_what_is_not_there_is_exit_2(tmp_path: Path, command: str):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
+
+
+def test_comparing_what_is_not_there_is_exit_2(tmp_path: Path):
+    done = diffuscope("compare", tmp_path / "base", tmp_path / "new", "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert str(tmp_path / "base") in done.stderr and "Traceback" not in done.stderr
+
+
+def test_compare_has_exactly_these_options():
+    done = diffuscope("compare", "--help")
+    assert set(re.findall(r"^ +(--[a-z-]+)", done.stdout, re.MULTILINE)) == {"--window", "--top", "--json", "--help"}
+    assert re.search(r"compare \[OPTIONS\] \{?BASE\}? \{?NEW\}?\.\.\.", done.stdout), done.stdout
 
 
 def test_json_is_one_document_on_stdout(tmp_path: Path):

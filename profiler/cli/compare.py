@@ -15,8 +15,8 @@ _WINDOWS = ("step", "text", "decode", "call")
 
 
 def command(
-    base: Annotated[Path, typer.Argument(help="Run directory to compare with.")],
-    new: Annotated[list[Path], typer.Argument(metavar="NEW [MORE]...", help="Run directories to hold against it.")],
+    base: Annotated[Path, typer.Argument(metavar="BASE", help="Run directory to compare with.")],
+    new: Annotated[list[Path], typer.Argument(metavar="NEW", help="Run directory to hold against it; several make one table.")],
     window: Annotated[str, typer.Option(help="The window whose kernels are shown: step, text, decode or call.")] = "step",
     top: Annotated[int, typer.Option("--top", min=0, help="Show at most N kernels (JSON: all).")] = 10,
     as_json: JsonOption = False,
