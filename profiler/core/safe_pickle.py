@@ -107,5 +107,5 @@ def load(file: IO[bytes], stand_ins: Collection[str] = ()) -> Any:
     except MemoryError:
         raise UnreadableInput("the pickle asks for more memory than may be used", _NOT_LOADED) from None
     except _BROKEN as error:
-        why = f"{type(error).__name__}: {error}"
+        why = " ".join(f"{type(error).__name__}: {error}".split())
         raise UnreadableInput(f"no whole pickle: {why[:300]}", "record or copy the file again") from None

@@ -22,12 +22,14 @@ class SnapshotTables:
     Args:
         folder: the cache folder with `<table>-<number>.parquet`.
         settings: the allocator's settings, as torch wrote them (`PYTORCH_CUDA_ALLOC_CONF`, `expandable_segments`, ...).
+        recorded: events in the trace of each device, by its index.
         lost: events that could not be read, by reason.
         rows: rows of each table.
     """
 
     folder: Path
     settings: dict[str, Any]
+    recorded: list[int]
     lost: dict[str, int]
     rows: dict[str, int]
 
@@ -46,7 +48,7 @@ class SnapshotTables:
 
     def history(self, max_entries: int | None = None) -> pl.DataFrame:
         """What the events leave out, a row a device; columns and `max_entries`: see `snapshot_history.history`."""
-        return history(self.lazy("events"), self.lazy("blocks"), max_entries)
+        return history(self.lazy("events"), self.lazy("blocks"), self.recorded, max_entries)
 
 
 def open_snapshot(snapshot: Path, cache_dir: Path, rank: int = 0) -> SnapshotTables:
@@ -61,7 +63,7 @@ def open_snapshot(snapshot: Path, cache_dir: Path, rank: int = 0) -> SnapshotTab
     if folder is None:
         folder = cache.store(cache_dir, name, key, lambda partial: read_snapshot(snapshot, partial, rank))
     facts = cache.facts_of(folder)
-    return SnapshotTables(folder, facts["settings"], facts["lost"], facts["rows"])
+    return SnapshotTables(folder, facts["settings"], facts["recorded"], facts["lost"], facts["rows"])
 
 
 def check_snapshot(snapshot: Path) -> None:

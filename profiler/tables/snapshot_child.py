@@ -82,8 +82,9 @@ def _read(source: Path, folder: Path, rank: int, room: Room) -> dict[str, Any]:
     from profiler.tables.snapshot_columns import write_tables
 
     losses = Losses()
+    recorded = list(map(len, snapshot.traces))
     rows = write_tables(snapshot, folder, rank, room, losses)
-    return {"settings": _settings(snapshot), "rows": rows, "lost": losses.counts}
+    return {"settings": _settings(snapshot), "recorded": recorded, "rows": rows, "lost": losses.counts}
 
 
 def _unpickled(source: Path) -> Snapshot:

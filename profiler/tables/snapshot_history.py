@@ -9,8 +9,8 @@ _PLACE = ("device", "address")
 _OWNERS = ("alloc", "free_requested", "free_completed")
 
 
-def history(events: pl.LazyFrame, blocks: pl.LazyFrame, max_entries: int | None = None) -> pl.DataFrame:
-    """One row a device.
+def history(events: pl.LazyFrame, blocks: pl.LazyFrame, recorded: list[int], max_entries: int | None = None) -> pl.DataFrame:
+    """One row a device that has events or blocks in use.
 
     Columns: `device`; `events`; `first_us`, `last_us` (times of the first and last event);
     `frees_without_alloc`, `freed_without_alloc_bytes` (memory that was freed, and allocated before the first event);
@@ -22,15 +22,19 @@ def history(events: pl.LazyFrame, blocks: pl.LazyFrame, max_entries: int | None 
     Memory from before the first event is no proof of a loss: recording may have begun after it was allocated.
 
     Args:
+        recorded: events in the trace of each device, by its index.
         max_entries: what was given to torch.cuda.memory._record_memory_history.
     """
     owners = _owners(events)
-    counts = events.group_by("device").agg(
-        events=pl.col("index").max().cast(pl.Int64) + 1, first_us=pl.col("time_us").min(), last_us=pl.col("time_us").max()
+    counts = (
+        pl.LazyFrame({"events": recorded}, {"events": pl.Int64})
+        .with_row_index("device")
+        .with_columns(pl.col("device").cast(pl.Int32))
     )
-    found = counts.join(_frees(owners), on="device", how="full", coalesce=True).join(
-        _live(owners, blocks), on="device", how="full", coalesce=True
-    )
+    times = events.group_by("device").agg(first_us=pl.col("time_us").min(), last_us=pl.col("time_us").max())
+    found = counts.filter(pl.col("events") > 0)
+    for more in (times, _frees(owners), _live(owners, blocks)):
+        found = found.join(more, on="device", how="full", coalesce=True)
     numbers = pl.all().exclude("device", "first_us", "last_us").fill_null(0)
     full = pl.lit(None, pl.Boolean) if max_entries is None else pl.col("events") >= max_entries
     return found.with_columns(numbers).with_columns(full=full).sort("device").collect()

@@ -134,5 +134,5 @@ class Records:
     def _typed(self, key: str, values: Any, dtype: _Dtype, what: str) -> pl.Series:
         try:
             return pl.Series(values, dtype=dtype)
-        except (TypeError, OverflowError, pl.exceptions.PolarsError):
+        except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
             raise WrongShape(f"{key!r} of {self._where} are not all {what}") from None

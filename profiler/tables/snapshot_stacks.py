@@ -140,5 +140,5 @@ def _lines(values: Any) -> pl.Series:
     """A line that Python did not know, -1, is written by torch as an unsigned number."""
     try:
         return pl.Series([line if line < 1 << 63 else line - (1 << 64) for line in values], dtype=pl.Int64)
-    except (TypeError, OverflowError, pl.exceptions.PolarsError):
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
         raise WrongShape("the line of a frame is not always a number") from None
