@@ -69,7 +69,7 @@ def test_each_is_one_error_that_names_the_file_and_what_to_do(opened, name):
     assert "process that reads it failed" not in message, "an error of the reader, not of the file"
 
 
-@pytest.mark.parametrize(("number", "what"), enumerate(WRONG), ids=list(WRONG))
+@pytest.mark.parametrize(("number", "what"), list(enumerate(WRONG)), ids=list(WRONG))
 def test_the_error_says_what_is_wrong(opened, number, what):
     _, message, _ = opened["found"][f"wrong-{number}"]
     assert re.search(WRONG[what][1], message), message
