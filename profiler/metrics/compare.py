@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 from profiler.core.errors import UnreadableInput
 from profiler.metrics.compare_calls import CallDifference, compare_calls
 from profiler.metrics.compare_memory import MemoryDifference, MemoryOf, compare_memory, memory_of
+from profiler.metrics.compare_rows import Repeated
 from profiler.metrics.compare_runs import Difference, differences, shared, unknown
 from profiler.metrics.compare_time import WindowDifference, compare_windows, window_ledgers
 from profiler.metrics.compare_weights import ExpectedWin, expected_win
-from profiler.metrics.ledger import Ledger
 from profiler.metrics.quality import Quality, quality
 from profiler.tables.run import Run
 
@@ -53,7 +53,7 @@ class _Read:
     """What is read of a run once, however often it is compared."""
 
     run: Run
-    ledgers: dict[str, Ledger]
+    ledgers: dict[str, Repeated]
     ledgers_why: str
     memory: MemoryOf
 

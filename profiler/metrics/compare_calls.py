@@ -116,7 +116,7 @@ def _outside_ms(windows: Mapping[str, WindowDifference], new: bool) -> float:
         each = windows.get(name)
         if each is None:
             return 0
-        return each.new_ns * each.new_repeats if new else each.base_ns * each.base_repeats
+        return each.new_traced_ns if new else each.base_traced_ns
 
     return (total_ns(CALL) - sum(total_ns(name) for name in (TEXT, STEP, DECODE))) / 1e6
 

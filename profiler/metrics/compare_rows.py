@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
 from profiler.metrics.ledger import Ledger
+from profiler.metrics.repeats import weight_of
 
 ADDED, REMOVED, FASTER, SLOWER, WITHIN = "added", "removed", "faster", "slower", "within spread"
 """What became of a row; `within spread`: it changed by no more than it does from repeat to repeat of one run."""
@@ -16,28 +18,41 @@ BY_KERNEL, BY_CLASS = ("kind", "label", "detail"), ("kind", "label")
 _NUMBERED = r"^(triton_\w+?)_\d+$"
 
 
-def repeats_of(ledger: Ledger) -> int:
-    """How many windows of its name a ledger holds, at least 1."""
-    return max(1, ledger.windows.height)
+@dataclass(frozen=True)
+class Repeated:
+    """A ledger, and how often a whole call has its window (0: not known)."""
+
+    ledger: Ledger
+    times: float = 0.0
+
+    @property
+    def traced(self) -> int:
+        """How many windows of its name the trace holds, at least 1."""
+        return max(1, self.ledger.windows.height)
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """The ledger's rows, with `weight`: of their repeat in the mean repeat of a call."""
+        return self.ledger.rows.with_columns(weight_of(self.ledger.windows, self.times))
 
 
-def _by_row(of: Ledger, by: Sequence[str]) -> pl.DataFrame:
+def _by_row(of: Repeated, by: Sequence[str]) -> pl.DataFrame:
     """Of one run: `count`, `ns` of one repeat, `spread_ns` between repeats; rounding is carried from row to row."""
-    repeats = repeats_of(of)
     named = of.rows.with_columns(pl.col("detail").str.replace(_NUMBERED, "$1"))
-    each = named.group_by(*by, "index").agg(pl.col("count").sum(), pl.col("priced_ns").sum().alias("ns"))
-    missing = pl.len() < repeats
-    spread = pl.col("ns").max() - pl.when(missing).then(pl.min_horizontal(pl.col("ns").min(), 0)).otherwise(pl.col("ns").min())
+    each = named.group_by(*by, "index").agg(pl.col("count").sum(), pl.col("priced_ns").sum(), pl.col("weight").first())
+    # A repeat that lacks the row has none of its time.
+    least = pl.when(pl.len() < of.traced).then(0).otherwise(pl.col("priced_ns").min())
+    spread = (pl.col("priced_ns").max() - least) if of.traced > 1 else pl.lit(None)
     rows = each.group_by(by).agg(
-        (pl.col("count").sum() / repeats).alias("count"),
-        pl.col("ns").sum(),
-        (spread if repeats > 1 else pl.lit(None, pl.Int64)).cast(pl.Int64).alias("spread_ns"),
+        (pl.col("count") * pl.col("weight")).sum().alias("count"),
+        (pl.col("priced_ns") * pl.col("weight")).sum().alias("ns"),
+        spread.cast(pl.Int64).alias("spread_ns"),
     )
-    until = (pl.col("ns").cum_sum() / repeats).round().cast(pl.Int64)
+    until = pl.col("ns").cum_sum().round().cast(pl.Int64)
     return rows.sort(by).with_columns(until - until.shift(1).fill_null(0).alias("ns"))
 
 
-def joined(base: Ledger, new: Ledger, by: Sequence[str]) -> pl.DataFrame:
+def joined(base: Repeated, new: Repeated, by: Sequence[str]) -> pl.DataFrame:
     """Rows of both by `by`: base_count, new_count, base_ns, new_ns, delta_ns, spread_ns, status; what changed most first."""
     both = _by_row(base, by).join(_by_row(new, by), on=by, how="full", coalesce=True, suffix="_new")
     rows = both.select(

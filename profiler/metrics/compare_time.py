@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from profiler.metrics import classes
-from profiler.metrics.compare_rows import BY_CLASS, BY_KERNEL, joined, ordered, repeats_of
-from profiler.metrics.ledger import Ledger, ledgers
+from profiler.metrics.compare_rows import BY_CLASS, BY_KERNEL, Repeated, joined, ordered
+from profiler.metrics.ledger import ledgers
 from profiler.metrics.ledger_segments import BUSY
 from profiler.metrics.windows import CALL, DECODE, STEP, TEXT, windows
 from profiler.rundir import layout
@@ -61,9 +61,10 @@ class WindowDifference:
 
     Args:
         name: text, step, decode or call.
-        base_ns, new_ns: untraced time of one repeat; rows of `classes`, and those of `kernels`, sum to their difference.
+        base_ns, new_ns: untraced time of one repeat, the mean of those that a whole call has; rows of `classes`, and those of
+            `kernels`, sum to their difference.
         base_least_ns, new_least_ns: the least that it can be; less than the above where no untraced time is known.
-        base_repeats, new_repeats: how many of it the traces hold, which the rows are averaged over.
+        base_traced_ns, new_traced_ns: untraced time of all repeats that the traces hold, base_repeats and new_repeats of them.
         spread_ns: the larger of what the window varies by between the repeats of one run; None for single repeats.
         calibrated: whether the untraced times of both are known; of a run whose is not, idle time is as traced.
         classes: kind (busy, idle), label (kernel class or cause of idleness), base_count, new_count, base_ns, new_ns, delta_ns,
@@ -76,6 +77,8 @@ class WindowDifference:
     new_ns: int
     base_least_ns: int
     new_least_ns: int
+    base_traced_ns: int
+    new_traced_ns: int
     base_repeats: int
     new_repeats: int
     spread_ns: int | None
@@ -128,7 +131,7 @@ def _begins_with(labels: Sequence[str]) -> pl.Expr:
     return pl.any_horizontal(pl.col("label").str.starts_with(each) for each in labels)
 
 
-def window_ledgers(run: Run) -> dict[str, Ledger]:
+def window_ledgers(run: Run) -> dict[str, Repeated]:
     """The ledgers of a run's windows by name, of the first rank that has a trace.
 
     Raises:
@@ -136,47 +139,51 @@ def window_ledgers(run: Run) -> dict[str, Ledger]:
     """
     rank = next((each for each in run.ranks if run.has(layout.TRACE, each)), 0)
     known = set(windows(run, rank)["name"])
-    return ledgers(run, [name for name in NAMES if name in known], rank)
+    found = ledgers(run, [name for name in NAMES if name in known], rank)
+    steps = run.manifest.timed.get("steps") or run.manifest.spec.get("steps") or 0
+    return {name: Repeated(each, steps if name == STEP else 1) for name, each in found.items()}
 
 
-def compare_windows(new: Mapping[str, Ledger], base: Mapping[str, Ledger]) -> dict[str, WindowDifference]:
+def compare_windows(new: Mapping[str, Repeated], base: Mapping[str, Repeated]) -> dict[str, WindowDifference]:
     """The windows that both traces have, by name, steps first; the arguments are what `window_ledgers` gives."""
     return {name: difference(new[name], base[name]) for name in NAMES if name in new and name in base}
 
 
-def difference(new: Ledger, base: Ledger) -> WindowDifference:
+def difference(new: Repeated, base: Repeated) -> WindowDifference:
     """One window of two ledgers."""
     kernels = joined(base, new, BY_KERNEL)
     return WindowDifference(
-        name=base.window,
+        name=base.ledger.window,
         base_ns=int(kernels["base_ns"].sum()),
         new_ns=int(kernels["new_ns"].sum()),
         base_least_ns=_least_ns(base),
         new_least_ns=_least_ns(new),
-        base_repeats=repeats_of(base),
-        new_repeats=repeats_of(new),
+        base_traced_ns=int(base.ledger.rows["priced_ns"].sum()),
+        new_traced_ns=int(new.ledger.rows["priced_ns"].sum()),
+        base_repeats=base.traced,
+        new_repeats=new.traced,
         spread_ns=_spread_ns(base, new),
-        calibrated=base.pricing.calibrated and new.pricing.calibrated,
+        calibrated=base.ledger.pricing.calibrated and new.ledger.pricing.calibrated,
         classes=_classes(kernels, base, new),
         kernels=kernels,
     )
 
 
-def _least_ns(of: Ledger) -> int:
-    return round(of.rows["priced_low_ns"].sum() / repeats_of(of))
+def _least_ns(of: Repeated) -> int:
+    return round(float(of.rows.select((pl.col("priced_low_ns") * pl.col("weight")).sum()).item()))
 
 
-def _spread_ns(*ledgers: Ledger) -> int | None:
-    spreads = [_totals(each) for each in ledgers if repeats_of(each) > 1]
-    return max(spreads) if len(spreads) == len(ledgers) else None
+def _spread_ns(*runs: Repeated) -> int | None:
+    spreads = [_spread_of(each) for each in runs if each.traced > 1]
+    return max(spreads) if len(spreads) == len(runs) else None
 
 
-def _totals(of: Ledger) -> int:
-    totals = of.rows.group_by("index").agg(pl.col("priced_ns").sum())["priced_ns"]
+def _spread_of(of: Repeated) -> int:
+    totals = of.ledger.rows.group_by("index").agg(pl.col("priced_ns").sum())["priced_ns"]
     return int(totals.max() or 0) - int(totals.min() or 0)  # type: ignore[arg-type]
 
 
-def _classes(kernels: pl.DataFrame, base: Ledger, new: Ledger) -> pl.DataFrame:
+def _classes(kernels: pl.DataFrame, base: Repeated, new: Repeated) -> pl.DataFrame:
     """By class: times are sums of the kernels' whole nanoseconds, so that both tables have one sum; spreads are of the class."""
     spreads = joined(base, new, BY_CLASS).select(*BY_CLASS, "spread_ns", "status")
     sums = kernels.group_by(BY_CLASS).agg(pl.col(_NUMBERS).sum())

@@ -178,7 +178,7 @@ def _stored(run: Run) -> dict[str, int] | None:
 
 
 def _weights(run: Run) -> Iterator[_Weight]:
-    """Parameters and buffers; of tensors that share a storage, the first.
+    """Parameters and buffers; of tied ones the first.
 
     Raises:
         UnreadableInput: no `weights.json`, or not of the shape that is written.
@@ -196,12 +196,13 @@ def _weights(run: Run) -> Iterator[_Weight]:
 def _first_of_storage(rows: Iterable[dict[str, Any]]) -> Iterator[_Weight]:
     seen: set[tuple[str, int]] = set()
     for row in rows:
-        storage = row["device"], row["address"]
-        size = row["storage_bytes"]
+        storage, size = (row["device"], row["address"]), row["bytes"]
         if not isinstance(size, int) or size < 0:
             raise ValueError(f"{row['name']} has {size!r} bytes")
-        if storage in seen and row["address"]:
-            continue
-        seen.add(storage)
+        # Parts of one big storage (an offload packs them) are told apart; a tensor that fills its storage is there once.
+        if row["address"] and size == row["storage_bytes"]:
+            if storage in seen:
+                continue
+            seen.add(storage)
         owner = row["name"].rpartition(".")[0] if row["name"].endswith(".weight") else row["name"]
         yield _Weight(row["component"], f"{row['component']}.{owner}", size)

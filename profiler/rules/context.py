@@ -12,6 +12,7 @@ import polars as pl
 from profiler.metrics.compile_join import has_log
 from profiler.metrics.ledger import Ledger, ledgers
 from profiler.metrics.places import Caller, Calls, callers
+from profiler.metrics.repeats import weight_of
 from profiler.metrics.windows import windows
 from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
@@ -143,11 +144,11 @@ class Context:
 def average(of: Ledger, repeats: float = 0.0) -> list[Row]:
     """Ledger rows by id, averaged over the repeats of the window as a call has them.
 
-    The first repeat starts on an empty GPU and pays for it; a call of `repeats` pays once, however few of them were traced.
+    They are weighed by `repeats.weight_of`.
     """
     # One cause may hold in several compiled regions: a row of the same id is the same cause.
     sums = (
-        of.rows.with_columns(_weight(of.windows, repeats))
+        of.rows.with_columns(weight_of(of.windows, repeats))
         .group_by("id", "kind", "label", "detail")
         .agg(
             pl.col("region").unique().sort().str.join(", "),
@@ -155,15 +156,6 @@ def average(of: Ledger, repeats: float = 0.0) -> list[Row]:
         )
     )
     return [Row(*values) for values in sums.sort("priced_ns", "id", descending=[True, False]).iter_rows()]
-
-
-def _weight(windows: pl.DataFrame, repeats: float) -> pl.Expr:
-    """The share of each traced repeat in the mean of a call: 1 / repeats for the first, the rest of it for the others."""
-    traced, first = max(1, windows.height), windows["index"].min()
-    if traced == 1 or repeats <= traced or not isinstance(first, int):
-        return pl.lit(1.0 / traced).alias("weight")
-    others = (1.0 - 1.0 / repeats) / (traced - 1)
-    return pl.when(pl.col("index") == first).then(1.0 / repeats).otherwise(others).alias("weight")
 
 
 _NEEDS: dict[str, Callable[[Context], bool]] = {

@@ -94,6 +94,18 @@ def test_what_comes_in_one_step_only_varies_by_all_of_itself(tmp_path):
     assert _rows(step.kernels, "detail", "new_ns", "spread_ns", "new_count", "status")[CAT] == (4_000, 8_000, 0.5, "added")
 
 
+def test_the_first_repeat_counts_once_in_a_call_of_many(tmp_path):
+    """The trace holds two steps, the call ten: the first step's filling of the pipe is paid once in ten."""
+    runs = [
+        run_of(tmp_path / name, steps_of([(GEMM, first)], [(GEMM, 100)]), timed={"steps": 10})
+        for name, first in (("base", 200), ("new", 150))
+    ]
+    step = compare_windows(window_ledgers(runs[1]), window_ledgers(runs[0]))["step"]
+    _conserved(step)
+    assert step.group("GEMMs") == Group("GEMMs", 110_000, 105_000)
+    assert (step.base_traced_ns, step.new_traced_ns) == (302_000, 252_000)
+
+
 def test_a_kernel_that_inductor_numbered_anew_is_the_same_kernel(tmp_path):
     base = [[("triton_poi_fused_add_0", 10), ("triton_poi_fused_add_7", 20)]]
     new = [[("triton_poi_fused_add_3", 28), ("triton_poi_fused_mul_3", 5)]]
@@ -180,12 +192,12 @@ def test_bf16_against_fp8dqrow_on_the_kept_runs():
         assert each.calibrated
     step = windows["step"]
     classes = _rows(step.classes.filter(pl.col("kind") == "busy"), "label", "base_count", "new_count", "delta_ns", "status")
-    assert classes["GEMM bf16"] == (507.0, 3.0, -78_539_005, "faster")
-    assert classes["GEMM fp8"] == (0.0, 418.0, 43_437_240, "added")
+    assert classes["GEMM bf16"] == (507.0, 3.0, -78_567_679, "faster")
+    assert classes["GEMM fp8"] == (0.0, 418.0, 43_623_222, "added")
     assert classes["attention"][::3] == (57.0, "within spread")
-    assert step.group("GEMMs") == Group("GEMMs", 78_583_389, 45_385_660)
+    assert step.group("GEMMs") == Group("GEMMs", 78_612_539, 45_593_113)
     assert (step.spread_ns < 10_000_000, step.within_spread) == (True, False)
-    assert step.delta_ns == pytest.approx(-79.25e6, rel=0.01)
+    assert step.delta_ns == pytest.approx(-79.6e6, rel=0.01)
     calls = compare_calls(new.manifest, base.manifest, windows)
     assert calls.delta_ms == pytest.approx(-2289.9927)
     assert calls.speedup == pytest.approx(1.7689, abs=1e-4)

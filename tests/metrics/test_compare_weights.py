@@ -94,6 +94,12 @@ def test_what_the_manifest_sums_stands_in_for_missing_weights(make_run):
     assert [(each.component, each.new) for each in found.components] == [("transformer", 5007), ("text_encoder", 0), ("vae", 9)]
 
 
+def test_weights_that_an_offload_packed_into_one_storage_are_told_apart(make_run):
+    packed = [row | {"address": 9, "storage_bytes": 99_999, "device": "cpu"} for row in ROWS[:4]]
+    found = expected_win(make_run("new", [_linear("a", "fp8wo"), _linear("b", "left")]), make_run("base", BASE, packed))
+    assert (found.base_bytes, found.win, found.added_bytes) == (8384, 1792, 0)
+
+
 def test_offloaded_weights_are_not_held_against_model_memory(make_run):
     base = make_run("base", BASE, ROWS, alloc=10_000)
     new = make_run("new", [_linear("a", "fp8wo"), _linear("b", "left")], alloc=100, spec={"offload": "model"})

@@ -36,7 +36,7 @@ def window(classes: dict[str, tuple[float, float]], name: str = "step", idle=(1.
     )
     base, new = int(frame["base_ns"].sum()), int(frame["new_ns"].sum())
     spread = None if spread_ms is None else round(spread_ms * 1e6)
-    made = {"base_least_ns": base, "new_least_ns": new, "calibrated": True} | more
+    made = {"base_least_ns": base, "new_least_ns": new, "base_traced_ns": base, "new_traced_ns": new, "calibrated": True} | more
     kernels = frame.with_columns(pl.col("label").alias("detail"))
     return WindowDifference(
         name=name,
