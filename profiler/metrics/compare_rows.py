@@ -10,10 +10,13 @@ import polars as pl
 from profiler.metrics.ledger import Ledger
 from profiler.metrics.repeats import weight_of
 
-ADDED, REMOVED, FASTER, SLOWER, WITHIN = "added", "removed", "faster", "slower", "within spread"
-"""What became of a row; `within spread`: it changed by no more than it does from repeat to repeat of one run."""
+ADDED, REMOVED, FASTER, SLOWER = "added", "removed", "faster", "slower"
+WITHIN, SAME = "within spread", "about the same"
+"""What became of a row. `within spread`: it changed by no more than it does from repeat to repeat of one run; of single repeats,
+whose spread nobody knows, what changed by at most 2 % is `about the same`."""
 
 BY_KERNEL, BY_CLASS = ("kind", "label", "detail"), ("kind", "label")
+_CLOSE = 0.02
 # Inductor numbers its kernels anew in every compilation.
 _NUMBERED = r"^(triton_\w+?)_\d+$"
 
@@ -75,8 +78,10 @@ def _status() -> pl.Expr:
         .then(pl.lit(ADDED))
         .when("is_gone")
         .then(pl.lit(REMOVED))
-        .when(pl.col("delta_ns").abs() <= pl.col("spread_ns").fill_null(0))
+        .when(pl.col("delta_ns").abs() <= pl.col("spread_ns"))
         .then(pl.lit(WITHIN))
+        .when(pl.col("spread_ns").is_null() & (pl.col("delta_ns").abs() <= _CLOSE * pl.max_horizontal("base_ns", "new_ns")))
+        .then(pl.lit(SAME))
         .when(pl.col("delta_ns") < 0)
         .then(pl.lit(FASTER))
         .otherwise(pl.lit(SLOWER))

@@ -5,7 +5,7 @@ All times are untraced prices of the ledger in whole nanoseconds of one repeat.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -43,11 +43,12 @@ _NUMBERS = ("base_count", "new_count", "base_ns", "new_ns", "delta_ns")
 
 @dataclass(frozen=True)
 class Group:
-    """Classes that people reason about together, untraced ns of one repeat."""
+    """Classes that people reason about together, untraced ns of one repeat; `spread_ns` of its classes together, or 0."""
 
     name: str
     base_ns: int
     new_ns: int
+    spread_ns: int = 0
 
     @property
     def delta_ns(self) -> int:
@@ -103,21 +104,16 @@ class WindowDifference:
 
     def groups(self) -> list[Group]:
         """GEMMs, attention and so on, other kernels and idle time: they sum to the window; none that neither has."""
-        busy = pl.col("kind") == BUSY
-        found = [Group(name, *self._sums(busy & _begins_with(labels))) for name, labels in _GROUPS.items()]
-        known = [sum(each.base_ns for each in found), sum(each.new_ns for each in found)]
-        all_busy = self._sums(busy)
-        found.append(Group(OTHER, all_busy[0] - known[0], all_busy[1] - known[1]))
-        found.append(Group(IDLE, *self._sums(~busy)))
-        return [each for each in found if each.base_ns or each.new_ns]
+        sums = {name: [0, 0, 0] for name in (*_GROUPS, OTHER, IDLE)}
+        for kind, label, *numbers in self.classes.select("kind", "label", "base_ns", "new_ns", "spread_ns").iter_rows():
+            group = sums[group_of(kind, label)]
+            for place, number in enumerate(numbers):
+                group[place] += number or 0
+        return [Group(name, *found) for name, found in sums.items() if found[0] or found[1]]
 
     def group(self, name: str) -> Group:
         """One of `groups`; empty where neither run has it."""
         return next((each for each in self.groups() if each.name == name), Group(name, 0, 0))
-
-    def _sums(self, test: pl.Expr) -> tuple[int, int]:
-        base, new = self.classes.filter(test).select(pl.col("base_ns", "new_ns").sum()).row(0)
-        return base, new
 
 
 def group_of(kind: str, label: str) -> str:
@@ -125,10 +121,6 @@ def group_of(kind: str, label: str) -> str:
     if kind != BUSY:
         return IDLE
     return next((name for name, labels in _GROUPS.items() if label.startswith(labels)), OTHER)
-
-
-def _begins_with(labels: Sequence[str]) -> pl.Expr:
-    return pl.any_horizontal(pl.col("label").str.starts_with(each) for each in labels)
 
 
 def window_ledgers(run: Run) -> dict[str, Repeated]:

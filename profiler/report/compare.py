@@ -132,7 +132,7 @@ def _window(window: WindowDifference, calls: CallDifference) -> dict[str, Any]:
         "calibrated": window.calibrated,
         "groups": [
             {"name": each.name, "base_ms": each.base_ns / 1e6, "new_ms": each.new_ns / 1e6, "delta_ms": each.delta_ns / 1e6}
-            | {"per_call_ms": None if times is None else each.delta_ns / 1e6 * times}
+            | {"per_call_ms": None if times is None else each.delta_ns / 1e6 * times, "spread_ms": each.spread_ns / 1e6}
             for each in window.groups()
         ],
         "classes": _rows(window.classes, times),

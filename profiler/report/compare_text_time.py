@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from profiler.metrics.compare_time import group_of
@@ -10,7 +11,9 @@ from profiler.report.names import readable, shorten
 from profiler.report.render import number, table
 from profiler.rundir.summary import describe_repeats
 
-_GAP = 3
+_GAP, _LEAST_NAME = 3, 20
+# Below this width the table of classes leaves out what a change is in a whole call.
+_WIDE = 96
 _SHOWN_MS = 0.0005
 _NOT_CALIBRATED = "the untraced time of a run is not known: its idle time is as traced, and may be as low as 0"
 
@@ -48,17 +51,26 @@ def window(comparison: dict[str, Any], name: str, width: int) -> str:
         return ""
     rows: list[tuple[str, ...]] = []
     for group in sorted(chosen["groups"], key=lambda each: -abs(each["delta_ms"])):
-        rows.append((group["name"], *_numbers(group), _per_call(group), ""))
         inside = [each for each in chosen["classes"] if group_of(each["kind"], each["label"]) == group["name"]]
         # A group of one class says all of it; what is nothing in both runs is nothing to read.
+        status = inside[0]["status"] if len(inside) == 1 else ""
+        rows.append((group["name"], *_numbers(group), _per_call(group), status))
         rows += [_class(each) for each in inside if len(inside) > 1 and max(each["base_ms"], each["new_ms"]) >= _SHOWN_MS]
     rows.append((f"a {chosen['name']}", *_numbers(chosen), _per_call(chosen), ""))
     times = chosen["times_a_call"]
     headers = [f"where a {chosen['name']} goes, untraced", "base ms", "new ms", "change", f"x {times}", ""]
-    if times in (None, 1):
+    if times in (None, 1) or width < _WIDE:
         headers, rows = [*headers[:4], ""], [(*row[:4], row[5]) for row in rows]
-    text = table(headers, rows, width, left=(0, len(headers) - 1))
+    text = _fitted(headers, rows, width)
     return text if chosen["calibrated"] else f"{text}\n{_NOT_CALIBRATED}"
+
+
+def _fitted(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> str:
+    """A table whose first column gives way: numbers are never cut. The last column is text."""
+    taken = sum(_GAP + max(map(len, column)) for column in zip(headers[1:], *(row[1:] for row in rows), strict=True))
+    room = max(_LEAST_NAME, width - taken)
+    cut = [(shorten(name, room), *rest) for name, *rest in rows]
+    return table((shorten(headers[0], room), *headers[1:]), cut, width, left=(0, len(headers) - 1))
 
 
 def _class(row: dict[str, Any]) -> tuple[str, ...]:
@@ -76,13 +88,10 @@ def kernels(comparison: dict[str, Any], name: str, top: int, width: int) -> str:
     if chosen is None or not busy or not top:
         return ""
     headers = (f"kernels of a {chosen['name']}", "calls", "base ms", "new ms", "change", "")
-    cells = [(_counts(each), *_numbers(each), each["status"]) for each in busy[:top]]
-    taken = sum(_GAP + max(map(len, column)) for column in zip(headers[1:], *cells, strict=True))
-    room = max(20, width - taken)
-    rows = [(shorten(readable(each["detail"]), room), *row) for each, row in zip(busy, cells, strict=False)]
+    rows = [(readable(each["detail"]), _counts(each), *_numbers(each), each["status"]) for each in busy[:top]]
     more = len(busy) - len(rows)
     rest = f"\n{more:,} kernels more (--top N), {signed(sum(each['delta_ms'] for each in busy[top:]))} ms" if more else ""
-    return table(headers, rows, width, left=(0, 5)) + rest
+    return _fitted(headers, rows, width) + rest
 
 
 def _counts(row: dict[str, Any]) -> str:

@@ -86,7 +86,7 @@ def _sources(window: WindowDifference | None) -> str:
     if window is None or not window.delta_ns:
         return ""
     shorter = window.delta_ns < 0
-    groups = [each for each in window.groups() if abs(each.delta_ns) >= _WORTH * abs(window.delta_ns)]
+    groups = [each for each in window.groups() if abs(each.delta_ns) > max(each.spread_ns, _WORTH * abs(window.delta_ns))]
     along = sorted((each for each in groups if (each.delta_ns < 0) == shorter), key=lambda each: -abs(each.delta_ns))
     against = sorted((each for each in groups if (each.delta_ns < 0) != shorter), key=lambda each: -abs(each.delta_ns))
     text = f". A {window.name} is {ms(window.delta_ns)} {'shorter' if shorter else 'longer'}"
@@ -110,7 +110,7 @@ def of_scheme(comparison: Comparison) -> Verdict | None:
     if not gemms.base_ns or not gemms.new_ns:
         return None
     words = f"GEMMs take {ms(gemms.new_ns)} a {window.name}, not {ms(gemms.base_ns)}"
-    if gained <= _gemm_spread(window):
+    if gained <= gemms.spread_ns:
         words += ": what became faster is not the scheme's doing" if window.delta_ns < 0 else ""
         return Verdict("scheme", ABSENT, words)
     eaten = {name: window.group(name).delta_ns for name in _eaters(changed) if window.group(name).delta_ns > 0}
@@ -122,11 +122,6 @@ def of_scheme(comparison: Comparison) -> Verdict | None:
 
 def _quantizes(comparison: Comparison) -> bool:
     return any(each.get("scheme") != "left" for each in comparison.run.manifest.applied.get("linears") or [])
-
-
-def _gemm_spread(window: WindowDifference) -> int:
-    rows = window.classes.filter(window.classes["label"].str.starts_with("GEMM"))
-    return int(rows["spread_ns"].sum())
 
 
 def _eaters(changed: set[str]) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ def test_a_run_against_itself_changes_nothing(runs, capsys):
     code, out, _ = compare(capsys, runs[0], runs[0], "--json")
     (found,) = json.loads(out)["comparisons"]
     assert code == 0
-    assert all(row["delta_ms"] == 0 and row["status"] == "within spread" for row in found["time"]["windows"][0]["kernels"])
+    assert all(row["delta_ms"] == 0 and row["status"] == "about the same" for row in found["time"]["windows"][0]["kernels"])
 
 
 def test_one_run_is_not_enough_and_windows_are_named(runs, capsys):
@@ -98,3 +98,14 @@ def test_names_that_are_markup_do_not_become_any(tmp_path, capsys):
     paths = [write_run(tmp_path / each, busy([(name, dur)])).path for each, dur in (("a", 99), ("b", 49))]
     code, out, _ = compare(capsys, *paths)
     assert code == 0 and "[red]x[/red]" in out and "\x1b" not in out
+
+
+def test_comparing_needs_neither_torch_nor_diffusers(runs, tmp_path):
+    from processes import diffuscope, loaded
+
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    done = diffuscope("compare", *runs, MODULES_AT_EXIT=str(folder))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all({"torch", "diffusers", "torchao"}.isdisjoint(each.modules) for each in loaded(folder))
+    assert any("profiler.report.compare" in each for each in loaded(folder))

@@ -123,6 +123,8 @@ def test_the_text_fits_and_puts_the_verdict_first(pair, width):
     longest = max(len(line) for line in text.splitlines() if str(_TRACES) not in line)
     assert longest <= max(80, min(120, width))
     assert text.index("time     REAL: a call takes 2,978.2 ms, not 5,268.2, 1.77") < text.index("where the time of a call goes")
+    # Names give way to width, numbers never.
+    assert "\u2026" not in "".join(line[line.find("   ") :] for line in text.splitlines() if line.startswith(("  GEMM", "nvjet")))
     order = ["where the time of a call goes", "where a step goes", "kernels of a step", "memory, GiB", "at that peak, GiB"]
     order += ["peak of each window", "weights, GiB", "SQNR: ", "not compared: picture"]
     assert [text.index(each) for each in order] == sorted(text.index(each) for each in order)
