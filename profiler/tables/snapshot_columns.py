@@ -62,35 +62,35 @@ def _chunks(records: _Records, where: str, room: Room) -> Iterator[tuple[int, Re
 
 def _frame(table: Table, columns: _Columns, rank: int) -> pl.DataFrame:
     """The columns in the table's order, and the rank."""
-    frame = pl.DataFrame([columns[each.name].alias(each.name) for each in table.columns])
-    return frame.with_columns(pl.lit(rank, pl.Int32).alias("rank"))
+    ranks = pl.Series([rank], dtype=pl.Int32).new_from_index(0, columns[table.columns[0].name].len())
+    return pl.DataFrame([columns[each.name].alias(each.name) for each in table.columns] + [ranks.alias("rank")])
 
 
 def _events(some: Records, start: int, device: int, stacks: Stacks, losses: Losses) -> _Columns:
     actions, unknown = some.words("action", pl.Enum(schema.ACTIONS))
+    addresses = some.integers("addr", pl.UInt64, required=False)
     pool_a, pool_b = some.pools("pool_id")
     columns = {
-        "index": pl.int_range(start, start + some.count, dtype=pl.UInt32, eager=True),
+        "index": pl.Series(list(range(start, start + some.count)), dtype=pl.UInt32),
         "device": some.one(device, pl.Int32),
         "time_us": some.integers("time_us", pl.Int64, required=False),
         "action": actions,
-        "address": some.integers("addr", pl.UInt64, required=False),
+        "address": addresses,
         "size_bytes": some.integers("size", pl.UInt64),
         "stream": some.integers("stream", pl.UInt64),
         "stack": some.stacks(stacks),
         "compile_context": some.texts("compile_context", _NO_CONTEXT),
         "user_metadata": some.texts("user_metadata"),
-        "device_free_bytes": _device_free(some, actions),
+        # Only an `oom` says it, which has no address.
+        "device_free_bytes": some.integers("device_free", pl.UInt64, required=False)
+        if addresses.null_count()
+        else some.one(None, pl.UInt64),
         "pool_a": pool_a,
         "pool_b": pool_b,
     }
     for word in unknown:
         losses.add(f"events of action {str(word)[:80]!r} are not known")
     return _checked(some, columns)
-
-
-def _device_free(some: Records, actions: pl.Series) -> pl.Series:
-    return some.integers("device_free", pl.UInt64, required=False) if (actions == "oom").any() else some.one(None, pl.UInt64)
 
 
 def _checked(some: Records, columns: _Columns) -> _Columns:

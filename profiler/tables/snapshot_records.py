@@ -68,7 +68,7 @@ class Records:
         """Strings, as few distinct ones; empty for None and for the words of `absent`."""
         values = self._values(key)
         distinct = self._distinct(key, values)
-        words = texts(["" if each in absent else each for each in distinct], f"{key!r} of {self._where}").fill_null("")
+        words = texts(["" if each is None or each in absent else each for each in distinct], f"{key!r} of {self._where}")
         counts = {distinct[0]: self.count} if len(distinct) == 1 else Counter(values)
         for text, word in zip(distinct, words, strict=True):
             self._room.text(len(word))
@@ -119,6 +119,8 @@ class Records:
             return [each.get(key) for each in self._records]
 
     def _distinct(self, key: str, values: list[Any]) -> list[Any]:
+        if values.count(values[0]) == len(values):
+            return values[:1]
         try:
             return list(dict.fromkeys(values))
         except TypeError:

@@ -32,6 +32,9 @@ class Stacks:
         self._frames: dict[tuple[Any, ...], int] = {}
         self._chars: list[int] = []
         self._stacks: dict[tuple[int, ...], int] = {}
+        # A list of each stack, and what came after it.
+        self._examples: list[list[Any]] = []
+        self._following: dict[int, int] = {}
 
     def numbers(self, lists: list[Any]) -> list[int]:
         """The stack of each frame list, `NO_STACK` for None and empty ones.
@@ -40,13 +43,18 @@ class Stacks:
             WrongShape: something that is no list of frames.
         """
         found: list[int] = []
-        add, find = found.append, self._find
+        add, find, examples, following = found.append, self._find, self._examples, self._following
         last, number = None, NO_STACK
         for frames in lists:
-            # The two events of a free share one list.
+            # The two events of a free share one list, and steps repeat: most stacks follow the one that they followed before.
             if frames is not last:
                 last = frames
-                number = find(frames) if frames else NO_STACK
+                guess = following.get(number, NO_STACK)
+                if guess >= 0 and examples[guess] == frames:
+                    number = guess
+                else:
+                    before, number = number, find(frames) if frames else NO_STACK
+                    following[before] = number
             add(number)
         return found
 
@@ -100,6 +108,7 @@ class Stacks:
         number = self._stacks.get(content)
         if number is None:
             number = self._stacks[content] = len(self._stacks)
+            self._examples.append(frames)
             self._room.frames(len(content))
             self._room.chars(sum(map(self._chars.__getitem__, content)))
         return number
