@@ -110,6 +110,6 @@ def _gaps(segments: pl.DataFrame, live: pl.DataFrame) -> pl.Series:
         ranges.select("segment", pl.col("end").alias("start"), pl.col("end").alias("until")),
     ]
     ordered = pl.concat(marks).drop_nulls().sort("segment", "start", "until", maintain_order=True)
-    before = pl.col("until").cast(pl.Int64).cum_max().shift(1).over("segment")
-    gaps = ordered.select((pl.col("start").cast(pl.Int64) - before).alias("gap")).filter(pl.col("gap") > 0)
+    before = pl.col("until").cast(pl.Int64, strict=False).shift(1).over("segment")
+    gaps = ordered.select((pl.col("start").cast(pl.Int64, strict=False) - before).alias("gap")).filter(pl.col("gap") > 0)
     return gaps["gap"]

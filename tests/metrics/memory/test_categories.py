@@ -111,6 +111,31 @@ def test_weights_are_known_by_their_address_with_role_dtype_and_module(tmp_path)
     assert rows["name"][0] == "transformer.blocks.0.to_q.weight"
 
 
+def test_what_lay_where_a_weight_came_to_lie_later_is_none(tmp_path):
+    tape = Tape()
+    tape.alloc(A, 100, BLOCK)
+    tape.free(A)
+    tape.alloc(A, 100, BLOCK)
+    rows = allocations(write_run(tmp_path / "run", tape, weights=[weight(A, 100, "a.weight")]))
+    assert rows["category"].to_list() == ["activations", "weights"]
+
+
+def test_tensors_that_share_a_storage_are_one_weight_named_after_the_largest(tmp_path):
+    tape = Tape()
+    tape.held(A, 512, BLOCK)
+    shared = [weight(A, size, name, storage_bytes=512) | {"bytes": size} for name, size in (("view", 8), ("whole", 512))]
+    rows = allocations(write_run(tmp_path / "run", tape, weights=shared))
+    assert rows.select("size_bytes", "name").rows() == [(512, "transformer.whole")]
+
+
+def test_a_block_that_waits_for_a_stream_still_counts(tmp_path):
+    tape = Tape()
+    tape.held(A, 100, SCHEDULER)
+    tape.ask_free(A)
+    row = _one(tmp_path, tape, A)
+    assert (row["start_index"], row["end_index"], row["category"]) == (-1, None, "inputs and outputs")
+
+
 def test_where_nothing_is_quantized_a_weight_is_a_weight(tmp_path):
     tape = Tape()
     tape.held(A, 64, BLOCK)
@@ -248,6 +273,7 @@ def test_an_offload_hook_inside_a_recorded_module_brings_that_modules_weights(tm
     tape.alloc(A + MIB, 128, MODEL_HOOK, module="vae.decoder.conv_in")
     weights = [
         weight(1, 64, "a.weight", device="cpu"),
+        weight(6, 128, "b.weight", device="cpu"),
         weight(2, 64, "decoder.conv_in.weight", "vae", device="cpu"),
         weight(3, 64, "decoder.conv_out.weight", "vae", device="cpu"),
         weight(4, 128, "decoder.mid.weight", "vae", device="cpu"),
