@@ -10,6 +10,7 @@ import polars as pl
 from profiler.metrics.memory.attribution import gather
 from profiler.metrics.memory.classify import classify
 from profiler.metrics.memory.intervals import live_intervals
+from profiler.metrics.memory.lookup import at_index
 from profiler.metrics.memory.source import MEMORY_PART, Recording, artifact_of
 from profiler.metrics.memory.source_cpu import read_cpu_trace
 from profiler.metrics.memory.source_cuda import read_snapshot
@@ -111,8 +112,6 @@ def tell_apart(recording: Recording, weights: pl.DataFrame, manifest: Manifest) 
 
 def _with_times(rows: pl.DataFrame, moments: pl.DataFrame) -> pl.DataFrame:
     """When each interval began and ended, and in which window it began."""
-    starts = moments.select("index", pl.col("time_us").alias("start_us"), "window")
-    ends = moments.select("index", pl.col("time_us").alias("end_us"))
-    joined = rows.join(starts, left_on="start_index", right_on="index", how="left", maintain_order="left")
-    both = joined.join(ends, left_on="end_index", right_on="index", how="left", maintain_order="left")
-    return both.with_columns(pl.col("window").fill_null(""))
+    starts = at_index(moments, rows["start_index"])
+    ends = at_index(moments.select("time_us"), rows["end_index"])
+    return rows.with_columns(starts["time_us"].alias("start_us"), starts["window"].fill_null(""), ends["time_us"].alias("end_us"))

@@ -8,6 +8,7 @@ import polars as pl
 
 from profiler.metrics.memory.frame_rules import COMPILING, CONVERTING, LOADING
 from profiler.metrics.memory.labels import QUANTIZED
+from profiler.metrics.memory.lookup import at_index
 from profiler.metrics.memory.onload import find_onloaded
 from profiler.metrics.memory.source import COMPILING_REGION, Recording
 from profiler.metrics.memory.stacks import stack_facts
@@ -78,6 +79,8 @@ def _with_pools(rows: pl.DataFrame, segments: pl.DataFrame) -> pl.DataFrame:
     """Whether an allocation lies in a private pool: as its event says, or by the segments that are left at the end."""
     end = pl.col("address") + pl.col("total_bytes").cast(pl.UInt64)
     pools = segments.filter("pooled").sort("address")
+    if pools.is_empty():
+        return rows
     ranges = pools.select("device", pl.col("address").alias("pool"), end.alias("pool_end"))
     ordered = rows.sort("address")
     joined = ordered.join_asof(ranges, left_on="address", right_on="pool", by="device", check_sortedness=False)
@@ -88,13 +91,10 @@ def _with_pools(rows: pl.DataFrame, segments: pl.DataFrame) -> pl.DataFrame:
 def _with_operators(rows: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     """Whether an operator gave an allocation back before it returned: in the same call, or, where calls are not recorded, with
     nothing else happening between, and on the same stack."""
-    runs = events.select("index", pl.struct("device", "stack").rle_id().alias("run"), "call", pl.col("operator").alias("by"))
-    began = rows.join(runs, left_on="start_index", right_on="index", how="left", maintain_order="left")
-    freed = pl.coalesce("freed_index", "end_index").alias("freed_index")
-    ends = runs.drop("by")
-    both = began.with_columns(freed).join(
-        ends, left_on="freed_index", right_on="index", how="left", suffix="_freed", maintain_order="left"
-    )
+    runs = events.select(pl.struct("device", "stack").rle_id().alias("run"), "call", pl.col("operator").alias("by"))
+    freed = rows.with_columns(pl.coalesce("freed_index", "end_index").alias("freed_index"))
+    ends = at_index(runs.drop("by"), freed["freed_index"]).rename({"run": "run_freed", "call": "call_freed"})
+    both = freed.hstack(at_index(runs, rows["start_index"])).hstack(ends)
     operator = pl.when(pl.col("by") != "").then("by").otherwise("operator")
     same_call = (pl.col("call") == pl.col("call_freed")).fill_null(False)
     same_stack = (pl.col("stack") != -1) & (pl.col("run") == pl.col("run_freed")) & (pl.col("operator") != "")

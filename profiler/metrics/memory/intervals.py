@@ -16,6 +16,7 @@ from profiler.metrics.memory.source import ALLOC, FREE, FREE_REQUESTED
 BEFORE_RECORDING = -1
 
 _KEY = ("device", "address")
+_NEEDED = (*_KEY, "index", "action", "size_bytes", "stack", "region", "module", "pooled")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Intervals:
 
 def live_intervals(events: pl.DataFrame, held: pl.DataFrame) -> Intervals:
     """The intervals of the events and held blocks of a `source.Recording`."""
-    ordered = events.filter(pl.col("action").is_in([ALLOC, FREE, FREE_REQUESTED])).sort(*_KEY, "index")
+    ordered = _by_address(events.filter(pl.col("action").is_in([ALLOC, FREE, FREE_REQUESTED])).select(_NEEDED))
     followed = _with_next(ordered)
     recorded = _recorded(followed)
     orphans = _orphans(followed)
@@ -47,6 +48,13 @@ def live_intervals(events: pl.DataFrame, held: pl.DataFrame) -> Intervals:
         "blocks that live without an allocation event": appeared,
     }
     return Intervals(_finish(rows), {what: count for what, count in problems.items() if count})
+
+
+def _by_address(events: pl.DataFrame) -> pl.DataFrame:
+    """Events address by address, and in their order at each. One key sorts five times as fast as three."""
+    if events["device"].n_unique() > 1 or not events["index"].is_sorted():
+        return events.sort(*_KEY, "index")
+    return events.sort("address", maintain_order=True)
 
 
 def _with_next(ordered: pl.DataFrame) -> pl.DataFrame:

@@ -41,7 +41,12 @@ def _settled(rows: list[tuple[int, int, str]]) -> pl.DataFrame:
 
 def named_at(moments: pl.DataFrame, changes: pl.DataFrame, at: str, name: str) -> pl.DataFrame:
     """`moments` with a column `name`: the innermost range at their time `at` on their `thread`; "" outside all."""
-    ordered = moments.with_row_index("_row").sort("thread", at, maintain_order=True)
+    if changes.is_empty():
+        return moments.with_columns(pl.lit("").alias(name))
     right = changes.rename({"at": "_at", "name": name})
+    in_order = moments["thread"].n_unique() <= 1 and moments[at].is_sorted()
+    numbered = moments.with_row_index("_row")
+    ordered = numbered if in_order else numbered.sort("thread", at, maintain_order=True)
     joined = ordered.join_asof(right, left_on=at, right_on="_at", by="thread", strategy="backward", check_sortedness=False)
-    return joined.sort("_row").drop("_row", "_at", strict=False).with_columns(pl.col(name).fill_null(""))
+    whole = joined if in_order else joined.sort("_row")
+    return whole.drop("_row", "_at", strict=False).with_columns(pl.col(name).fill_null(""))

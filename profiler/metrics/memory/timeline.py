@@ -12,6 +12,7 @@ from profiler.metrics.memory import reserved
 from profiler.metrics.memory.allocations import Study, study
 from profiler.metrics.memory.labels import CATEGORIES
 from profiler.metrics.memory.live import live_by, live_total
+from profiler.metrics.memory.lookup import at_index
 from profiler.metrics.memory.losses import why_lower_bound
 from profiler.metrics.memory.source import MEMORY_PART
 from profiler.tables.run import Run
@@ -99,7 +100,7 @@ def total_of(found: Study) -> pl.DataFrame:
 
 
 def _timed(rows: pl.DataFrame, moments: pl.DataFrame) -> pl.DataFrame:
-    joined = rows.join(moments, on="index", how="left", maintain_order="left")
-    return joined.with_columns(
+    found = at_index(moments.drop("index"), rows["index"])
+    return rows.hstack(found).with_columns(
         pl.col("time_us").fill_null(pl.lit(moments["time_us"].first(), pl.Int64)), pl.col("window").fill_null("")
     )

@@ -45,6 +45,14 @@ def test_the_peak_is_the_allocators_own_to_the_byte(name, part, runs):
     assert 0 <= found.rounding_bytes <= 0.001 * found.allocated_bytes
 
 
+@pytest.mark.skipif(not (_TRACES / "flux-dev-batch64-oom").is_dir(), reason="no kept run out of memory in traces/")
+def test_a_run_that_died_shows_all_until_then(tmp_path):
+    (tmp_path / "rank0").symlink_to(_TRACES / "flux-dev-batch64-oom" / "rank0")
+    found = peak(Run(tmp_path, Run.open(_TRACES / "flux-dev-batch64-oom").manifest))
+    assert found.requested_bytes == found.counted_bytes == 64_887_205_950
+    assert (found.window, found.unresolved_bytes) == ("warmup", 0)
+
+
 @pytest.mark.parametrize("part", _PARTS)
 @pytest.mark.parametrize("name", _RECORDED)
 def test_nothing_at_the_peak_is_unresolved(name, part, runs):
