@@ -9,7 +9,10 @@ from profiler.clinic.base import Fault, here, register
 
 def plant(_pipe: Any) -> None:
     import torch
+    import torch._inductor.config
 
+    # A graph that was cached keeps the backend that it was compiled with.
+    torch._inductor.config.force_disable_caches = True
     torch.backends.cuda.enable_flash_sdp(False)
     torch.backends.cuda.enable_cudnn_sdp(False)
 

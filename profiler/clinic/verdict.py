@@ -62,7 +62,8 @@ def judge(fault: Fault, diagnosis: Mapping[str, Any], faulty: Manifest, fixed: M
         saving_low_ms=low,
         saving_high_ms=high,
         real_ms=real,
-        inside=low <= real <= high if low is not None and high is not None and real is not None else None,
+        # What is found beside nothing planted is no prediction of it.
+        inside=low <= real <= high if not fault.control and None not in (low, high, real) else None,  # type: ignore[operator]
         others=tuple(f"{each['rule']} ({each['severity']})" for each in diagnosis["findings"] if each is not first),
     )
 

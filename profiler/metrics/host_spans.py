@@ -11,10 +11,11 @@ from profiler.tables import schema
 from profiler.tables.trace import TraceTables
 
 # Kinds of spans, as far as a cause of idle time depends on them.
-OP, CALL_RT, WAIT, ALLOCATOR, PAGEABLE, OVERHEAD, COMPILE, GUARD, PROLOGUE, REGION_KIND, GRAPH, RESUME, NEUTRAL = (
+OP, CALL_RT, WAIT, PAUSE, ALLOCATOR, PAGEABLE, OVERHEAD, COMPILE, GUARD, PROLOGUE, REGION_KIND, GRAPH, RESUME, NEUTRAL = (
     "op",
     "runtime",
     "wait",
+    "pause",
     "allocator",
     "pageable",
     "overhead",
@@ -133,10 +134,31 @@ def host_waits(calls: pl.DataFrame) -> pl.DataFrame:
     return started.unique(["tid", "start_ns"], keep="last", maintain_order=True)
 
 
-def stalls(calls: pl.DataFrame) -> pl.DataFrame:
-    """What holds the host up among `runtime_spans`: its waits, and calls that ask for memory or copy from pageable memory."""
+def stalls(trace: TraceTables, calls: pl.DataFrame) -> pl.DataFrame:
+    """What holds the host up: waits, calls that ask for memory or copy from pageable memory (of `runtime_spans`), and pauses."""
     others = calls.filter(pl.col("kind").is_in([ALLOCATOR, PAGEABLE]))
-    return pl.concat([host_waits(calls), others]).sort("tid", "start_ns", maintain_order=True)
+    every = [host_waits(calls), others, pauses(trace, calls).select(calls.columns)]
+    return pl.concat(every).sort("tid", "start_ns", maintain_order=True)
+
+
+# A shorter stretch of Python is what any eager code has between two operators.
+PAUSE_NS = 1_000_000
+_AROUND = (NEUTRAL, REGION_KIND)
+
+
+def pauses(trace: TraceTables, calls: pl.DataFrame) -> pl.DataFrame:
+    """Stretches of PAUSE_NS and more in which a thread that launches runs no operator and no runtime call: a callback, a sleep.
+
+    Columns as of `runtime_spans`.
+    """
+    spans = host_spans(trace).filter(~pl.col("kind").is_in(_AROUND)).select("tid", "start_ns", "end_ns").collect()
+    every = pl.concat([spans, calls.select(spans.columns)]).filter(pl.col("tid").is_in(calls["tid"].unique().implode()))
+    ended = pl.col("end_ns").cum_max().shift(1).over("tid")
+    following = every.sort("start_ns").with_columns(ended.alias("ended_ns"))
+    found = following.filter(pl.col("start_ns") - pl.col("ended_ns") >= PAUSE_NS)
+    columns = ("tid", pl.col("ended_ns").alias("start_ns"), pl.col("start_ns").alias("end_ns"))
+    marked = found.select(pl.lit(PAUSE).alias("kind"), pl.lit("").alias("name"), *columns, pl.lit("").alias("note"))
+    return marked.with_columns(pl.lit(None, pl.Int64).alias("issued_ns"), pl.lit(None, pl.String).alias("types"))
 
 
 def resume_spans(trace: TraceTables) -> pl.LazyFrame:

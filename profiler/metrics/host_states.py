@@ -17,6 +17,7 @@ GRAPH_BREAK, GUARDS, RECOMPILATION = "graph break", "guard check and cache looku
 HOST_WAIT, ALLOCATION, PAGEABLE_COPY = "host wait", "allocator", "copy from pageable memory"
 LAUNCH_EAGER, LAUNCH_COMPILED = "launch-bound: eager", "launch-bound: compiled"
 PYTHON_IN_REGION, PYTHON_BETWEEN = "Python in a compiled region", "Python between operators"
+AFTER_PAUSE = "after a pause in Python"
 PROFILER_OVERHEAD = "profiler overhead"
 
 _HOLDING_UP = frozenset({kinds.WAIT, kinds.ALLOCATOR, kinds.PAGEABLE})

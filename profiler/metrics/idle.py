@@ -49,7 +49,7 @@ def idle_time(trace: TraceTables, events: pl.DataFrame, start_ns: int, end_ns: i
     edges = _edges(events, start_ns, end_ns)
     states = States(cpu=False)
     calls = kinds.runtime_spans(trace)
-    stalls = with_lead(kinds.stalls(calls), events)
+    stalls = with_lead(kinds.stalls(trace, calls), events)
     threads = [
         _thread(trace, tid, rows, stalls.filter(pl.col("tid").eq_missing(tid)), calls, states, stretch)
         for tid, rows in _by_thread(found, edges)
@@ -119,7 +119,9 @@ def _thread(
     number = states.number(State(LATENCY))
     launches = held.select(pl.col("held_ns").alias("start_ns"), pl.col("launch_ns").alias("host_ns"))
     late = latency.join_asof(launches, on="start_ns", strategy="backward", check_sortedness=False)
-    of_waits = [(each.start, each.end, walk.waits.get(each.wait, 0), each.wait) for each in charged]
+    # A pause is no span: what it took has a label of its own.
+    paused = states.number(State(causes.AFTER_PAUSE))
+    of_waits = [(each.start, each.end, walk.waits.get(each.wait, paused), each.wait) for each in charged]
     parts = [
         _unseen(frame(walk.pieces), seen, states),
         late.select("start_ns", "end_ns", pl.lit(number, pl.Int64).alias("state"), "host_ns"),

@@ -3,9 +3,9 @@
 The wait itself overlaps a busy GPU. What it takes is the host's lead: without it every later launch would have come earlier by as
 long as the host stood still while the device worked, and the gaps after it would have been shorter by so much, all together. So
 they belong to it up to that time, whether or not a long kernel lets a single launch come early in between; a short wait in code
-that was launch-bound anyway is not charged with all of it. Calls that ask the driver for memory, and copies from pageable memory,
-hold the host up in the same way. Recording slows the host, and with it shrinks the lead and stretches the gaps: `stretch` is how
-much longer the gaps are than untraced ones.
+that was launch-bound anyway is not charged with all of it. Calls that ask the driver for memory, copies from pageable memory and
+pauses in Python hold the host up in the same way. Recording slows the host, and with it shrinks the lead and stretches the gaps:
+`stretch` is how much longer the gaps are than untraced ones.
 """
 
 from __future__ import annotations

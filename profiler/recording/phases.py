@@ -20,8 +20,8 @@ from profiler.recording.stage import Stage
 from profiler.recording.weights import describe_weights, save_weights
 from profiler.rundir import layout
 
-# Calls whose median stands for the untraced time of the traced call.
-_UNTRACED_CALLS = 3
+# Calls whose median stands for the untraced time of the traced call: a host that is busy elsewhere slows single ones down.
+_UNTRACED_CALLS = 5
 
 
 def run_phases(

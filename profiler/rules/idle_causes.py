@@ -43,7 +43,8 @@ _CAUSES = (
         "a copy from pageable memory inside a",
         "make the tensor on the GPU, or pin it (pin_memory()) and copy with non_blocking=True",
         frozenset({"cudaMemcpyAsync"}),
-        0.0,
+        # Any call copies its prompt, latents and timesteps before the first step.
+        0.01,
         "Memcpy HtoD (Pageable",
     ),
     _Cause(
@@ -71,7 +72,7 @@ def _check(cause: _Cause, context: Context) -> Iterable[Finding]:
             title=f"{cause.title} {window}",
             window=window,
             claims=tuple(row.id for row in (*rows, *copies)),
-            saving=Saving(share_low=0.6, share_high=1.0),
+            saving=Saving(share_low=0.7, share_high=1.1),
             where=places(context.callers(Calls(cause.calls, window))) if cause.calls else (),
             count=max(1, round(sum(row.count for row in rows))),
             evidence=(

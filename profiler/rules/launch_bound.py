@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from profiler.core.finding import Finding, Saving
-from profiler.metrics.host_states import GUARDS, LAUNCH_COMPILED, LAUNCH_EAGER, PYTHON_BETWEEN, PYTHON_IN_REGION
+from profiler.metrics.host_states import AFTER_PAUSE, GUARDS, LAUNCH_COMPILED, LAUNCH_EAGER, PYTHON_BETWEEN, PYTHON_IN_REGION
 from profiler.metrics.idle import REPLAY
 from profiler.rules.base import GPU_TRACE, RULES, Rule
 from profiler.rules.context import DECODE, TEXT, Context, Row
 
-_EAGER = (LAUNCH_EAGER, PYTHON_BETWEEN)
+_EAGER = (LAUNCH_EAGER, PYTHON_BETWEEN, AFTER_PAUSE)
 _COMPILED = (LAUNCH_COMPILED, PYTHON_IN_REGION, GUARDS)
 # Less than this share of a window is what any run has.
 _LEAST = 0.01

@@ -6,8 +6,9 @@ import statistics
 from collections.abc import Iterable
 
 from profiler.core.finding import Finding, Saving
+from profiler.metrics.compiles import limits
 from profiler.metrics.phases import timed
-from profiler.rules.base import BASE, CLOCKS, RULES, TIMED, TRACE, Rule
+from profiler.rules.base import BASE, CLOCKS, COMPILE_LOG, RULES, TIMED, TRACE, Rule
 from profiler.rules.context import CALL, DECODE, STEP, TEXT, Context
 from profiler.rules.eager_rows import SAVING, eager_rows
 
@@ -41,7 +42,8 @@ def warmup_in_timed(context: Context) -> Iterable[Finding]:
 def nothing_compiled(context: Context) -> Iterable[Finding]:
     """Compiling was asked for and no compiled region runs."""
     asked = context.spec.get("compile") not in (None, "none", "as built")
-    if asked and not context.compiled:
+    # Where the recompile limit is the cause, its own rule says so.
+    if asked and not context.compiled and not (context.has(COMPILE_LOG) and limits(context.run, context.rank).height):
         yield Finding(
             rule="nothing-compiled",
             title=f"--compile {context.spec['compile']} was asked for, and nothing compiled runs in the trace",

@@ -34,9 +34,9 @@ def test_a_recordings_call_is_priced_as_the_untraced_call(tmp_path):
     assert (call.pricing.factor, call.pricing.calibrated, call.pricing.basis) == (0.5, True, "call")
     assert (call.pricing.traced_ns, call.pricing.untraced_ns) == (200_000, 130_000)
     assert _priced(call) == [130_000]
-    # Steps 0-50 and 50-150: 30 busy each; of 20 and 70 us idle, as many events as the call has in each took the half of it.
+    # Steps 0-50 and 50-150: 30 busy each. Of 20 and 70 us idle each begin and end of a launch took 10; launch latency gave none.
     assert (call.pricing.mark_ns, call.pricing.rest_factor) == (10_000, 1.0)
-    assert _priced(ledger(run, "step")) == [33_333, 66_667]
+    assert _priced(ledger(run, "step")) == [40_000, 70_000]
     assert (call.rows["priced_low_ns"] == call.rows["priced_ns"]).all()
 
 
