@@ -68,23 +68,20 @@ def _frame(table: Table, columns: _Columns, rank: int) -> pl.DataFrame:
 
 def _events(some: Records, start: int, device: int, stacks: Stacks, losses: Losses) -> _Columns:
     actions, unknown = some.words("action", pl.Enum(schema.ACTIONS))
-    addresses = some.integers("addr", pl.UInt64, required=False)
     pool_a, pool_b = some.pools("pool_id")
+    oom = (actions == "oom").any()
     columns = {
         "index": pl.Series(list(range(start, start + some.count)), dtype=pl.UInt32),
         "device": some.one(device, pl.Int32),
         "time_us": some.integers("time_us", pl.Int64, required=False),
         "action": actions,
-        "address": addresses,
+        "address": some.integers("addr", pl.UInt64, required=False),
         "size_bytes": some.integers("size", pl.UInt64),
         "stream": some.integers("stream", pl.UInt64),
         "stack": some.stacks(stacks),
         "compile_context": some.texts("compile_context", _NO_CONTEXT),
         "user_metadata": some.texts("user_metadata"),
-        # Only an `oom` says it, which has no address.
-        "device_free_bytes": some.integers("device_free", pl.UInt64, required=False)
-        if addresses.null_count()
-        else some.one(None, pl.UInt64),
+        "device_free_bytes": some.integers("device_free", pl.UInt64, required=False) if oom else some.one(None, pl.UInt64),
         "pool_a": pool_a,
         "pool_b": pool_b,
     }
@@ -94,18 +91,15 @@ def _events(some: Records, start: int, device: int, stacks: Stacks, losses: Loss
 
 
 def _checked(some: Records, columns: _Columns) -> _Columns:
-    """The same columns without events of unknown actions; only an `oom` has no address, and its size may be absurd."""
+    """The same columns without events of unknown actions; an `oom` has no address, and its size may be absurd."""
     actions = columns["action"]
     if actions.null_count():
         kept = actions.is_not_null()
         columns = {name: values.filter(kept) for name, values in columns.items()}
-    addresses, sizes = columns["address"], columns["size_bytes"]
-    if addresses.null_count():
-        usual = columns["action"] != "oom"
-        addresses, sizes = addresses.filter(usual), sizes.filter(usual)
-        if addresses.null_count():
-            raise WrongShape("an event has no 'addr'")
-    some.check_sizes(sizes, "size")
+    usual = columns["action"] != "oom"
+    if columns["address"].filter(usual).null_count():
+        raise WrongShape("an event has no 'addr'")
+    some.check_sizes(columns["size_bytes"].filter(usual), "size")
     return columns
 
 

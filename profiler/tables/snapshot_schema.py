@@ -7,7 +7,7 @@ import polars as pl
 from profiler.tables.schema import Column, Table
 
 # Raised when a table of a snapshot gains, loses or changes a column.
-SNAPSHOT_VERSION = 2
+SNAPSHOT_VERSION = 3
 NO_STACK = -1
 
 ACTIONS = (

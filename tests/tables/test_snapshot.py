@@ -110,9 +110,10 @@ def test_long_traces_keep_their_order_over_chunks_and_files(opened, monkeypatch)
 
 def test_an_oom_has_no_address_may_ask_for_anything_and_says_what_was_free(opened):
     oom = {"action": "oom", "device_free": 7, "size": 1 << 60, "stream": 0, "time_us": 9, "frames": []}
-    found = opened(snapshot([_alloc(), oom, _alloc(1)])).frame("events")
+    found = opened(snapshot([_alloc(), oom, oom | {"addr": 0}, _alloc(1)])).frame("events")
     columns = found.select("action", "address", "size_bytes", "device_free_bytes").rows()
-    assert columns == [("alloc", _AT, 512, None), ("oom", None, 1 << 60, 7), ("alloc", _AT + 512, 512, None)]
+    assert columns[1:3] == [("oom", None, 1 << 60, 7), ("oom", 0, 1 << 60, 7)]
+    assert [columns[0], columns[3]] == [("alloc", _AT, 512, None), ("alloc", _AT + 512, 512, None)]
 
 
 def test_contexts_metadata_and_pools(opened):
