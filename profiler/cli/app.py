@@ -20,6 +20,7 @@ _COMMANDS = {
     "show": "profiler.cli.show",
     "diagnose": "profiler.cli.diagnose",
     "compare": "profiler.cli.compare",
+    "check": "profiler.cli.check",
     "runs": "profiler.cli.runs",
     "explain": "profiler.cli.explain",
     "clinic": "profiler.cli.clinic",
