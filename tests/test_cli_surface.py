@@ -39,6 +39,7 @@ RECORD_OPTIONS = [
     "--vae-tiling",
     "--vae-slicing",
     "--phases",
+    "--tuned",
     "--out",
     "--json",
     "--help",

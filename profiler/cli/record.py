@@ -59,6 +59,7 @@ def command(
     vae_slicing: Annotated[bool, Option("--vae-slicing", help="Decode the batch one by one.")] = False,
     phases: Annotated[str, Option(help=f"What follows the warm-up: {','.join(PHASES)}, or a choice of them.")] = "all",
     out: Annotated[Path | None, Option("-o", "--out", help="Run directory to create; default: a new name in traces/.")] = None,
+    tuned: Annotated[str, Option(help="Kernels of int8dq: auto (tuned ones where a table fits), a table, or off.")] = "auto",
     as_json: JsonOption = False,
 ) -> int:
     """Run an optimized pipeline, write a run directory, print its summary."""
@@ -91,6 +92,7 @@ def command(
         vae_tiling=vae_tiling,
         vae_slicing=vae_slicing,
         phases=phases,
+        tuned=tuned,
     )
     COMPILERS.get(compile)
     OFFLOADS.get(offload)

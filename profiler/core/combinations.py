@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from profiler.core.errors import UsageError
-from profiler.core.spec import DEVICES, INDUCTOR_DEFAULTS, PHASES, QUANTIZE_ON, RunSpec
+from profiler.core.spec import DEVICES, INDUCTOR_DEFAULTS, PHASES, QUANTIZE_ON, TUNED, RunSpec
 
 
 def refuse_combination(spec: RunSpec, *, quantizes: bool) -> None:
@@ -24,6 +24,8 @@ def refuse_combination(spec: RunSpec, *, quantizes: bool) -> None:
     for option, given in asked.items():
         if given and not quantizes:
             raise UsageError(f"{option} was asked, and scheme {spec.scheme} quantizes nothing", "choose a quantizing --scheme")
+    if spec.tuned not in TUNED and spec.scheme != "int8dq":
+        raise UsageError(f"--tuned {spec.tuned} was asked, and only scheme int8dq has kernels to tune", "choose --scheme int8dq")
     if spec.compile_vae and not compiles:
         raise UsageError("--compile-vae was asked with --compile none", "choose a --compile mode, for example default")
     if spec.inductor_defaults == "torchao" and not (compiles and quantizes):

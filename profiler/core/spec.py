@@ -12,6 +12,8 @@ from profiler.core.errors import UnreadableInput
 QUANTIZE_ON = ("device", "cpu", "per-layer")
 INDUCTOR_DEFAULTS = ("torch", "torchao")
 DEVICES = ("auto", "cuda", "cpu")
+# Where tuned kernels come from, beside a file.
+TUNED = ("auto", "off")
 # What is recorded after the warm-up; "traced" brings the untraced calls that price it.
 PHASES = ("timed", "traced", "places", "memory")
 
@@ -21,7 +23,8 @@ class RunSpec:
     """One run as asked for. None means "the model's own default" until the model resolves it.
 
     Sizes are pixels (height, width), `frames` video frames, `steps` denoising steps of a timed call,
-    `trace_steps` those of the untraced, traced and memory calls; `phases` is "all" or a comma-separated choice of PHASES.
+    `trace_steps` those of the untraced, traced and memory calls; `phases` is "all" or a comma-separated choice of PHASES;
+    `tuned` says where int8dq takes tuned kernels from: "auto", "off", or a file that `tune` wrote.
     """
 
     model: str
@@ -51,6 +54,7 @@ class RunSpec:
     vae_tiling: bool = False
     vae_slicing: bool = False
     phases: str = "all"
+    tuned: str = "auto"
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready mapping of every field."""

@@ -7,6 +7,7 @@ All three sum exactly. The two integer ones sum in int32; `dequantize` sums in f
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -17,7 +18,7 @@ SPACE = "cpu"
 _EXACT_K = 1024
 
 
-def candidates(shape: Shape) -> list[Candidate]:
+def candidates(shape: Shape, _hardware: Any = None) -> list[Candidate]:
     """What can compute this shape exactly on any CPU."""
     names = [name for name in _SUMS if name != "dequantize" or shape.k <= _EXACT_K]
     return [Candidate(f"{SPACE}:{name}", SPACE, {"path": name}) for name in names]

@@ -16,6 +16,7 @@ from profiler.placement.quantized import move_without_swapping
 from profiler.placement.resident import count_hooks
 from profiler.placement.vae import apply_vae, describe_vae, vae_notes
 from profiler.recording.compile_counts import keep_every_compile
+from profiler.recording.tuned import Tuned, refuse_tuned
 from profiler.recording.weights import components
 from profiler.schemes.apply import list_linears, quantize
 from profiler.schemes.base import SCHEMES, Hardware, LinearPlan, Scheme, refuse_hardware
@@ -64,6 +65,7 @@ def refuse_early(plan: Plan) -> None:
             "int8wo compiled with torchao's Inductor switches becomes a GEMM hundreds of times slower than eager",
             "leave out --inductor-defaults torchao",
         )
+    refuse_tuned(spec, plan.hardware)
 
 
 def load(plan: Plan) -> Any:
@@ -187,16 +189,19 @@ def compile_pipeline(plan: Plan, pipe: Any) -> list[str]:
     return compiled
 
 
-def describe_applied(plan: Plan, pipe: Any, plans: list[LinearPlan], compiled: list[str]) -> dict[str, Any]:
+def describe_applied(
+    plan: Plan, pipe: Any, plans: list[LinearPlan], compiled: list[str], tuned: Tuned | None = None
+) -> dict[str, Any]:
     """The manifest's account of what was really done."""
-    spec = plan.spec
-    notes = vae_notes(pipe, height=spec.height, width=spec.width, batch=spec.batch)
+    spec, tuned = plan.spec, tuned or Tuned()
+    notes = tuned.notes + vae_notes(pipe, height=spec.height, width=spec.width, batch=spec.batch)
     if plan.spec.quantize_vae and not any(each.module.startswith("vae.") for each in plans):
         notes.append("the VAE has no Linear: --quantize-vae changed nothing")
     return {
         "base_dtype": plan.scheme.base_dtype,
-        "linears": [asdict(each) for each in plans],
+        "linears": [asdict(each) | {"kernel": tuned.kernels.get(each.module)} for each in plans],
         "compiled": compiled,
+        "tuned_tables": tuned.tables,
         "notes": notes,
         "placement": _describe_placement(plan, pipe),
     }

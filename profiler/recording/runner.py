@@ -23,6 +23,7 @@ from profiler.recording.checked_call import CheckedCall
 from profiler.recording.device import find_hardware
 from profiler.recording.environment import describe_environment, describe_switches
 from profiler.recording.stage import Stage
+from profiler.recording.tuned import apply_tuned
 from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
 from profiler.rundir.writer import RunWriter, process_identity
@@ -67,9 +68,10 @@ def _record(plan: prepare.Plan, stage: Stage) -> None:
         prepare.shape_weights(plan, pipe)
     with stage.phase(layout.QUANTIZE):
         plans = prepare.quantize_pipeline(plan, pipe)
+        tuned = apply_tuned(spec, plan.hardware, pipe, plans)
     compiled = prepare.compile_pipeline(plan, pipe)
     prepare.place_pipeline(plan, pipe)
-    stage.manifest.applied = prepare.describe_applied(plan, pipe, plans, compiled)
+    stage.manifest.applied = prepare.describe_applied(plan, pipe, plans, compiled, tuned)
     phases.note_weights(stage, pipe)
     if compiled:
         stage.save(layout.GRAPH_BREAK_REGISTRY, save_graph_break_registry)

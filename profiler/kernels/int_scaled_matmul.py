@@ -1,0 +1,62 @@
+"""`diffuscope::int_scaled_matmul`: int8 times int8, scaled by row and column, in bf16; one custom op over all spaces of kernels.
+
+A space is a module `int_scaled_matmul_SPACE` of this package with `candidates(shape, hardware)` and `matmul(a, b, row_scale,
+col_scale, bias, kernel)`; a kernel's name begins with its space: `SPACE:...`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import torch
+
+from profiler.kernels.candidate import Candidate, Shape
+
+# By device type. Modules are imported where they are asked for: those of a GPU need Triton.
+SPACES: dict[str, tuple[str, ...]] = {"cpu": ("cpu",), "cuda": ()}
+
+
+def candidates(shape: Shape, hardware: Any) -> list[Candidate]:
+    """Every kernel that can compute a shape on this hardware (`device`, `capability`), pruned, nothing compiled yet."""
+    return [each for space in SPACES[hardware.device] for each in _space(space).candidates(shape, hardware)]
+
+
+@torch.library.custom_op("diffuscope::int_scaled_matmul", mutates_args=())  # type: ignore[untyped-decorator]
+def int_scaled_matmul(
+    a: torch.Tensor,
+    b: torch.Tensor,
+    row_scale: torch.Tensor,
+    col_scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    kernel: str,
+) -> torch.Tensor:
+    """`(a @ b) * row_scale * col_scale + bias` in bf16, summed in int32, by the candidate called `kernel`.
+
+    Args:
+        a: (M, K) int8.
+        b: (K, N) int8; usually the transposed view of a weight.
+        row_scale: M float32 values.
+        col_scale: N float32 values.
+        bias: N values or None.
+    """
+    out: torch.Tensor = _space(kernel.partition(":")[0]).matmul(a, b, row_scale, col_scale, bias, kernel)
+    return out
+
+
+@int_scaled_matmul.register_fake  # type: ignore[untyped-decorator]
+def _(
+    a: torch.Tensor,
+    b: torch.Tensor,
+    row_scale: torch.Tensor,
+    col_scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    kernel: str,
+) -> torch.Tensor:
+    return a.new_empty(a.shape[0], b.shape[1], dtype=torch.bfloat16)
+
+
+def _space(name: str) -> Any:
+    if not any(name in names for names in SPACES.values()):
+        raise ValueError(f"no space of kernels is called {name!r}")
+    return importlib.import_module(f"profiler.kernels.int_scaled_matmul_{name}")
