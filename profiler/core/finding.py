@@ -54,6 +54,10 @@ class Finding:
         count: how often it happens in one repeat of the window.
         evidence: sentences with the numbers that show it.
         change: what to do, as code where possible.
+        memory: it is about bytes: it costs no time, and ranks among its own. The fields below are its alone.
+        held: ids of allocations at the memory peak that the cost consists of; `report` grants each to one finding.
+        cost_bytes: a cost that is no allocation at the peak; added to the held ones.
+        saving_low_bytes, saving_high_bytes: what the change is predicted to save.
     """
 
     rule: str
@@ -68,9 +72,14 @@ class Finding:
     evidence: tuple[str, ...] = ()
     change: str = ""
     doc: str = ""
+    memory: bool = False
+    held: tuple[int, ...] = ()
+    cost_bytes: int = 0
+    saving_low_bytes: int = 0
+    saving_high_bytes: int = 0
 
 
-def severity(saving_low_ns: float, window_ns: float) -> str:
-    """critical, high, medium or low, by the low end of the saving as a share of the window."""
-    share = saving_low_ns / window_ns if window_ns > 0 else 0.0
+def severity(saving_low: float, whole: float) -> str:
+    """critical, high, medium or low, by the low end of the saving as a share of the window (ns) or of the memory peak (bytes)."""
+    share = saving_low / whole if whole > 0 else 0.0
     return next((name for least, name in _SEVERITIES if share >= least), LOW)

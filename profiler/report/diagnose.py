@@ -14,8 +14,10 @@ from profiler.metrics.compile_join import check_same_program
 from profiler.metrics.floor import Floor, floor
 from profiler.metrics.ledger import Ledger
 from profiler.report import floor as floor_report
+from profiler.report import memory_findings
 from profiler.report.grant import Granted, grant
-from profiler.rules.base import RULES, missing
+from profiler.report.memory_findings import MemoryFindings
+from profiler.rules.base import RULES, TRACE, missing
 from profiler.rules.context import Context, Row
 from profiler.tables.run import Run
 
@@ -40,18 +42,23 @@ class Report:
     findings: list[Granted] = field(default_factory=list)
     not_checked: list[tuple[str, str]] = field(default_factory=list)
     floor: Floor | None = None
+    memory: MemoryFindings = field(default_factory=MemoryFindings)
 
 
 def diagnose(run: Run, base: Run | None = None, window: str = "step") -> Report:
-    """Run every rule and grant each ledger row to one finding.
+    """Run every rule and grant each ledger row to one finding. Without a trace a run still has its memory diagnosed.
 
     Raises:
-        UnreadableInput: the run holds no trace that can be read, or its trace and compile log are of two programs.
+        UnreadableInput: the run holds no trace that can be read and nothing about memory, or its trace and compile log are of two
+            programs.
     """
     context = Context(run, base)
+    if not context.has(TRACE) and memory_findings.can_tell(run, context.rank):
+        return _without_trace(context, window)
     ledger = context.ledger(window)
     check_same_program(run, context.rank)
-    findings, not_checked = _check_all(context)
+    found, not_checked = _check_all(context)
+    findings = [each for each in found if not each[1].memory]
     # What happens once is no share of its window, and claims nothing of it.
     names = {each.window for _, each in findings if each.claims or not each.once} | {ledger.window}
     prices = {name: {row.id: (row.priced_ns, row.priced_low_ns) for row in context.rows(name)} for name in names}
@@ -71,7 +78,15 @@ def diagnose(run: Run, base: Run | None = None, window: str = "step") -> Report:
         findings=grant(findings, prices, windows, context.call_ns),
         not_checked=not_checked,
         floor=_floor(context, ledger, not_checked),
+        memory=memory_findings.of_memory(run, context.rank, found),
     )
+
+
+def _without_trace(context: Context, window: str) -> Report:
+    """What can be said of a run that has no time: its memory."""
+    found, not_checked = _check_all(context)
+    memory = memory_findings.of_memory(context.run, context.rank, found)
+    return Report(run=context.run, window=window, not_checked=not_checked, memory=memory)
 
 
 def _floor(context: Context, of: Ledger, not_checked: list[tuple[str, str]]) -> Floor | None:
@@ -99,6 +114,8 @@ def _check_all(context: Context) -> tuple[list[tuple[int, Finding]], list[tuple[
 
 def _in_its_window(context: Context, finding: Finding) -> Finding:
     """One window has one name: the same rows under two would be granted twice."""
+    if finding.memory:
+        return finding
     return replace(finding, window=context.ledger(finding.window).window)
 
 
@@ -126,6 +143,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "floor": floor_report.to_json(report.floor, report.untraced_ns) if report.floor else None,
         "ledger": [_row(row, report.dur_ns) for row in report.rows],
         "findings": [_finding(each) for each in report.findings],
+        "memory": memory_findings.to_json(report.memory),
         "not_checked": [{"rule": rule, "why": why} for rule, why in report.not_checked],
     }
 

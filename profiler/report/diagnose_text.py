@@ -8,6 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from profiler.report import floor as floor_report
+from profiler.report import memory_findings
 from profiler.report.diagnose import Report
 from profiler.report.grant import Granted
 from profiler.report.render import bar, number, percent, table
@@ -21,6 +22,8 @@ _MARKS = {"critical": "!!", "high": "! ", "medium": "- ", "low": "  "}
 
 def render(report: Report, width: int = 100) -> str:
     """The report for people, at most `width` columns where names allow."""
+    if not report.untraced_ns and not report.rows and report.memory.granted:
+        return "\n\n".join(memory_findings.render_alone(report.run, report.memory, _not_checked(report.not_checked)))
     parts = [_head(report)]
     often = [each for each in report.findings if not each.finding.once]
     once = [each for each in report.findings if each.finding.once]
@@ -31,6 +34,8 @@ def render(report: Report, width: int = 100) -> str:
         parts.append("once, not in every call:")
         parts += [_card(number_, each, report) for number_, each in enumerate(once, len(often) + 1)]
     parts.append(_ledger(report, width))
+    if report.memory.granted:
+        parts.append(memory_findings.render(report.memory))
     if report.floor:
         parts.append(floor_report.render(report.floor, report.window, report.untraced_ns, width))
     if report.not_checked:

@@ -14,6 +14,7 @@ from profiler.metrics.ledger import Ledger, ledgers
 from profiler.metrics.places import Caller, Calls, callers
 from profiler.metrics.repeats import weight_of
 from profiler.metrics.windows import windows
+from profiler.rules import memory_facts
 from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
 from profiler.tables.run import Run
@@ -63,7 +64,8 @@ class Context:
 
     def has(self, need: str) -> bool:
         """Whether an artifact that a rule needs is there."""
-        return _NEEDS[need](self)
+        of_memory = memory_facts.NEEDS.get(need)
+        return of_memory(self.run, self.rank) if of_memory else _NEEDS[need](self)
 
     def ledger(self, window: str) -> Ledger:
         """The ledger of a window; of the whole call where the trace has no such window."""

@@ -1,0 +1,101 @@
+"""Decoding decides the peak of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import polars as pl
+
+from profiler.core.finding import Finding
+from profiler.core.units import format_size
+from profiler.metrics.memory.labels import ACTIVATION, WEIGHTS
+from profiler.rules.base import RULES, Rule
+from profiler.rules.context import DECODE, STEP, TEXT, Context
+from profiler.rules.memory_facts import CALL_EVENTS, LEAST, AtPeak, at_peak, ids, size_of
+from profiler.rules.memory_leak import place_of
+
+# Of what decoding holds, the share that is left with tiles of half the edge, or with one picture of a batch at a time.
+_TILED = (0.25, 0.5)
+_TILES = (
+    "--vae-tiling cuts what is larger than a tile (Flux: 1024x1024 px; for smaller tiles set pipe.vae.tile_sample_min_size "
+    "and pipe.vae.tile_latent_min_size): compare the output, seams may show"
+)
+_WORDS = {STEP: "a step", TEXT: "text encoding"}
+
+
+def check(context: Context) -> Iterable[Finding]:
+    """The peak lies in decoding, and without what it holds another window would be the highest."""
+    found = at_peak(context.run, context.rank)
+    if found.window != DECODE:
+        return
+    held = found.live.filter((pl.col("window") == DECODE) & (pl.col("category") != WEIGHTS))
+    low, high = _saving(found, size_of(held), context)
+    if high < LEAST * found.peak.requested_bytes:
+        return
+    batch = _batch(context)
+    yield Finding(
+        rule=RULE.name,
+        title=f"decoding is the peak of a call, {format_size(_above(found))} above that of {_next(found)[0]}",
+        window=DECODE,
+        memory=True,
+        where=tuple(place_of(row["place"], row["component"]) for row in _biggest(held)),
+        held=ids(held),
+        saving_low_bytes=low,
+        saving_high_bytes=high,
+        evidence=(
+            f"decoding holds {format_size(size_of(held))} beside the weights: {_parts(held)}",
+            f"{_next(found)[0]} peaks at {format_size(_next(found)[1])}: the peak falls no further than to that",
+            "the saving is by arithmetic: "
+            + ("one picture's share" if batch > 1 else "a quarter to a half of it is left with tiles of half the edge"),
+        ),
+        change=f"--vae-slicing decodes the {batch} of a batch one at a time" if batch > 1 else _TILES,
+        doc="docs/memory-recipes.md",
+    )
+
+
+def _next(found: AtPeak) -> tuple[str, int]:
+    """The highest of the other windows."""
+    others = {name: size for name, size in found.windows.items() if name not in (DECODE, "call")}
+    name = max(others, key=lambda each: others[each], default="nothing else")
+    return _WORDS.get(name, name), others.get(name, 0)
+
+
+def _above(found: AtPeak) -> int:
+    return found.peak.requested_bytes - _next(found)[1]
+
+
+def _saving(found: AtPeak, held: int, context: Context) -> tuple[int, int]:
+    batch = _batch(context)
+    least, most = (1 / batch, 1.5 / batch) if batch > 1 else _TILED
+    room = _above(found)
+    return round(min(room, held * (1 - most))), round(min(room, held * (1 - least)))
+
+
+def _batch(context: Context) -> int:
+    asked = context.spec.get("batch")
+    placed = context.manifest.applied.get("placement")
+    vae = placed.get("vae") if isinstance(placed, dict) else None
+    sliced = vae.get("slicing") if isinstance(vae, dict) else context.spec.get("vae_slicing")
+    return asked if isinstance(asked, int) and not sliced else 1
+
+
+def _parts(held: pl.DataFrame) -> str:
+    sums = held.group_by("category", "role").agg(pl.col("size_bytes").sum()).sort("size_bytes", "role", descending=[True, False])
+    return ", ".join(f"{_kind(category, role)} {format_size(size)}" for category, role, size in sums.head(3).iter_rows())
+
+
+def _kind(category: str, role: str) -> str:
+    return category if role in (ACTIVATION, category) else f"{role} {category}"
+
+
+def _biggest(held: pl.DataFrame) -> list[dict[str, str]]:
+    groups = (
+        held.group_by("place", "component").agg(pl.col("size_bytes").sum()).sort("size_bytes", "place", descending=[True, False])
+    )
+    return groups.filter(pl.col("place") != "").head(2).to_dicts()
+
+
+RULE = RULES.add(
+    "memory-decode",
+    Rule(name="memory-decode", summary="decoding decides the peak of a call", check=check, needs=(CALL_EVENTS,), priority=30),
+)
