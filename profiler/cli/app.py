@@ -22,6 +22,7 @@ _COMMANDS = {
     "compare": "profiler.cli.compare",
     "check": "profiler.cli.check",
     "runs": "profiler.cli.runs",
+    "dashboard": "profiler.cli.dashboard",
     "explain": "profiler.cli.explain",
     "clinic": "profiler.cli.clinic",
 }

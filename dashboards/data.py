@@ -1,0 +1,195 @@
+"""What pages show, read once: the only cache of this room. An entry lives as long as the files that it was made from stay the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import streamlit as st
+
+from dashboards import folder
+from profiler.core.errors import UnreadableInput
+from profiler.metrics import compiles as compile_metrics
+from profiler.metrics import graph_breaks as break_metrics
+from profiler.metrics import memory
+from profiler.metrics import recompiles as recompile_metrics
+from profiler.metrics.compare import Comparison
+from profiler.metrics.compare import compare as compare_metrics
+from profiler.metrics.compile_join import has_log
+from profiler.metrics.kernels import Breakdown
+from profiler.metrics.kernels import breakdown as kernel_breakdown
+from profiler.metrics.ledger import Ledger
+from profiler.metrics.ledger import ledgers as window_ledgers
+from profiler.metrics.listing import RunRow, list_runs
+from profiler.metrics.windows import CALL, DECODE, STEP, TEXT
+from profiler.report.diagnose import Report
+from profiler.report.diagnose import diagnose as make_report
+from profiler.rundir import layout
+from profiler.tables.run import Run
+
+Stamp = tuple[tuple[str, int, int], ...]
+"""Name, size and time of change of every file that a run's figures come from."""
+WINDOWS = (STEP, TEXT, DECODE, CALL)
+
+
+def stamp(path: Path) -> Stamp:
+    """The stamp of a run directory; of `cache/`, which figures fill, nothing."""
+    files = [path / layout.MANIFEST, *(each for rank in sorted(path.glob("rank*")) for each in sorted(rank.rglob("*")))]
+    return tuple((str(each), stat.st_size, stat.st_mtime_ns) for each in files if each.is_file() and (stat := each.stat()))
+
+
+def _key(name: str) -> tuple[str, Stamp]:
+    path = folder.path_of(name)
+    return str(path), stamp(path)
+
+
+def runs() -> list[RunRow]:
+    """Every run of the folder; a broken one is a row with its error. Manifests are read anew only where they changed.
+
+    Raises:
+        UnreadableInput: the folder is none.
+    """
+    root = folder.folder()
+    manifests = tuple((str(each), each.stat().st_mtime_ns) for each in sorted(root.glob("*/" + layout.MANIFEST)))
+    return _runs(str(root), root.stat().st_mtime_ns if root.exists() else 0, manifests)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _runs(root: str, _changed_ns: int, _manifests: tuple[tuple[str, int], ...]) -> list[RunRow]:
+    return list_runs(Path(root))
+
+
+def run(name: str) -> Run:
+    """A run of the folder.
+
+    Raises:
+        UnreadableInput: there is none by that name, or it cannot be read.
+    """
+    return _run(*_key(name))
+
+
+@st.cache_resource(max_entries=24, show_spinner=False)
+def _run(path: str, _stamp: Stamp) -> Run:
+    return Run.open(path)
+
+
+def report(name: str, base: str = "", window: str = STEP) -> Report:
+    """The diagnosis of a run.
+
+    Raises:
+        UnreadableInput: it holds no trace that can be read.
+    """
+    return _report(*_key(name), _key(base) if base else None, window)
+
+
+@st.cache_resource(max_entries=24, show_spinner="Reading the trace and checking every rule …")
+def _report(path: str, stamp: Stamp, base: tuple[str, Stamp] | None, window: str) -> Report:
+    return make_report(_run(path, stamp), _run(*base) if base else None, window)
+
+
+def breakdown(name: str) -> Breakdown:
+    """Busy time of the whole trace, as `show` prints it."""
+    return _breakdown(*_key(name))
+
+
+@st.cache_resource(max_entries=24, show_spinner="Reading the trace …")
+def _breakdown(path: str, stamp: Stamp) -> Breakdown:
+    return kernel_breakdown(_run(path, stamp).trace())
+
+
+def ledgers(name: str) -> dict[str, Ledger]:
+    """The ledgers of text encoding, steps, decoding and call."""
+    return _ledgers(*_key(name))
+
+
+@st.cache_resource(max_entries=12, show_spinner="Cutting the trace into windows …")
+def _ledgers(path: str, stamp: Stamp) -> dict[str, Ledger]:
+    return window_ledgers(_run(path, stamp), WINDOWS)
+
+
+@st.cache_resource(max_entries=24, show_spinner="Reading the compile log …")
+def _compile_frames(path: str, stamp: Stamp) -> dict[str, pl.DataFrame]:
+    found = _run(path, stamp)
+    if not has_log(found):
+        # A trace with stacks still tells where functions were cut.
+        return {"breaks": break_metrics.graph_breaks(found)}
+    return {
+        "compiles": compile_metrics.compiles(found),
+        "breaks": break_metrics.graph_breaks(found),
+        "recompiles": recompile_metrics.recompiles(found),
+        "limits": compile_metrics.limits(found),
+        "cudagraph skips": compile_metrics.cudagraph_skips(found),
+        "kernels": found.compile_log().frame("kernels"),
+    }
+
+
+def compile_frames(name: str) -> dict[str, pl.DataFrame]:
+    """Compiles, breaks, recompiles, limits, cudagraph skips and kernels of a run's compile log; of a run without one only breaks.
+
+    Raises:
+        UnreadableInput: neither log nor trace can be read.
+    """
+    return _compile_frames(*_key(name))
+
+
+def memory_timeline(name: str, part: str, by: str) -> memory.MemoryTimeline:
+    """Live bytes over a part of a run."""
+    return _memory_timeline(*_key(name), part, by)
+
+
+@st.cache_resource(max_entries=24, show_spinner="Reading the memory snapshot …")
+def _memory_timeline(path: str, stamp: Stamp, part: str, by: str) -> memory.MemoryTimeline:
+    return memory.timeline(_run(path, stamp), 0, part, by)
+
+
+def memory_peak(name: str, part: str) -> memory.MemoryPeak:
+    """The peak of a part of a run."""
+    return _memory_peak(*_key(name), part)
+
+
+@st.cache_resource(max_entries=24, show_spinner="Taking the peak apart …")
+def _memory_peak(path: str, stamp: Stamp, part: str) -> memory.MemoryPeak:
+    return memory.peak(_run(path, stamp), 0, part)
+
+
+def memory_parts(name: str) -> list[str]:
+    """The parts whose memory events the run holds."""
+    found = run(name)
+    return [part for part in (memory.MEMORY_PART, memory.LOAD_PART) if memory.has_part(found, 0, part)]
+
+
+def comparison(name: str, base: str) -> Comparison:
+    """A run against a base run."""
+    return _comparison(*_key(name), *_key(base))
+
+
+@st.cache_resource(max_entries=12, show_spinner="Holding the two runs against each other …")
+def _comparison(path: str, stamp: Stamp, base: str, base_stamp: Stamp) -> Comparison:
+    return compare_metrics(_run(path, stamp), _run(base, base_stamp))
+
+
+def readable_runs() -> list[RunRow]:
+    """Runs whose manifest can be read, newest first.
+
+    Raises:
+        UnreadableInput: the folder is none.
+    """
+    return sorted((row for row in runs() if not row.error), key=lambda row: -(row.created_ns or 0))
+
+
+__all__ = [
+    "WINDOWS",
+    "UnreadableInput",
+    "breakdown",
+    "comparison",
+    "compile_frames",
+    "ledgers",
+    "memory_parts",
+    "memory_peak",
+    "memory_timeline",
+    "readable_runs",
+    "report",
+    "run",
+    "runs",
+    "stamp",
+]

@@ -1,0 +1,60 @@
+"""What is selected, as the query of an address: a link to a finding can be sent to a colleague."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from urllib.parse import urlencode
+
+TRACE_VIEW, TRACE_FILE, PERFETTO = "/trace-view", "/trace-file", "/perfetto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """A selection; what is not selected is empty.
+
+    Args:
+        run, base: names of runs in the folder.
+        finding: number of a finding, from 1, as the diagnosis counts them.
+        window: label of a window of the trace: `step/3`, `decode`.
+        kernel: name of a kernel or operator.
+        row: id of a ledger row.
+    """
+
+    run: str = ""
+    base: str = ""
+    finding: int = 0
+    window: str = ""
+    kernel: str = ""
+    row: str = ""
+
+    def query(self) -> dict[str, str]:
+        """The parts that are set, as text."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: str(value) for name, value in values.items() if value}
+
+
+def selection_of(query: Mapping[str, str]) -> Selection:
+    """The selection that a query holds; what it holds else, or no number where one is due, selects nothing."""
+    texts = {each.name: query[each.name] for each in fields(Selection) if each.name != "finding" and each.name in query}
+    number = query.get("finding", "")
+    return Selection(**texts, finding=int(number) if number.isascii() and number.isdecimal() and len(number) < 9 else 0)
+
+
+def page_url(page: str, selection: Selection) -> str:
+    """The address of a page with a selection, from the server's root."""
+    query = urlencode(selection.query())
+    return f"/{page}?{query}" if query else f"/{page}"
+
+
+def trace_file_url(run: str, rank: int, artifact: str) -> str:
+    """Where the server gives a trace file of a run."""
+    return f"{TRACE_FILE}?{urlencode({'run': run, 'rank': rank, 'artifact': artifact})}"
+
+
+def trace_view_url(run: str, rank: int, artifact: str, span: tuple[int, int] | None, title: str) -> str:
+    """The page with the trace viewer in it, opened at a span (start and end in ns on the trace's own clock) or at all of it."""
+    query: dict[str, str | int] = {"run": run, "rank": rank, "artifact": artifact, "title": title}
+    if span:
+        query |= {"start": span[0], "end": span[1]}
+    return f"{TRACE_VIEW}?{urlencode(query)}"
