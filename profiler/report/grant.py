@@ -33,6 +33,7 @@ def grant(
     prices: Mapping[str, Mapping[str, Price]],
     windows: Mapping[str, tuple[float, float]],
     call_ns: float = 0.0,
+    noise: float = 0.0,
 ) -> list[Granted]:
     """Grant rows by rule priority, then by the size of the claim.
 
@@ -41,6 +42,7 @@ def grant(
         prices: window name -> ledger row id -> what it costs a repeat.
         windows: window name -> (untraced ns of a repeat, repeats a pipeline call).
         call_ns: untraced ns of a pipeline call at the spec's steps: what a window that comes once in it is a part of.
+        noise: share of a window by which untraced calls differ: no saving is known better.
 
     Returns:
         One entry a finding, in order of what it costs a pipeline call; after them what happens once, ranked among itself.
@@ -61,6 +63,7 @@ def grant(
             else:
                 _share(owner, granted, prices.get(finding.window, {}).get(row, (0.0, 0.0))[0])
         _price(granted, prices.get(finding.window, {}), windows.get(finding.window, (0.0, 1.0)), call_ns)
+        _widen(granted, noise * windows.get(finding.window, (0.0, 1.0))[0])
         # Where others own all that it claims, it is named under their `also` and is no finding of its own.
         if granted.rows or not finding.claims or granted.cost_ns:
             result.append(granted)
@@ -78,6 +81,14 @@ def _share(owner: Granted, other: Granted, cost_ns: float) -> None:
 def _sum(prices: Mapping[str, Price], rows: Iterable[str]) -> Price:
     found = [prices.get(row, (0.0, 0.0)) for row in dict.fromkeys(rows)]
     return sum(each[0] for each in found), sum(each[1] for each in found)
+
+
+def _widen(granted: Granted, noise_ns: float) -> None:
+    """A saving is known to half the noise at best; the severity goes by what was priced."""
+    saving = granted.saving_high_ns - granted.saving_low_ns
+    if not granted.finding.once and granted.cost_ns and saving < noise_ns:
+        middle = (granted.saving_low_ns + granted.saving_high_ns) / 2
+        granted.saving_low_ns, granted.saving_high_ns = max(0.0, middle - noise_ns / 2), middle + noise_ns / 2
 
 
 def _price(granted: Granted, prices: Mapping[str, Price], window: tuple[float, float], call_ns: float) -> None:

@@ -22,6 +22,7 @@ from profiler.tables.run import Run
 STEP, TEXT, DECODE, CALL = "step", "text", "decode", "call"
 # The parts of a call, without overlap; a trace without them has only the call.
 PARTS = (TEXT, STEP, DECODE)
+_MOST_NOISE = 0.01
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,13 @@ class Context:
     def call_ns(self) -> float:
         """Untraced time of one pipeline call at the spec's steps, as far as windows cover it."""
         return sum(self.duration_ns(name) * self.repeats(name) for name in self.windows())
+
+    @property
+    def noise(self) -> float:
+        """Share of a call by which the untraced calls differ, at most 1 %; 0 where there is only one."""
+        calls = self.manifest.untraced.get("calls_ns") or []
+        middle = sorted(calls)[len(calls) // 2] if calls else 0
+        return min(_MOST_NOISE, (max(calls) - min(calls)) / middle) if middle and len(calls) > 1 else 0.0
 
     def callers(self, calls: Calls) -> list[Caller]:
         """Who makes some calls, by the trace with stacks; empty without one."""

@@ -10,7 +10,7 @@ from typing import Any
 from profiler.core.finding import Finding, Place, Saving
 from profiler.metrics.break_spans import per_window
 from profiler.metrics.graph_breaks import graph_breaks
-from profiler.metrics.host_states import GRAPH_BREAK, GUARDS, HOST_WAIT, PYTHON_IN_REGION
+from profiler.metrics.host_states import GRAPH_BREAK, GUARDS, HOST_WAIT, PAGEABLE_COPY, PYTHON_IN_REGION
 from profiler.metrics.lost_fusion import crossing_bytes
 from profiler.rules.base import RULES, TRACE, Rule
 from profiler.rules.context import Context, Row
@@ -50,8 +50,8 @@ def _finding(context: Context, window: str, count: float, each: dict[str, Any]) 
         title=f"graph break, {often}: {name}",
         window=window,
         claims=tuple(row.id for row in rows),
-        # Without the break its guards, its dispatch and its wait are gone; what launching costs anyway may take some of it.
-        saving=Saving(share_low=0.6, share_high=1.0, extra_high_ns=fusion_ns),
+        # Without the break its guards, its dispatch and its wait are gone; but a GPU that idles less also clocks lower.
+        saving=Saving(share_low=0.55, share_high=0.9, extra_high_ns=fusion_ns),
         where=(Place(each["file"], each["line"], None, each["function"]),),
         count=math.ceil(count),
         evidence=(*_evidence(each, rows, window), *fusion),
@@ -90,7 +90,7 @@ def _rows(context: Context, window: str, each: dict[str, Any]) -> list[Row]:
             return bool(regions & (before | after)) or (bool(place) and place.rpartition("/")[2] in row.detail)
         if row.label == GUARDS:
             return row.detail in after
-        return row.label in (HOST_WAIT, PYTHON_IN_REGION) and bool(regions & (before | after))
+        return row.label in (HOST_WAIT, PAGEABLE_COPY, PYTHON_IN_REGION) and bool(regions & (before | after))
 
     return context.select(window, caused)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from profiler.core.finding import Finding, Saving
 from profiler.metrics.host_states import AFTER_PAUSE, GUARDS, LAUNCH_COMPILED, LAUNCH_EAGER, PYTHON_BETWEEN, PYTHON_IN_REGION
-from profiler.metrics.idle import REPLAY
+from profiler.metrics.idle import LATENCY, REPLAY
 from profiler.rules.base import GPU_TRACE, RULES, Rule
 from profiler.rules.context import DECODE, TEXT, Context, Row
 
@@ -25,14 +25,22 @@ def check(context: Context) -> Iterable[Finding]:
 
 def _of(context: Context, window: str) -> Iterable[Finding]:
     duration = context.duration_ns(window)
+    eager, compiled = _with_latency(context, window)
     for labels, title, change in (
-        (_EAGER, "eager operators are launched more slowly than the GPU runs them", _for_eager(context, window)),
-        (_COMPILED, "compiled code is launched more slowly than the GPU runs it", _for_compiled(context, window)),
+        (eager, "eager operators are launched more slowly than the GPU runs them", _for_eager(context, window)),
+        (compiled, "compiled code is launched more slowly than the GPU runs it", _for_compiled(context, window)),
     ):
         rows = context.select(window, lambda row, labels=labels: row.kind == "idle" and row.label in labels)  # type: ignore[misc]
         cost = sum(row.priced_ns for row in rows)
         if duration and cost / duration >= _LEAST:
             yield _finding(window, rows, title, change, context.ledger(window).pricing.calibrated)
+
+
+def _with_latency(context: Context, window: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Both kinds of labels; where a GPU waits for launches it waits for their latency too, which is the dearer kind's."""
+    idle = {row.id: row for row in context.rows(window) if row.kind == "idle"}.values()
+    eager, compiled = (sum(row.priced_ns for row in idle if row.label in labels) for labels in (_EAGER, _COMPILED))
+    return ((*_EAGER, LATENCY), _COMPILED) if eager >= compiled else (_EAGER, (*_COMPILED, LATENCY))
 
 
 def _finding(window: str, rows: list[Row], title: str, change: str, calibrated: bool) -> Finding:

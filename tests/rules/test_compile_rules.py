@@ -63,8 +63,8 @@ def test_lost_fusion_is_in_the_saving_and_never_in_the_cost(run_with):
     ceilings = {"ceilings": {"copy_gbs": 1000.0}}
     each = only(run_with(_broken_step(shaped), _BREAK_LOG, untraced={"dur_ns": 1_000_000}, environment=ceilings), "graph-break")
     assert each.cost_ns == pytest.approx(125_000)
-    assert each.saving_low_ns == pytest.approx(75_000)
-    assert each.saving_high_ns == pytest.approx(125_000 + 2 * 2**20 / 1000)
+    assert each.saving_low_ns == pytest.approx(68_750)
+    assert each.saving_high_ns == pytest.approx(112_500 + 2 * 2**20 / 1000)
     assert each.finding.evidence[-1].startswith("1.0 MiB cross it each time: at most 2 us of lost fusion")
 
 

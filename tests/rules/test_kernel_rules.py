@@ -81,7 +81,7 @@ def test_no_old_gemm(run_with, kernels, capability):
 def test_gemms_in_fp32_inside_a_16_bit_model(run_with):
     run = run_with(busy([(FP32, 30), (NVJET, 969)]), applied=BF16)
     each = only(run, "fp32-compute")
-    assert (each.cost_ns, each.saving_low_ns, each.saving_high_ns) == (30_000, 15_000, 28_500)
+    assert (each.cost_ns, each.saving_low_ns, each.saving_high_ns) == (30_000, 18_000, 28_500)
     assert each.severity == "medium"
 
 
@@ -157,7 +157,7 @@ def _attention(operator, dims, kernel_name=FP32, inside=True):
 
 
 @pytest.mark.parametrize(
-    ("operator", "backend", "low", "high"), [(MATH, "math", 120, 190), (EFFICIENT, "memory-efficient", 60, 160)]
+    ("operator", "backend", "low", "high"), [(MATH, "math", 120, 190), (EFFICIENT, "memory-efficient", 100, 160)]
 )
 def test_attention_on_a_slow_backend(run_with, operator, backend, low, high):
     each = only(run_with(_attention(operator, [1, 64, 512, 64]), applied=BF16), "attention-backend")
