@@ -36,13 +36,20 @@ def main() -> None:
     pairs: Pairs = [(before, after) for before, _, after in (each.partition("=") for each in options.paths)]
     shutil.copytree(options.run, options.target)
     shutil.rmtree(options.target / layout.CACHE_DIR, ignore_errors=True)
+    dropped = [*options.drop, *_absent(options.target)]
     for name in options.drop:
         (options.target / name).unlink()
     for path in _files(options.target):
         _rewrite(path, pairs)
     for path in options.target.rglob(layout.SOURCES):
         _own_only(path)
-    _index(options.target, options.drop)
+    _index(options.target, dropped)
+
+
+def _absent(run: Path) -> list[str]:
+    """Artifacts that whoever brought the run home had left out already."""
+    listed = json.loads((run / layout.MANIFEST).read_text())["artifacts"]
+    return [name for name in listed if not (run / name).exists()]
 
 
 def _own_only(sources: Path) -> None:

@@ -70,6 +70,8 @@ def first_result(output: Any) -> tuple[str, Any] | None:
             found = output[0]
         if found is not None and len(found):
             first = found[0]
+            if getattr(first, "ndim", 3) < 3:  # latents, packed or not decoded: no picture
+                return None
             return ("video", list(first)) if _is_video(first) else ("image", first)
     return None
 
