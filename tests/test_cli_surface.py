@@ -58,7 +58,7 @@ def test_every_command_is_listed_with_its_summary():
     assert done.returncode == 0
     listed = re.findall(r"^  (\w+)  +\S", done.stdout.partition("Commands:")[2], re.MULTILINE)
     assert listed[0] == "record"
-    assert {"record", "import", "show", "compare", "runs", "explain"} <= set(listed)
+    assert {"record", "import", "show", "compare", "check", "runs", "explain"} <= set(listed)
 
 
 def test_no_arguments_is_help():
@@ -160,6 +160,21 @@ def test_compare_has_exactly_these_options():
     done = diffuscope("compare", "--help")
     assert set(re.findall(r"^ +(--[a-z-]+)", done.stdout, re.MULTILINE)) == {"--window", "--top", "--json", "--help"}
     assert re.search(r"compare \[OPTIONS\] \{?BASE\}? \{?NEW\}?\.\.\.", done.stdout), done.stdout
+
+
+def test_check_has_exactly_these_options():
+    done = diffuscope("check", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(re.findall(r"^ +(--[a-z-]+)", done.stdout, re.MULTILINE)) == {"--budget", "--base", "--junit", "--json", "--help"}
+    assert re.search(r"check \[OPTIONS\] \{?RUN\}?", done.stdout), done.stdout
+
+
+def test_checking_what_is_not_there_is_exit_2(tmp_path: Path):
+    (tmp_path / "budget.toml").write_text("model_gib = 1")
+    for arguments in (("--budget", tmp_path / "budget.toml"), ("--budget", tmp_path / "none.toml"), ()):
+        done = diffuscope("check", tmp_path / "nothing", *arguments, "--json")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "rror: " in done.stderr and "Traceback" not in done.stderr
 
 
 def test_json_is_one_document_on_stdout(tmp_path: Path):

@@ -11,6 +11,7 @@ import typer
 
 from profiler.cli.output import JsonOption, emit
 from profiler.core.errors import EXIT_CHECK_FAILED, EXIT_OK, UsageError
+from profiler.rundir.layout import TRACE
 
 
 def command(
@@ -31,11 +32,12 @@ def command(
 
     limits = read_budget(budget)
     against = base or limits.base
-    data = check_data(Run.open(run), limits, Run.open(against) if against else None)
+    opened = Run.open(run)
+    data = check_data(opened, limits, Run.open(against) if against else None)
     if junit is not None:
         _write(junit, check_junit(data))
     width = shutil.get_terminal_size((100, 24)).columns
-    emit(as_json, data, lambda: check_text(data, width), _next(data))
+    emit(as_json, data, lambda: check_text(data, width), _next(data, opened.has(TRACE)))
     return EXIT_OK if data["passed"] else EXIT_CHECK_FAILED
 
 
@@ -50,13 +52,13 @@ def _write(path: Path, text: str) -> None:
         raise UsageError(f"cannot write --junit {path}: {why}", "name a file in a folder that can be written") from None
 
 
-def _next(data: dict[str, Any]) -> str:
+def _next(data: dict[str, Any], has_trace: bool) -> str:
     """What shows why: the run where it failed, the diagnosis for time and compiling, the comparison for what is left."""
     run = shlex.quote(data["run"])
     about = {each["about"] for each in data["checks"] if not each["ok"]}
     if "run" in about:
         return f"diffuscope show {run}"
     base = f" --base {shlex.quote(data['base'])}" if data["base"] else ""
-    if about & {"time", "compile"}:
+    if about & {"time", "compile"} and has_trace:
         return f"diffuscope diagnose {run}{base}"
     return f"diffuscope compare {shlex.quote(data['base'])} {run}" if data["base"] else f"diffuscope show {run}"

@@ -18,6 +18,9 @@ _BASE = "base"
 _LIMIT, _OPTIONAL = "limit", "optional"
 _KEYS = (_BASE, SQNR, *(name for name in LINES if not name.startswith(f"{SQNR}.")))
 _MAX_BYTES = 1 << 20
+_MOST = 1e15
+# Characters shown of what stands in a file.
+_SHOWN = 40
 _HINT = "docs/check.md has an example with every key"
 
 
@@ -80,6 +83,8 @@ def _limits(path: Path, name: str, value: Any) -> Iterable[Limit]:
         return [_limit(path, name, value)]
     if not isinstance(value, dict) or _LIMIT in value:
         return [_limit(path, f"{SQNR}.{LAST_LATENTS}", value)]
+    if not value:
+        raise _wrong(path, SQNR, "names no tensor")
     _check_keys(path, f"{SQNR}.", value, TENSORS)
     return [_limit(path, f"{SQNR}.{tensor}", each) for tensor, each in value.items()]
 
@@ -100,7 +105,7 @@ def _number(path: Path, name: str, key: str, value: Any) -> float:
     line = LINES[name]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _wrong(path, key, f"is {_shown(value)}, and must be a number{f' of {line.unit}' if line.unit else ''}")
-    if not (-math.inf < value < math.inf) or abs(value) > 1e15:
+    if not (-math.inf < value < math.inf) or abs(value) > _MOST:
         raise _wrong(path, key, f"is {_shown(value)}, which is no limit")
     if value < 0:
         raise _wrong(path, key, f"is {_shown(value)}, and must not be negative")
@@ -115,10 +120,11 @@ def _check_keys(path: Path, prefix: str, found: Mapping[str, Any], known: Iterab
     known = tuple(known)
     for key in found:
         if key not in known:
-            near = difflib.get_close_matches(key, known, 1, cutoff=0.0)[0]
-            listed = ", ".join(f"{prefix}{each}" for each in known)
+            near = difflib.get_close_matches(key[:_SHOWN], known, 1, cutoff=0.0)[0]
+            what = _shown(prefix + key) if len(key) > _SHOWN or not key.isprintable() else prefix + key
             raise UnreadableInput(
-                f"{path}: {_shown_key(f'{prefix}{key}')} is no key of a budget; the nearest is {prefix}{near}", f"known: {listed}"
+                f"{path}: {what} is no key of a budget; the nearest is {prefix}{near}",
+                f"known: {', '.join(prefix + each for each in known)}",
             )
 
 
@@ -128,9 +134,8 @@ def _wrong(path: Path, key: str, what: str) -> UnreadableInput:
 
 def _shown(value: Any) -> str:
     """A value as the file has it, at most so long."""
-    text = repr(value)
-    return text if len(text) <= 40 else text[:39] + "…"
-
-
-def _shown_key(key: str) -> str:
-    return _shown(key)[1:-1] if len(key) <= 38 else _shown(key)
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python prints
+        return "a giant number"
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

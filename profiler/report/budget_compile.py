@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from profiler.metrics.compile_join import has_log
+from profiler.metrics.compiles import compiles
 from profiler.metrics.graph_breaks import graph_breaks
 from profiler.metrics.recompiles import recompiles
 from profiler.metrics.windows import STEP, windows
@@ -21,7 +22,7 @@ def breaks(subject: Subject) -> Measured:
     """Distinct graph breaks, as `diagnose` lists them."""
     without = _without_log(subject)
     if without:
-        return without
+        return _resumed(subject) or without
     found = _own(subject, graph_breaks(subject.run), pl.col("joined"))
     return Measured(float(found.height), _named(found["break"]), _lost(subject))
 
@@ -62,9 +63,22 @@ def _without_log(subject: Subject) -> Measured | None:
     return Measured(None, "no compile log")
 
 
+def _resumed(subject: Subject) -> Measured | None:
+    """Without a log, the breaks at which the trace resumes; None where it shows none."""
+    found = graph_breaks(subject.run) if subject.run.has(layout.TRACE) else pl.DataFrame()
+    if found.is_empty():
+        return None
+    why = "without a compile log only breaks at which the trace resumes are known"
+    return Measured(float(found.height), _named(found["break"]), why)
+
+
 def _own(subject: Subject, found: pl.DataFrame, own: pl.Expr) -> pl.DataFrame:
-    """Those of the program in the trace: a log may also hold what `explain` compiled alone."""
-    return found.filter(own) if subject.run.has(layout.TRACE) else found
+    """Those of the program in the trace: a log may also hold what `explain` compiled alone.
+
+    Where the trace runs nothing of the log (what was compiled runs eagerly after all), everything in it counts.
+    """
+    ran = subject.run.has(layout.TRACE) and (compiles(subject.run)["calls"] > 0).any()
+    return found.filter(own) if ran else found
 
 
 def _named(names: pl.Series) -> str:

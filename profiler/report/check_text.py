@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from profiler.core.printable import one_line
 from profiler.report.check import FAIL, NOT_CHECKED, PASS, STATUS
 from profiler.report.names import shorten
 from profiler.report.render import MAX_WIDTH, MIN_WIDTH, table
@@ -16,6 +17,11 @@ _SKIPPED = "skipped"
 _DECIMALS = {"GiB": 3, "MiB": 3, "ms": 1, "x": 3, "dB": 2, "share": 4, "": 0}
 _SIGNS = {"<=": "≤", ">=": "≥"}
 _MOST_DECIMALS = 9
+_HEADERS = ("line", "measured", "limit", "margin", "verdict")
+# Blanks between two columns of a table; titles are cut before numbers, down to this.
+_GAP, _LEAST_TITLE = 3, 12
+# What has no number in dB: outputs that are equal to the bit, or not finite.
+_NO_NUMBER = {PASS: "identical", FAIL: "broken", NOT_CHECKED: "-"}
 
 
 def check_text(data: dict[str, Any], width: int = 100) -> str:
@@ -47,38 +53,47 @@ def sentence(check: dict[str, Any]) -> str:
 def _head(data: dict[str, Any], width: int) -> str:
     lines = [_verdict(data)]
     if data["base"]:
-        lines.append(f"against {data['base']}")
-    bad = [each for each in data["checks"] if not each["ok"]]
-    lines += [line for each in bad for line in _wrapped(f"  {word(each)}: ", sentence(each), width)]
-    return "\n".join(lines)
+        lines.append(f"against {one_line(data['base'])}")
+    for each in data["checks"]:
+        if each["status"] == FAIL:
+            lines += _wrapped(f"  {_WORDS[FAIL]}: ", sentence(each), width)
+    return "\n".join([*lines, *_unchecked(data["checks"], width)])
+
+
+def _unchecked(checks: Sequence[dict[str, Any]], width: int) -> list[str]:
+    """Required lines that could not be checked; a reason once, however many lines it holds for."""
+    reasons: dict[str, list[str]] = {}
+    for each in checks:
+        if each["status"] == NOT_CHECKED and not each["ok"]:
+            reasons.setdefault(each["note"], []).append(each["title"])
+    label = f"  {_WORDS[NOT_CHECKED]}: "
+    return [line for why, titles in reasons.items() for line in _wrapped(label, f"{'; '.join(titles)}: {why}", width)]
 
 
 def _verdict(data: dict[str, Any]) -> str:
-    checks = data["checks"]
+    total, run, budget = len(data["checks"]), one_line(data["run"]), one_line(data["budget"])
+    failed = data["counts"]["fail"]
+    skipped = sum(word(each) == _SKIPPED for each in data["checks"])
+    missing = data["counts"]["not_checked"] - skipped
+    beside = f", {skipped} optional not checked" if skipped else ""
     if data["passed"]:
-        skipped = sum(each["status"] == NOT_CHECKED for each in checks)
-        beside = f", {skipped} optional not checked" if skipped else ""
-        return f"PASSED: {data['run']} keeps {data['budget']} ({len(checks) - skipped} of {len(checks)} lines hold{beside})"
-    counts = [
-        (sum(word(each) == name for each in checks), said)
-        for name, said in ((_WORDS[FAIL], "fail"), (_WORDS[NOT_CHECKED], "not checked"))
-    ]
-    said = ", ".join(f"{count} {what}" for count, what in counts if count)
-    return f"FAILED: {data['run']} does not keep {data['budget']} (of {len(checks)} lines {said})"
+        return f"PASSED: {run} keeps {budget}: {total - skipped} of {total} lines hold{beside}"
+    beside = (f", {missing} not checked" if missing else "") + beside
+    return f"FAILED: {run} does not keep {budget}: {failed} of {total} lines fail{beside}"
 
 
 def _table(checks: Sequence[dict[str, Any]], width: int) -> str:
     cells = [_cells(each) for each in checks]
-    beside = sum(max(len(row[column]) for row in cells) + 2 for column in range(1, 5))
-    rows = [(shorten(row[0], max(16, width - beside)), *row[1:]) for row in cells]
-    return table(("line", "measured", "limit", "margin", "verdict"), rows, width, left=(0, 2, 4))
+    beside = sum(max(len(row[column]) for row in (_HEADERS, *cells)) + _GAP for column in range(1, len(_HEADERS)))
+    rows = [(shorten(row[0], max(_LEAST_TITLE, width - beside)), *row[1:]) for row in cells]
+    return table(_HEADERS, rows, width, left=(0, 2, 4))
 
 
 def _cells(check: dict[str, Any]) -> tuple[str, str, str, str, str]:
     if check["name"] == STATUS:
         return check["title"], "", "", "", word(check)
     limit = f"{_SIGNS[check['relation']]} {_limit(check)}"
-    measured = "-" if check["measured"] is None else _value(check["measured"], check)
+    measured = _NO_NUMBER[check["status"]] if check["measured"] is None else _value(check["measured"], check)
     margin = "" if check["margin"] is None else _margin(check)
     return check["title"], measured, limit, margin, word(check)
 
