@@ -14,6 +14,7 @@ from profiler.report.compare_words import listed
 from profiler.report.floor import to_json
 from profiler.rundir.summary import describe_repeats
 
+_NO_GPU = "nothing ran on a GPU"
 NO_BASE = "no base run (--base RUN, or base = in the budget)"
 
 
@@ -55,6 +56,8 @@ def floor_ratio(subject: Subject) -> Measured:
 def unexplained(subject: Subject) -> Measured:
     """The share of a step's time that no cause explains."""
     of = subject.context.ledger(STEP)
+    if of.source != "gpu":
+        return Measured(None, f"{_NO_GPU}: between a CPU's operators all time is Python's")
     total = subject.context.duration_ns(STEP)
     if not total:
         return Measured(None, "the trace holds no time to explain")
@@ -66,7 +69,7 @@ def host_syncs(subject: Subject) -> Measured:
     """The most waits for the GPU that began in one traced step."""
     of = subject.context.ledger(STEP)
     if of.source != "gpu":
-        return Measured(None, "nothing ran on a GPU")
+        return Measured(None, _NO_GPU)
     if of.window != STEP:
         return Measured(None, "the trace has no steps")
     inside = of.waits.drop_nulls("index")

@@ -160,7 +160,7 @@ def test_the_worst_step_counts_and_what_lies_outside_does_not(tmp_path):
 
 def test_the_share_that_nothing_explains(tmp_path):
     """The second kernel comes from a thread whose first sign of life is its launch: 180 of 1000 us until then."""
-    from ledger_traces import kernel, launch
+    from ledger_traces import kernel, launch, op
     from small_runs import idle, write_run
 
     step = idle(launch(580, 590, 2, tid=9))
@@ -173,6 +173,8 @@ def test_the_share_that_nothing_explains(tmp_path):
     whole = [launch(0, 1, 1), kernel(1, 400, 1), kernel(600, 1000, 99)]
     of_call = f"of the whole call: the trace has no steps; {traced}"
     assert _of("unexplained_share", write_run(tmp_path / "call", whole)) == Measured(pytest.approx(0.2), of_call)
+    cpu = _of("unexplained_share", write_run(tmp_path / "cpu", [op("aten::mm", 0, 9), op("aten::mm", 20, 29)]))
+    assert cpu == Measured(None, "nothing ran on a GPU: between a CPU's operators all time is Python's")
 
 
 def _broken(compiled="fa"):
