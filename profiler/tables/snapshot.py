@@ -20,7 +20,7 @@ class SnapshotTables:
     """The tables of one snapshot.
 
     Args:
-        folder: the cache folder with `<table>-<number>.parquet`.
+        folder: the cache folder with `<table>.parquet`.
         settings: the allocator's settings, as torch wrote them (`PYTORCH_CUDA_ALLOC_CONF`, `expandable_segments`, ...).
         recorded: events in the trace of each device, by its index.
         lost: events that could not be read, by reason.
@@ -38,9 +38,8 @@ class SnapshotTables:
         dtypes = TABLES[table].dtypes
         if not self.rows[table]:
             return pl.LazyFrame(schema=dtypes)
-        # Texts that repeat are stored as categories.
-        texts = [name for name, dtype in dtypes.items() if dtype == pl.String]
-        return pl.scan_parquet(self.folder / f"{table}-*.parquet").with_columns(pl.col(texts).cast(pl.String))
+        words = [pl.col(name).cast(dtype) for name, dtype in dtypes.items() if isinstance(dtype, pl.Enum)]
+        return pl.scan_parquet(self.folder / f"{table}.parquet").with_columns(words)
 
     def frame(self, table: str) -> pl.DataFrame:
         """The same table, in memory."""

@@ -16,6 +16,7 @@ from typing import Any
 from profiler.core import safe_pickle
 from profiler.core.errors import UnreadableInput
 from profiler.tables.losses import Losses
+from profiler.tables.snapshot_columns import write_tables
 from profiler.tables.snapshot_file import check_file, unpacked
 from profiler.tables.snapshot_room import Room
 from profiler.tables.snapshot_shape import Snapshot, WrongShape, snapshot_of
@@ -78,9 +79,6 @@ def _limit(unpacked_bytes: int) -> None:
 
 def _read(source: Path, folder: Path, rank: int, room: Room) -> dict[str, Any]:
     snapshot = _unpickled(source)
-    # Not before: until here the process is small, and most of what no snapshot is has been refused.
-    from profiler.tables.snapshot_columns import write_tables
-
     losses = Losses()
     recorded = list(map(len, snapshot.traces))
     rows = write_tables(snapshot, folder, rank, room, losses)

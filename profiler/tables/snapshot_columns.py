@@ -2,141 +2,132 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-import polars as pl
-
-from profiler.tables import snapshot_schema as schema
+from profiler.tables import parquet
 from profiler.tables.losses import Losses
-from profiler.tables.parts import Parts
-from profiler.tables.schema import Table
-from profiler.tables.snapshot_records import Records
+from profiler.tables.parquet import ParquetWriter
+from profiler.tables.snapshot_builders import Builder, Flags, Numbers, PoolHalf, Records, Same, Sizes, StackNumbers, Texts
+from profiler.tables.snapshot_events import EventAddresses, EventSizes, Positions, known_events
+from profiler.tables.snapshot_layout import TABLES, Column
 from profiler.tables.snapshot_room import Room
-from profiler.tables.snapshot_shape import Snapshot, WrongShape
+from profiler.tables.snapshot_shape import Snapshot
 from profiler.tables.snapshot_stacks import Stacks
 
 _CHUNK_RECORDS = 1 << 13
-# What torch writes where no frame was being compiled.
-_NO_CONTEXT = ("N/A",)
-# torch's documentation has a name of its own for one state.
-_STATE_ALSO = {"active_awaiting_free": "active_pending_free"}
-_Records = list[dict[str, Any]]
-_Columns = dict[str, pl.Series]
+_GROUP_ROWS = 1 << 17
+# What torch writes where no frame was being compiled, and its documentation's own name for one state.
+_ALSO = {"compile_context": {"N/A": ""}, "state": {"active_awaiting_free": "active_pending_free"}}
 
 
 def write_tables(snapshot: Snapshot, folder: Path, rank: int, room: Room, losses: Losses) -> dict[str, int]:
-    """Write `<table>-<number>.parquet` into `folder`; returns the rows of each table.
+    """Write `<table>.parquet` into `folder`; returns the rows of each table.
 
     Events of actions that are not known are left out and counted.
 
     Raises:
         WrongShape: a value that cannot be what it should be, or more rows than a file of this size can mean.
     """
-    stacks = Stacks(room)
-    parts = {name: Parts(folder, name) for name in schema.TABLES}
-    for device, trace in enumerate(snapshot.traces):
-        for start, some in _chunks(trace, f"device_traces[{device}]", room):
-            parts["events"].add(_frame(schema.EVENTS, _events(some, start, device, stacks, losses), rank))
-    for _, some in _chunks(snapshot.blocks, "blocks", room):
-        parts["blocks"].add(_frame(schema.BLOCKS, _blocks(some, stacks), rank))
-    for _, some in _chunks(snapshot.segments, "segments", room):
-        parts["segments"].add(_frame(schema.SEGMENTS, _segments(some, stacks), rank))
-    for _, some in _chunks(snapshot.annotations, "external_annotations", room):
-        parts["annotations"].add(_frame(schema.ANNOTATIONS, _annotations(some), rank))
-    parts["stacks"].add(stacks.frame(rank))
-    for each in parts.values():
-        each.flush()
-    return {name: each.rows for name, each in parts.items()}
+    tables = _Tables(folder, rank, room)
+    return {
+        "events": tables.events(snapshot.traces, losses),
+        "blocks": tables.records("blocks", snapshot.blocks, "blocks"),
+        "segments": tables.records("segments", snapshot.segments, "segments"),
+        "annotations": tables.records("annotations", snapshot.annotations, "external_annotations"),
+        "stacks": tables.stacks(),
+    }
 
 
-def _chunks(records: _Records, where: str, room: Room) -> Iterator[tuple[int, Records]]:
+class _Tables:
+    def __init__(self, folder: Path, rank: int, room: Room) -> None:
+        self._folder, self._rank, self._room = folder, rank, room
+        self._stacks = Stacks(room)
+
+    def events(self, traces: list[Records], losses: Losses) -> int:
+        with self._writer("events") as writer:
+            for device, trace in enumerate(traces):
+                positions = Positions()
+                group = _Group(writer, self._event_builders(device, positions))
+                for start, some in _chunks(trace, self._room):
+                    known, places = known_events(some, start, losses)
+                    positions.place(places)
+                    group.add(known)
+                group.flush()
+        return writer.rows
+
+    def records(self, name: str, records: Records, where: str) -> int:
+        with self._writer(name) as writer:
+            group = _Group(writer, self._builders(TABLES[name][0], where))
+            for _, some in _chunks(records, self._room):
+                group.add(some)
+            group.flush()
+        return writer.rows
+
+    def stacks(self) -> int:
+        with self._writer("stacks") as writer:
+            for chunks in self._stacks.chunks(self._rank, _GROUP_ROWS):
+                writer.add(chunks)
+        return writer.rows
+
+    def _writer(self, name: str) -> ParquetWriter:
+        return ParquetWriter(
+            self._folder / f"{name}.parquet", {each.name: (each.kind, each.nullable) for each in TABLES[name][0]}
+        )
+
+    def _event_builders(self, device: int, positions: Positions) -> dict[str, Builder]:
+        where = f"device_traces[{device}]"
+        special: dict[str, Builder] = {
+            "index": positions,
+            "device": Same(device, parquet.INT32),
+            "address": EventAddresses("addr", parquet.UINT64, where, nullable=True),
+            "size_bytes": EventSizes("size", parquet.UINT64, where),
+        }
+        usual = [each for each in TABLES["events"][0] if each.name not in special]
+        return special | self._builders(usual, where)
+
+    def _builders(self, columns: list[Column] | tuple[Column, ...], where: str) -> dict[str, Builder]:
+        return {each.name: self._builder(each, where) for each in columns}
+
+    def _builder(self, column: Column, where: str) -> Builder:
+        if column.name == "rank":
+            return Same(self._rank, column.kind)
+        if column.name == "stack":
+            return StackNumbers(self._stacks)
+        if column.name in ("pool_a", "pool_b"):
+            return PoolHalf(int(column.name == "pool_b"), column.source, where)
+        if column.kind == parquet.FLAG:
+            return Flags(column.source, where)
+        if column.kind == parquet.TEXTS:
+            return Texts(column.source, where, self._room, _ALSO.get(column.name), column.words)
+        numbers = Sizes if column.name.endswith("_bytes") else Numbers
+        return numbers(column.source, column.kind, where, column.nullable)
+
+
+class _Group:
+    """A row group that fills up."""
+
+    def __init__(self, writer: ParquetWriter, builders: Mapping[str, Builder]) -> None:
+        self._writer, self._builders = writer, builders
+        self._waiting = 0
+
+    def add(self, records: Records) -> None:
+        if not records:
+            return
+        for each in self._builders.values():
+            each.add(records)
+        self._waiting += len(records)
+        if self._waiting >= _GROUP_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._waiting:
+            self._writer.add({name: each.take() for name, each in self._builders.items()})
+            self._waiting = 0
+
+
+def _chunks(records: Records, room: Room) -> Iterator[tuple[int, Records]]:
+    """Some records at a time, with the position of the first."""
     room.records(len(records))
     for start in range(0, len(records), _CHUNK_RECORDS):
-        some = records[start : start + _CHUNK_RECORDS]
-        # Records that were read are let go: the snapshot shrinks as its tables grow.
-        records[start : start + _CHUNK_RECORDS] = [{}] * len(some)
-        yield start, Records(some, where, room)
-
-
-def _frame(table: Table, columns: _Columns, rank: int) -> pl.DataFrame:
-    """The columns in the table's order, and the rank."""
-    ranks = pl.Series([rank], dtype=pl.Int32).new_from_index(0, columns[table.columns[0].name].len())
-    return pl.DataFrame([columns[each.name].alias(each.name) for each in table.columns] + [ranks.alias("rank")])
-
-
-def _events(some: Records, start: int, device: int, stacks: Stacks, losses: Losses) -> _Columns:
-    actions, unknown = some.words("action", pl.Enum(schema.ACTIONS))
-    pool_a, pool_b = some.pools("pool_id")
-    oom = (actions == "oom").any()
-    columns = {
-        "index": pl.Series(list(range(start, start + some.count)), dtype=pl.UInt32),
-        "device": some.one(device, pl.Int32),
-        "time_us": some.integers("time_us", pl.Int64, required=False),
-        "action": actions,
-        "address": some.integers("addr", pl.UInt64, required=False),
-        "size_bytes": some.integers("size", pl.UInt64),
-        "stream": some.integers("stream", pl.UInt64),
-        "stack": some.stacks(stacks),
-        "compile_context": some.texts("compile_context", _NO_CONTEXT),
-        "user_metadata": some.texts("user_metadata"),
-        "device_free_bytes": some.integers("device_free", pl.UInt64, required=False) if oom else some.one(None, pl.UInt64),
-        "pool_a": pool_a,
-        "pool_b": pool_b,
-    }
-    for word in unknown:
-        losses.add(f"events of action {str(word)[:80]!r} are not known")
-    return _checked(some, columns)
-
-
-def _checked(some: Records, columns: _Columns) -> _Columns:
-    """The same columns without events of unknown actions; an `oom` has no address, and its size may be absurd."""
-    actions = columns["action"]
-    if actions.null_count():
-        kept = actions.is_not_null()
-        columns = {name: values.filter(kept) for name, values in columns.items()}
-    usual = columns["action"] != "oom"
-    if columns["address"].filter(usual).null_count():
-        raise WrongShape("an event has no 'addr'")
-    some.check_sizes(columns["size_bytes"].filter(usual), "size")
-    return columns
-
-
-def _blocks(some: Records, stacks: Stacks) -> _Columns:
-    return {
-        "device": some.integers("device", pl.Int32),
-        "segment_address": some.integers("segment_address", pl.UInt64),
-        "address": some.integers("address", pl.UInt64),
-        "size_bytes": some.sizes("size"),
-        "requested_bytes": some.sizes("requested_size"),
-        "state": some.known_words("state", pl.Enum(schema.STATES), _STATE_ALSO),
-        "stack": some.stacks(stacks),
-    }
-
-
-def _segments(some: Records, stacks: Stacks) -> _Columns:
-    pool_a, pool_b = some.pools("segment_pool_id")
-    return {
-        "device": some.integers("device", pl.Int32),
-        "address": some.integers("address", pl.UInt64),
-        "total_bytes": some.sizes("total_size"),
-        "allocated_bytes": some.sizes("allocated_size"),
-        "active_bytes": some.sizes("active_size"),
-        "requested_bytes": some.sizes("requested_size", required=False),
-        "stream": some.integers("stream", pl.UInt64),
-        "kind": some.known_words("segment_type", pl.Enum(schema.KINDS)),
-        "pool_a": pool_a,
-        "pool_b": pool_b,
-        "expandable": some.flags("is_expandable"),
-        "stack": some.stacks(stacks),
-    }
-
-
-def _annotations(some: Records) -> _Columns:
-    return {
-        "time_us": some.integers("time_us", pl.Int64),
-        "stage": some.known_words("stage", pl.Enum(("START", "END"))),
-        "name": some.texts("name"),
-        "device": some.integers("device", pl.Int32),
-    }
+        yield start, records[start : start + _CHUNK_RECORDS]

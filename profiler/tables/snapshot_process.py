@@ -54,7 +54,6 @@ def _child(source: Path, folder: Path, rank: int, wall_s: float, stderr: IO[byte
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=stderr,
-        env=os.environ | {"POLARS_MAX_THREADS": "1"},
         timeout=wall_s,
         check=False,
     ).returncode

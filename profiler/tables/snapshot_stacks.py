@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from array import array
+from collections.abc import Iterator
+from itertools import repeat
 from typing import Any
 
-import polars as pl
-
+from profiler.tables import parquet
+from profiler.tables.parquet import Chunk
+from profiler.tables.snapshot_layout import NO_STACK
 from profiler.tables.snapshot_room import Room
-from profiler.tables.snapshot_schema import NO_STACK, STACKS
 from profiler.tables.snapshot_shape import WrongShape
 
 _MOST_FRAMES = 1 << 15
+_LINES = 1 << 63
 # Lists that look alike at a glance are compared one by one, up to so many.
 _MOST_ALIKE = 64
 _Sketch = tuple[int, int, int, int]
@@ -29,12 +32,14 @@ class Stacks:
         self._frame_by_id: dict[int, int] = {}
         # What is known by its identity must stay alive: the next object may get its place.
         self._alive: list[Any] = []
-        self._frames: dict[tuple[Any, ...], int] = {}
+        self._frames: dict[tuple[str, str, int], int] = {}
+        self._contents: list[tuple[str, str, int]] = []
         self._chars: list[int] = []
         self._stacks: dict[tuple[int, ...], int] = {}
-        # A list of each stack, and what came after it.
+        # A list of each stack, and the last two that followed it.
         self._examples: list[list[Any]] = []
-        self._following: dict[int, int] = {}
+        self._latest: dict[int, int] = {}
+        self._other: dict[int, int] = {}
 
     def numbers(self, lists: list[Any]) -> list[int]:
         """The stack of each frame list, `NO_STACK` for None and empty ones.
@@ -43,41 +48,49 @@ class Stacks:
             WrongShape: something that is no list of frames.
         """
         found: list[int] = []
-        add, find, examples, following = found.append, self._find, self._examples, self._following
+        add, find, examples, latest, other = found.append, self._find, self._examples, self._latest, self._other
         last, number = None, NO_STACK
         for frames in lists:
-            # The two events of a free share one list, and steps repeat: most stacks follow the one that they followed before.
+            # The two events of a free share one list, and steps repeat: nearly every stack follows one of two.
             if frames is not last:
                 last = frames
-                guess = following.get(number, NO_STACK)
+                before, guess = number, latest.get(number, NO_STACK)
                 if guess >= 0 and examples[guess] == frames:
                     number = guess
                 else:
-                    before, number = number, find(frames) if frames else NO_STACK
-                    following[before] = number
+                    second = other.get(before, NO_STACK)
+                    other[before] = guess
+                    right = second >= 0 and examples[second] == frames
+                    number = second if right else find(frames) if frames else NO_STACK
+                    latest[before] = number
             add(number)
         return found
 
-    def frame(self, rank: int) -> pl.DataFrame:
-        """The `stacks` table.
+    def chunks(self, rank: int, rows: int) -> Iterator[dict[str, Chunk]]:
+        """The `stacks` table, at least `rows` rows at a time but for the last."""
+        depths: list[int] = []
+        stacks: list[int] = []
+        frames: list[int] = []
+        for stack, content in enumerate(self._stacks):
+            stacks += repeat(stack, len(content))
+            depths += range(len(content))
+            frames += content
+            if len(frames) >= rows:
+                yield self._chunk(rank, stacks, depths, frames)
+                stacks, depths, frames = [], [], []
+        if frames:
+            yield self._chunk(rank, stacks, depths, frames)
 
-        Raises:
-            WrongShape: names that are no texts, or lines that are no numbers.
-        """
-        stacks = list(self._stacks)
-        depths = pl.Series(list(map(len, stacks)), dtype=pl.Int64)
-        rows = pl.DataFrame({"depth": depths}).select(
-            stack=pl.int_range(pl.len()).repeat_by("depth").explode(), depth=pl.int_ranges(0, "depth").explode()
-        )
-        numbers = pl.Series(list(chain.from_iterable(stacks)), dtype=pl.UInt32)
-        whole = pl.concat([rows, self._known()[numbers]], how="horizontal").with_columns(rank=pl.lit(rank))
-        return whole.select(pl.col(name).cast(dtype) for name, dtype in STACKS.dtypes.items())
-
-    def _known(self) -> pl.DataFrame:
-        names, files, lines = zip(*self._frames, strict=True) if self._frames else ((), (), ())
-        return pl.DataFrame(
-            {"name": texts(names, "the name of a frame"), "file": texts(files, "the file of a frame"), "line": _lines(lines)}
-        )
+    def _chunk(self, rank: int, stacks: list[int], depths: list[int], frames: list[int]) -> dict[str, Chunk]:
+        names, files, lines = zip(*map(self._contents.__getitem__, frames), strict=True)
+        return {
+            "stack": parquet.plain(array(parquet.INT32.code, stacks)),
+            "depth": parquet.plain(array(parquet.INT16.code, depths)),
+            "name": _words(names),
+            "file": _words(files),
+            "line": parquet.plain(array(parquet.INT64.code, lines)),
+            "rank": parquet.constant(parquet.INT32, rank, len(frames)),
+        }
 
     def _find(self, frames: Any) -> int:
         try:
@@ -116,38 +129,47 @@ class Stacks:
     def _frame(self, frame: Any) -> int:
         number = self._frame_by_id.get(id(frame))
         if number is None:
-            try:
-                content = frame["name"], frame["filename"], frame["line"]
-                chars = len(content[0]), len(content[1])
-                number = self._frames.setdefault(content, len(self._frames))
-            except (TypeError, LookupError):
-                raise WrongShape("a frame is no record of name, filename and line") from None
-            self._room.text(max(chars))
-            if number == len(self._chars):
-                self._chars.append(sum(chars))
+            number = self._frame_number(frame)
             self._frame_by_id[id(frame)] = number
             self._alive.append(frame)
         return number
 
+    def _frame_number(self, frame: Any) -> int:
+        try:
+            name, file, line = frame["name"], frame["filename"], frame["line"]
+        except (TypeError, LookupError):
+            raise WrongShape("a frame is no record of name, filename and line") from None
+        content = (
+            check_text(name, "the name of a frame", self._room),
+            check_text(file, "the file of a frame", self._room),
+            _line(line),
+        )
+        number = self._frames.setdefault(content, len(self._frames))
+        if number == len(self._contents):
+            self._contents.append(content)
+            self._chars.append(len(content[0]) + len(content[1]))
+        return number
 
-def texts(values: Any, what: str) -> pl.Series:
-    """Strings as a column; what no UTF-8 can hold is replaced.
+
+def check_text(value: Any, what: str, room: Room) -> str:
+    """The same text; what no UTF-8 can hold is replaced.
 
     Raises:
-        WrongShape: something that is no string.
+        WrongShape: no text, or one that is too long.
     """
-    others = set(map(type, values)) - {str, type(None)}
-    if others:
+    if type(value) is not str:
         raise WrongShape(f"{what} is not always a text")
-    try:
-        return pl.Series(values, dtype=pl.String)
-    except UnicodeEncodeError:
-        return pl.Series([each and each.encode("utf-8", "replace").decode() for each in values], dtype=pl.String)
+    room.text(len(value))
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
-def _lines(values: Any) -> pl.Series:
+def _line(value: Any) -> int:
     """A line that Python did not know, -1, is written by torch as an unsigned number."""
-    try:
-        return pl.Series([line if line < 1 << 63 else line - (1 << 64) for line in values], dtype=pl.Int64)
-    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
-        raise WrongShape("the line of a frame is not always a number") from None
+    if type(value) is not int or not -_LINES <= value < 2 * _LINES:
+        raise WrongShape("the line of a frame is not always a number")
+    return value if value < _LINES else value - 2 * _LINES
+
+
+def _words(texts: tuple[str, ...]) -> Chunk:
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    return parquet.words(numbers, array("I", map(numbers.__getitem__, texts)), len(texts))
