@@ -38,9 +38,9 @@ def _configs(block_m: int, block_n: int) -> list[dict[str, int]]:
 
 
 def shared_bytes(config: dict[str, int]) -> int:
-    """Shared memory of a program: the ring, the block to be stored, a row of scales, a barrier a stage."""
+    """Shared memory of a program: the ring, the block to be stored, scales of a side, a barrier a stage."""
     stored = 2 * config["block_m"] * config["block_n"] // config["parts"]
-    return blocks.ring_bytes(config) + stored + 4 * config["block_n"] + 8 * config["stages"]
+    return blocks.ring_bytes(config) + stored + 4 * max(config["block_m"], config["block_n"]) + 8 * config["stages"]
 
 
 def fits(config: dict[str, int]) -> bool:
