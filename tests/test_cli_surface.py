@@ -141,7 +141,7 @@ def test_a_directory_that_exists_is_left_alone(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-@pytest.mark.parametrize("command", ["show", "runs"])
+@pytest.mark.parametrize("command", ["show", "memory", "runs"])
 def test_reading_what_is_not_there_is_exit_2(tmp_path: Path, command: str):
     done = diffuscope(command, tmp_path / "nothing", "--json")
     assert (done.returncode, done.stdout) == (2, "")
@@ -175,6 +175,11 @@ def test_checking_what_is_not_there_is_exit_2(tmp_path: Path):
         done = diffuscope("check", tmp_path / "nothing", *arguments, "--json")
         assert (done.returncode, done.stdout) == (2, "")
         assert "rror: " in done.stderr and "Traceback" not in done.stderr
+
+
+def test_memory_has_exactly_these_options():
+    done = diffuscope("memory", "--help")
+    assert set(re.findall(r"^ +(--[a-z-]+)", done.stdout, re.MULTILINE)) == {"--part", "--by", "--top", "--json", "--help"}
 
 
 def test_json_is_one_document_on_stdout(tmp_path: Path):

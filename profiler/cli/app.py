@@ -19,6 +19,7 @@ _COMMANDS = {
     "import": "profiler.cli.import_files",
     "show": "profiler.cli.show",
     "diagnose": "profiler.cli.diagnose",
+    "memory": "profiler.cli.memory",
     "compare": "profiler.cli.compare",
     "check": "profiler.cli.check",
     "runs": "profiler.cli.runs",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from profiler.cli.output import JsonOption, emit
+from profiler.cli.waiting import say_if_long
 
 _TOP = 15
 
@@ -24,13 +25,16 @@ def command(
     from profiler.report.show_text import show_text
     from profiler.tables.run import Run
 
+    say_if_long(run)
     data = show_data(Run.open(run), top)
     width = shutil.get_terminal_size((100, 24)).columns
-    emit(as_json, data, lambda: show_text(data, _TOP if top is None else top, width), _next(run, bool(data["classes"])))
+    emit(as_json, data, lambda: show_text(data, _TOP if top is None else top, width), _next(run, data))
 
 
-def _next(run: Path, traced: bool) -> str:
-    if traced:
+def _next(run: Path, data: dict[str, Any]) -> str:
+    if data["memory"]["oom"]:
+        return f"diffuscope memory {shlex.quote(str(run))}"
+    if data["classes"]:
         return f"diffuscope diagnose {shlex.quote(str(run))}"
     folder = run.absolute().parent
     return "diffuscope runs" if folder == Path("traces").absolute() else f"diffuscope runs {shlex.quote(str(folder))}"

@@ -75,7 +75,7 @@ def diagnose(run: Run, base: Run | None = None, window: str = "step") -> Report:
         factor=ledger.pricing.factor,
         note=ledger.pricing.note,
         rows=rows,
-        findings=grant(findings, prices, windows, context.call_ns),
+        findings=grant(findings, prices, windows, context.call_ns, context.noise),
         not_checked=not_checked,
         floor=_floor(context, ledger, not_checked),
         memory=memory_findings.of_memory(run, context.rank, found),

@@ -8,6 +8,8 @@ from typing import Any
 from profiler.core.errors import UnreadableInput
 from profiler.metrics import phases
 from profiler.metrics.kernels import Breakdown, breakdown
+from profiler.metrics.memory import memory_summary
+from profiler.report import show_memory
 from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
 from profiler.tables.run import Run
@@ -25,6 +27,7 @@ def show_data(run: Run, top: int | None = None) -> dict[str, Any]:
     """
     manifest = run.manifest
     busy, trace = _read_trace(run)
+    sizes = show_memory.phase_sizes(memory_summary(run))
     return {
         "run": str(run.path),
         "status": manifest.status,
@@ -33,9 +36,9 @@ def show_data(run: Run, top: int | None = None) -> dict[str, Any]:
         "applied": manifest.applied,
         "failure": asdict(manifest.failure) if manifest.failure else None,
         "environment": manifest.environment,
-        "phases": [asdict(each) for each in phases.phases(manifest)],
+        "phases": [asdict(each) | more for each, more in zip(phases.phases(manifest), sizes, strict=True)],
         "timed": asdict(phases.timed(manifest)),
-        "memory": asdict(phases.memory(manifest)),
+        "memory": show_memory.memory_data(run),
         "recording": _recording(manifest),
         "trace": trace["facts"],
         "classes": busy.classes.select(_CLASS_KEYS).to_dicts() if busy else [],

@@ -11,6 +11,7 @@ from profiler.core.printable import one_line
 from profiler.core.units import format_ms
 from profiler.report.names import readable, shorten
 from profiler.report.render import MAX_WIDTH, MIN_WIDTH, bar, number, percent, table
+from profiler.report.show_memory import memory_text
 from profiler.rundir.summary import describe_repeats
 
 # The space between two columns of a table.
@@ -33,6 +34,7 @@ def show_text(data: dict[str, Any], top: int, width: int = MAX_WIDTH) -> str:
         _failure(data, width),
         _facts(data, width),
         _phases(data, width),
+        memory_text(data, width),
         _classes(data, width),
         _kernels(data, top, width),
         _lost(data),
@@ -107,9 +109,9 @@ def _timed(data: dict[str, Any]) -> str:
 
 def _memory(data: dict[str, Any]) -> str:
     sizes = data["memory"]
-    if all(value is None for value in sizes.values()):
-        return ""
     names = (("model", "model_gib"), ("inference peak", "inference_peak_gib"), ("load peak", "load_peak_gib"))
+    if all(sizes[key] is None for _, key in names):
+        return ""
     return ", ".join(f"{name} {sizes[key]:,.2f} GiB" if sizes[key] is not None else f"{name} -" for name, key in names)
 
 
@@ -160,7 +162,7 @@ def _phases(data: dict[str, Any], width: int) -> str:
         return ""
     columns = [("phase", "name"), ("start ms", "start_ms"), ("duration ms", "dur_ms")]
     if any(each["alloc_gib"] is not None or each["peak_gib"] is not None for each in data["phases"]):
-        columns += [("allocated GiB", "alloc_gib"), ("peak GiB", "peak_gib")]
+        columns += [("allocated GiB", "alloc_gib"), ("peak GiB", "peak_gib"), ("requested", "peak_requested_gib")]
     rows = [
         (each["name"], *(number(each[key], 3 if key.endswith("gib") else 1) for _, key in columns[1:])) for each in data["phases"]
     ]

@@ -19,6 +19,8 @@ from profiler.tables.run import Run
 LEAST = 0.01
 SNAPSHOT, EVENTS, CALL_EVENTS = "memory snapshot", "memory events", "memory snapshot of a whole call"
 STEPS, PHASE_PEAKS, WEIGHTS_LIST = "memory events of three steps", "memory peaks of its phases", "weights.json"
+# An import does not say how its program ended.
+OUTCOME = "recorded end or memory events"
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def _has_call(run: Run, rank: int) -> bool:
 NEEDS: dict[str, Callable[[Run, int], bool]] = {
     SNAPSHOT: lambda run, rank: run.has(layout.MEMORY, rank),
     EVENTS: has_part,
+    OUTCOME: lambda run, rank: run.manifest.kind != "import" or has_part(run, rank),
     CALL_EVENTS: _has_call,
     STEPS: lambda run, rank: has_part(run, rank) and step_growth(run, rank).leak_bytes is not None,
     PHASE_PEAKS: lambda run, rank: memory_summary(run).inference_peak_bytes is not None,

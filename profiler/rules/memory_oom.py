@@ -9,6 +9,7 @@ from profiler.core.units import format_size
 from profiler.metrics.memory import OomReport, oom_report
 from profiler.rules.base import RULES, Rule
 from profiler.rules.context import Context
+from profiler.rules.memory_facts import OUTCOME
 from profiler.rules.memory_leak import place_of
 from profiler.rundir import layout
 
@@ -91,5 +92,5 @@ def _changes(found: OomReport, context: Context) -> Iterable[str]:
 
 RULE = RULES.add(
     "out-of-memory",
-    Rule(name="out-of-memory", summary="an allocation that failed", check=check, needs=(), priority=1),
+    Rule(name="out-of-memory", summary="an allocation that failed", check=check, needs=(OUTCOME,), priority=1),
 )

@@ -34,8 +34,8 @@ def check(context: Context) -> Iterable[Finding]:
         saving_high_bytes=high,
         evidence=(
             ", ".join(f"{name} {format_size(size_of(found.weights(name)))}" for name in encoders),
-            f"text encoding itself peaks at {format_size(found.windows[TEXT])}: while they and the transformer lie there together, "
-            "the peak falls no further than to that",
+            f"text encoding itself peaks at {format_size(found.windows[TEXT])}: while the transformer lies beside them, the peak "
+            "falls no further than to that",
         ),
         change="move them to the CPU once the prompt is encoded (the low end), or encode prompts beforehand and pass "
         "prompt_embeds to a pipeline without them (the high end); --offload model moves the other components too, and copies "

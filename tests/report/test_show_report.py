@@ -59,10 +59,11 @@ def run(tmp_path, make_trace, gpu_events):
 def test_the_documented_json(run):
     data = json.loads(json.dumps(show_data(run), allow_nan=False))
     assert data.keys() >= _DOCUMENTED
-    assert data["phases"][0] == {"name": "load", "start_ms": 0.0, "dur_ms": 2.0, "alloc_gib": 31.0, "peak_gib": 32.0}
+    documented = {"name": "load", "start_ms": 0.0, "dur_ms": 2.0, "alloc_gib": 31.0, "peak_gib": 32.0}
+    assert data["phases"][0].items() >= documented.items()
     assert data["phases"][1]["start_ms"] == 3.0
     assert data["timed"] == {"median_ms": 3010.0, "spread_ms": 100.0, "repeats": 3}
-    assert data["memory"] == {"model_gib": 31.0, "load_peak_gib": 32.0, "inference_peak_gib": 34.0}
+    assert data["memory"].items() >= {"model_gib": 31.0, "load_peak_gib": 32.0, "inference_peak_gib": 34.0}.items()
     assert data["kernels"][0] == {
         "name": "sm90_xmma_gemm_bf16bf16_bf16f32_f32_tn",
         "class": "GEMM bf16",
@@ -127,7 +128,7 @@ def test_a_failed_run_shows_where_its_program_raised(tmp_path):
 def test_an_empty_manifest_has_nothing_and_breaks_nothing(tmp_path):
     (tmp_path / "r").mkdir()
     data = show_data(Run(tmp_path / "r", Manifest()))
-    assert data["memory"] == {"model_gib": None, "load_peak_gib": None, "inference_peak_gib": None}
+    assert {data["memory"][key] for key in ("model_gib", "load_peak_gib", "inference_peak_gib", "at_peak", "oom")} == {None}
     assert (data["kernels"], data["classes"], data["phases"]) == ([], [], [])
     assert "no kernel breakdown" in show_text(data, top=5)
 
