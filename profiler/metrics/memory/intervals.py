@@ -16,6 +16,8 @@ from profiler.metrics.memory.source import ALLOC, FREE, FREE_REQUESTED
 BEFORE_RECORDING = -1
 
 _KEY = ("device", "address")
+# Events that change who has an address. Words of an enumeration are compared as numbers.
+_OWNERS = pl.Enum([ALLOC, FREE_REQUESTED, FREE])
 _NEEDED = (*_KEY, "index", "action", "size_bytes", "stack", "region", "module", "pooled")
 
 
@@ -36,7 +38,8 @@ class Intervals:
 
 def live_intervals(events: pl.DataFrame, held: pl.DataFrame) -> Intervals:
     """The intervals of the events and held blocks of a `source.Recording`."""
-    ordered = _by_address(events.filter(pl.col("action").is_in([ALLOC, FREE, FREE_REQUESTED])).select(_NEEDED))
+    chosen = events.select(_NEEDED).with_columns(pl.col("action").cast(_OWNERS, strict=False)).drop_nulls("action")
+    ordered = _by_address(chosen)
     followed = _with_next(ordered)
     recorded = _recorded(followed)
     orphans = _orphans(followed)
@@ -113,7 +116,10 @@ def _freed_later(orphans: pl.DataFrame) -> pl.DataFrame:
 
 def _held_before(held: pl.DataFrame, ordered: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     """Blocks that lived throughout: alive at the end, and no event knows them. Also: how many contradict the events."""
-    last = ordered.filter(pl.col("action") != FREE_REQUESTED).group_by(_KEY).agg(pl.col("action").last().alias("last"))
+    settled = ordered.filter(pl.col("action") != FREE_REQUESTED)
+    key = pl.struct(_KEY)
+    ends = settled.filter((key != key.shift(-1)).fill_null(True))
+    last = ends.select(*_KEY, pl.col("action").alias("last"))
     joined = held.join(last, on=_KEY, how="left")
     throughout = joined.filter(pl.col("last").is_null()).select(
         *_KEY, "size_bytes", pl.lit(BEFORE_RECORDING, pl.Int64).alias("start_index"), "stack"

@@ -18,8 +18,12 @@ def changes(rows: pl.DataFrame, by: str | None = None) -> pl.DataFrame:
     gained = rows.select(pl.col("start_index").alias("index"), *label, pl.col("size_bytes").alias("delta_bytes"))
     ended = rows.filter(pl.col("end_index").is_not_null())
     lost = ended.select(pl.col("end_index").alias("index"), *label, (-pl.col("size_bytes")).alias("delta_bytes"))
+    both = pl.concat([gained, lost]).sort("index")
+    # Nearly every event changes one allocation: only what lived before, and the few others, need to be summed.
+    alone = ~((pl.col("index") == pl.col("index").shift(1)) | (pl.col("index") == pl.col("index").shift(-1))).fill_null(False)
     keys = ["index"] if by is None else ["index", "label"]
-    return pl.concat([gained, lost]).group_by(keys).agg(pl.col("delta_bytes").sum()).sort(keys)
+    summed = both.filter(~alone).group_by(keys).agg(pl.col("delta_bytes").sum()).sort(keys)
+    return both.filter(alone).select(*keys, "delta_bytes").merge_sorted(summed, key="index")
 
 
 def live_total(rows: pl.DataFrame) -> pl.DataFrame:
