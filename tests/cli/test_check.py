@@ -118,6 +118,14 @@ def test_an_out_of_memory_run_fails_and_is_shown_next(budget, capsys):
     assert out.rstrip().endswith(f"next: diffuscope show {run}")
 
 
+def test_what_has_no_trace_is_not_sent_to_diagnose(budget, tmp_path, capsys):
+    from small_runs import write_run
+
+    run = write_run(tmp_path / "run", timed={"iterations_ns": [1e9]}).path
+    code, out, _ = check(capsys, run, "--budget", budget("call_ms = 1"))
+    assert code == 1 and out.rstrip().endswith(f"next: diffuscope show {run}")
+
+
 def test_the_xml_is_written_where_it_is_asked_for(budget, tmp_path, capsys):
     path = tmp_path / "reports" / "new" / "check.xml"
     code, out, _ = check(capsys, FP8, "--budget", budget("model_gib = 20\ngraph_breaks = 0"), "--junit", path, "--json")

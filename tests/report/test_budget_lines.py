@@ -97,6 +97,10 @@ def test_growth_needs_three_steps(golden, tmp_path):
     leaking = _of("step_growth_mib", write_run(tmp_path / "leak", _call(4, leaks=3 << 20)))
     assert (leaking.value, leaking.at_least) == (3.0, "")
     assert _of("step_growth_mib", write_run(tmp_path / "none", _call(4))).value == 0.0
+    tape = _call(4)
+    full = Phase(name="memory", start_ns=0, end_ns=10**12, detail={"max_entries": len(tape.events)})
+    found = _of("step_growth_mib", write_run(tmp_path / "full", tape, phases=[full]))
+    assert (found.value, found.at_least[:24]) == (0.0, "the ring buffer was full")
 
 
 @pytest.mark.parametrize("name", ["time_ratio", "psnr_db", "sqnr_db.first_latents"])
@@ -152,8 +156,9 @@ def test_the_worst_step_counts_and_what_lies_outside_does_not(tmp_path):
     from small_runs import NVJET, busy, write_run
 
     steps = [*busy([(NVJET, 999)]), *busy([(NVJET, 999)], "diffuscope/step/1", at=1000, first=9)]
-    late = [op("aten::item", at, at + 20) for at in (1300, 1400)]
-    late += [call("cudaStreamSynchronize", at + 1, at + 19) for at in (1300, 1400)]
+    inside = (300, 1300, 1400)
+    late = [op("aten::item", at, at + 20) for at in inside]
+    late += [call("cudaStreamSynchronize", at + 1, at + 19) for at in inside]
     after = [op("aten::to", 2010, 2040), call("cudaStreamSynchronize", 2011, 2039)]
     assert _of("host_syncs_in_step", write_run(tmp_path / "run", [*steps, *late, *after])).value == 2.0
 
@@ -202,6 +207,28 @@ def test_distinct_breaks_of_the_program_in_the_trace(tmp_path):
     assert _of("graph_breaks", write_run(tmp_path / "alone", None, second)).value == 2.0
 
 
+def test_what_explain_alone_compiled_is_no_break_of_the_run(tmp_path):
+    """`explain()` first: its ids start again for the run."""
+    from compile_logs import fx_cache, graph_break, metrics, start
+    from ledger_traces import graph, launch, region
+    from small_runs import idle, write_run
+
+    log = [start("0/0"), graph_break("0/0"), metrics("0/0", -9_000_000)]
+    log += [start("0/0"), fx_cache("miss", "fa", "0/0"), metrics("0/0", -5_000_000)]
+    run = write_run(tmp_path / "run", idle(region("0/0", 2, 300), graph(3, 290, "fa"), launch(580, 590, 2)), log)
+    assert _of("graph_breaks", run) == Measured(0.0)
+
+
+def test_a_damaged_log_is_a_lower_bound(tmp_path):
+    from small_runs import write_run
+
+    events, log = _broken()
+    run = write_run(tmp_path / "run", events, [*log, '\x00\xff garbage \n{"half": '])
+    for name, value in (("graph_breaks", 1.0), ("recompiles", 0.0), ("recompiles_in_step", 0.0)):
+        found = _of(name, run)
+        assert (found.value, found.at_least[:36]) == (value, "records of the compile log are lost:")
+
+
 def test_a_trace_that_runs_eagerly_does_not_hide_the_breaks(tmp_path):
     from ledger_traces import launch, op
     from small_runs import idle, write_run
@@ -241,6 +268,15 @@ def test_a_recompile_counts_in_the_run_and_where_it_lies_in_the_step(tmp_path, a
     guard = "tensor 'x' size mismatch at index 0"
     assert _of("recompiles", run) == Measured(1.0, guard)
     assert _of("recompiles_in_step", run) == Measured(float(inside), guard if inside else "")
+
+
+def test_a_recompile_that_nobody_timed_may_lie_in_a_step(tmp_path):
+    from ledger_traces import graph, launch, region
+    from small_runs import idle, write_run
+
+    events = idle(region("0/0", 2, 300), graph(3, 290, "fa"), launch(580, 590, 2))
+    found = _of("recompiles_in_step", write_run(tmp_path / "run", events, _recompiled(0)[:-1]))
+    assert found == Measured(0.0, "", "the log does not say when every recompile began")
 
 
 def test_the_planted_breaks_of_a_real_program(shared, tmp_path):
