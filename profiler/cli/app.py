@@ -25,6 +25,7 @@ _COMMANDS = {
     "runs": "profiler.cli.runs",
     "dashboard": "profiler.cli.dashboard",
     "explain": "profiler.cli.explain",
+    "tune": "profiler.cli.tune",
     "clinic": "profiler.cli.clinic",
 }
 

@@ -144,22 +144,28 @@ def parse_size(size: str | None) -> tuple[int | None, int | None]:
 
 def run_child(spec: RunSpec, run: Path) -> int:
     """Record in a child process; its exit code, negative where a signal killed it."""
+    return start_child("profiler.recording", {"spec": spec.to_dict(), "out": str(run), "command": command_line()})
+
+
+def command_line() -> str:
+    """What the user typed."""
+    return shlex.join(["diffuscope", *sys.argv[1:]])
+
+
+def start_child(module: str, request: dict[str, Any]) -> int:
+    """Run a process of the record side on a request; its exit code, negative where a signal killed it."""
     import signal
     import subprocess
 
-    command_line = shlex.join(["diffuscope", *sys.argv[1:]])
-    request = json.dumps({"spec": spec.to_dict(), "out": str(run), "command": command_line})
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     # The child's stdout joins our stderr: with --json our own stdout holds JSON alone.
-    child = subprocess.Popen(
-        [sys.executable, "-m", "profiler.recording"], stdin=subprocess.PIPE, stdout=sys.stderr, env=environment, text=True
-    )
+    child = subprocess.Popen([sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=sys.stderr, env=environment, text=True)
     assert child.stdin is not None
     # Who ends us (a CI job's time limit) means the recording: the child seals the run, and we wait for that.
     before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     try:
         with contextlib.suppress(BrokenPipeError):
-            child.stdin.write(request)
+            child.stdin.write(json.dumps(request))
             child.stdin.close()
         return _wait(child)
     finally:

@@ -42,8 +42,10 @@ def matmul(
     sums = _SUMS.get(kernel.removeprefix(f"{SPACE}:")) if kernel.startswith(f"{SPACE}:") else None
     if sums is None:
         raise ValueError(f"no CPU kernel is called {kernel!r}")
-    out = sums(a, b).float().mul_(row_scale.reshape(-1, 1)).mul_(col_scale.reshape(1, -1))
-    return (out if bias is None else out.add_(bias)).to(torch.bfloat16)
+    # Few passes over the output: each costs about as much as the product of a small K.
+    by_row = sums(a, b) * row_scale.reshape(-1, 1)
+    scaled = by_row.mul_(col_scale) if bias is None else torch.addcmul(bias.float(), by_row, col_scale)
+    return scaled.to(torch.bfloat16)
 
 
 def _s8s8(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

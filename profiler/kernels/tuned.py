@@ -43,12 +43,25 @@ class TableKey:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """The best kernel of one shape, its median time, when it was measured, and the best of torchao's own space."""
+    """The best kernel of one shape.
+
+    Attributes:
+        us: its median time.
+        untuned_us: that of what runs without it; None where it was not measured.
+        measured_ns: when; of two entries the later one is kept.
+        torchao: configuration and time of the best of torchao's own kernel, where that was tried.
+    """
 
     kernel: str
     us: float
+    untuned_us: float | None = None
     measured_ns: int = 0
     torchao: dict[str, Any] | None = None
+
+    @property
+    def pays(self) -> bool:
+        """Whether it is faster than what runs without it."""
+        return self.untuned_us is None or self.us < self.untuned_us
 
 
 @dataclass(frozen=True, kw_only=True)

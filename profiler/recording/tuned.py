@@ -84,7 +84,8 @@ def _notes(plans: list[LinearPlan], kernels: dict[str, str], tables: list[str]) 
         return ["no table of tuned kernels fits this device and these versions: int8dq runs torchao's own; see `diffuscope tune`"]
     left = {(each.rows, each.in_features, each.out_features) for each in int8 if each.module not in kernels}
     note = f"{len(kernels)} of {len(int8)} int8dq Linears run tuned kernels"
-    return [note + (f"; not tuned: {', '.join('x'.join(map(str, each)) for each in sorted(left))}" if left else "")]
+    why = "; without one (not tuned, or no gain): " + ", ".join("x".join(map(str, each)) for each in sorted(left))
+    return [note + (why if left else "")]
 
 
 def _wanted(spec: RunSpec) -> bool:

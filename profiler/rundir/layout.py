@@ -12,6 +12,8 @@ CACHE_DIR = "cache"
 OUTPUT_TENSORS = "output.npz"
 OUTPUT_IMAGE = "output.png"
 OUTPUT_VIDEO = "output.mp4"
+# What a run of kind `tune` found.
+TUNE = "tune.json"
 
 TRACE = "trace.json.gz"
 PLACES = "places.json.gz"

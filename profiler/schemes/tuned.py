@@ -15,11 +15,11 @@ SCHEME = "int8dq"
 
 
 def kernel_of(plan: LinearPlan, entries: Mapping[Shape, Entry]) -> str | None:
-    """The kernel that a table has for a Linear; None where it stays torchao's own."""
+    """The kernel that a table has for a Linear; None where it stays torchao's own, for want of an entry or of a gain."""
     if plan.scheme != SCHEME or plan.rows is None:
         return None
     entry = entries.get(Shape(plan.rows, plan.in_features, plan.out_features))
-    return entry.kernel if entry else None
+    return entry.kernel if entry and entry.pays else None
 
 
 def use_tuned_forward(linear: Any, kernel: str) -> None:

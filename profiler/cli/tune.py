@@ -1,0 +1,118 @@
+"""`diffuscope tune`: the fastest correct int8 kernel of every shape, searched in a child process."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import shutil
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from profiler.cli.names import free_name
+from profiler.cli.output import JsonOption, emit
+from profiler.cli.record import command_line, parse_size, start_child
+from profiler.core.errors import EXIT_OK, EXIT_USAGE, MissingExtra, RecordedProgramFailed, UsageError
+from profiler.core.spec import DEVICES, RunSpec
+from profiler.kernels.candidate import parse_shape
+from profiler.models.base import MODELS, find_model
+
+Option = typer.Option
+
+
+def command(
+    model: Annotated[str | None, typer.Argument(help=f"{', '.join(MODELS)}, or module:function of your own.")] = None,
+    shape: Annotated[list[str] | None, Option(help="A product as MxKxN, for example 4608x3072x12288; repeatable.")] = None,
+    batch: Annotated[int, Option(help="Images or videos a call.")] = 1,
+    size: Annotated[str | None, Option(help="Pixels: N, or HEIGHTxWIDTH; default: the model's.")] = None,
+    frames: Annotated[int | None, Option(help="Video frames, 8 n + 1 for CogVideoX.")] = None,
+    device: Annotated[str, Option(help="auto, cuda or cpu.")] = "auto",
+    table: Annotated[
+        Path | None, Option(help="File to add the kernels to; default: the one that record --tuned auto reads.")
+    ] = None,
+    export_torchao: Annotated[Path | None, Option(help="Also write torchao's own autotuner file, of its own kernel.")] = None,
+    import_torchao: Annotated[Path | None, Option(help="Also tune the shapes of such a file, and try what it holds.")] = None,
+    out: Annotated[Path | None, Option("-o", "--out", help="Run directory to create; default: a new name in traces/.")] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Find, check and keep the fastest int8 kernel of every shape that a model multiplies under int8dq."""
+    shapes = [str(parse_shape(each)) for each in shape or []]
+    spec = _spec(model, batch, size, frames)
+    _check(spec, shapes, device, import_torchao)
+    run = out or free_name(f"tune-{model or 'shapes'}")
+    if run.exists():
+        raise UsageError(f"{run} exists already", "name another directory with -o: a run is never overwritten")
+    request = {
+        "spec": spec.to_dict() if spec else None,
+        "shapes": shapes,
+        "device": device,
+        "out": str(run),
+        "table": _text(table),
+        "export_torchao": _text(export_torchao),
+        "import_torchao": _text(import_torchao),
+        "command": command_line(),
+    }
+    return _tune(request, run, model, as_json)
+
+
+def _spec(model: str | None, batch: int, size: str | None, frames: int | None) -> RunSpec | None:
+    if model is None:
+        return None
+    height, width = parse_size(size)
+    return RunSpec(model=model, scheme="int8dq", batch=batch, height=height, width=width, frames=frames)
+
+
+def _check(spec: RunSpec | None, shapes: list[str], device: str, import_torchao: Path | None) -> None:
+    """Refuse what is known to be wrong before a process starts."""
+    if device not in DEVICES:
+        raise UsageError(f"--device {device} is not known", f"choose from: {', '.join(DEVICES)}")
+    if spec is None and not shapes and import_torchao is None:
+        raise UsageError("nothing to tune was named", "name a model, or shapes: --shape 4608x3072x12288")
+    if spec is not None:
+        for name in ("batch", "height", "width", "frames"):
+            value = getattr(spec, name)
+            if value is not None and value < 1:
+                raise UsageError(f"--{'size' if name in ('height', 'width') else name} is {value}, and must be at least 1")
+        find_model(spec.model).resolve(spec)
+    if importlib.util.find_spec("torch") is None:
+        raise MissingExtra("tune", "record")
+
+
+def _tune(request: dict[str, Any], run: Path, model: str | None, as_json: bool) -> int:
+    from profiler.rundir.reader import bury_on_disk, is_run
+
+    code = start_child("profiler.tune", request)
+    if code == EXIT_USAGE or not is_run(run):
+        # Refused before anything was made, as the child has said.
+        return code if code > 0 else EXIT_USAGE
+    if code < 0:
+        status = "interrupted" if -code in (signal.SIGINT, signal.SIGTERM) else "failed"
+        bury_on_disk(run, status, f"the tuning process was killed by {signal.Signals(-code).name}")
+    return report(run, model, as_json)
+
+
+def report(run: Path, model: str | None, as_json: bool) -> int:
+    """Print what a tuning found.
+
+    Raises:
+        RecordedProgramFailed: it ended before its end.
+    """
+    from profiler.report.tune import tune_data, tune_text
+    from profiler.tables.run import Run
+
+    opened = Run.open(run)
+    data = tune_data(opened)
+    width = shutil.get_terminal_size((100, 24)).columns
+    then = f"diffuscope record {shlex.quote(model)} --scheme int8dq --compile regional" if model else "diffuscope tune flux-dev"
+    emit(as_json, data, lambda: tune_text(data, width), then)
+    if opened.manifest.status != "ok":
+        failure = opened.manifest.failure
+        message = failure.message.splitlines()[0] if failure and failure.message else opened.manifest.status
+        raise RecordedProgramFailed(f"tuning ended as {opened.manifest.status}: {message}", f"{run} holds what was found")
+    return EXIT_OK
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

@@ -1,0 +1,69 @@
+"""What tuned kernels are worth: rates, the share of what the device can do, and milliseconds a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from profiler.tables.run import Run
+from profiler.tables.tune import TuneTables, read_tune
+
+# What int8dq runs where no kernel was tuned.
+UNTUNED = "int_mm x scale"
+TUNED = "tuned"
+# The fastest of 8-bit products is what an int8 product can be held against: int8 and fp8 have the same peak.
+_CEILINGS = ("int8_tops", "fp8_tflops")
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """A tuning in numbers.
+
+    Attributes:
+        tables: what was read.
+        shapes: one row a shape: `m`, `k`, `n`, `count`, `kernel`, `us`, `tops`, `share` (of the ceiling), `untuned_us`,
+            `pays` (whether a recorded run uses it), `candidates`, `failed`, `wrong`.
+        ceiling_tops: the device's fastest measured 8-bit product; None where none was measured.
+        step_ms: all products of a step in ms, by what they run: `tuned` (the faster of tuned and untuned) and each
+            baseline that was measured for every shape.
+    """
+
+    tables: TuneTables
+    shapes: pl.DataFrame
+    ceiling_tops: float | None
+    step_ms: dict[str, float]
+
+    @property
+    def rejected(self) -> int:
+        """Candidates whose results were wrong."""
+        return int(self.shapes["wrong"].sum())
+
+
+def tune_result(run: Run) -> TuneResult:
+    """The numbers of a run of kind `tune`.
+
+    Raises:
+        UnreadableInput: it holds no results, or some that cannot be read.
+    """
+    tables = read_tune(run)
+    ceilings = run.manifest.environment.get("ceilings") or {}
+    ceiling = max((float(ceilings[name]) for name in _CEILINGS if ceilings.get(name)), default=None)
+    untuned = tables.baselines.filter(pl.col("baseline") == UNTUNED).select("shape", untuned_us="us")
+    tops = 2 * pl.col("m") * pl.col("k") * pl.col("n") / pl.col("us") / 1e6
+    shapes = tables.frame.join(untuned, on="shape", how="left", maintain_order="left").with_columns(tops=tops)
+    share = pl.col("tops") / ceiling if ceiling else pl.lit(None, dtype=pl.Float64)
+    shapes = shapes.with_columns(share=share, pays=(pl.col("us") < pl.col("untuned_us")).fill_null(True))
+    return TuneResult(tables, shapes, ceiling, _step_ms(tables, shapes))
+
+
+def _step_ms(tables: TuneTables, shapes: pl.DataFrame) -> dict[str, float]:
+    if shapes.is_empty():
+        return {}
+    fastest = pl.min_horizontal("us", "untuned_us") * pl.col("count")
+    found = {TUNED: float(shapes.select(fastest.sum()).item()) / 1e3}
+    costs = tables.baselines.join(shapes.select("shape", "count"), on="shape").with_columns(us=pl.col("us") * pl.col("count"))
+    for (name,), rows in costs.group_by("baseline", maintain_order=True):
+        if rows.height == shapes.height:
+            found[str(name)] = float(rows["us"].sum()) / 1e3
+    return found

@@ -1,0 +1,238 @@
+"""One tuning: shapes in, a run directory of kind `tune` and a table out; whatever ends it, what was found is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from profiler.core.errors import Refused
+from profiler.core.spec import RunSpec
+from profiler.kernels.candidate import Candidate, Shape
+from profiler.kernels.tuned import Entry, TableKey, own_table, read_table, save_merged, table_of
+from profiler.recording.ceilings import measure_ceilings
+from profiler.recording.device import find_hardware
+from profiler.recording.environment import describe_environment, describe_switches
+from profiler.recording.runner import quiet_libraries
+from profiler.recording.stage import describe, status_of
+from profiler.recording.tuned import current_key, triton_version
+from profiler.rundir import layout
+from profiler.rundir.manifest import Manifest, Phase
+from profiler.rundir.writer import RunWriter, process_identity, write_atomic
+from profiler.schemes.base import Hardware
+from profiler.tune import torchao_file
+from profiler.tune.baselines import UNTUNED, measure_baselines
+from profiler.tune.bench import DeviceBench, work
+from profiler.tune.progress import Progress
+from profiler.tune.search import Found, search
+from profiler.tune.shapes import Wanted, shapes_of_model, sort
+from profiler.tune.timing import Timer
+from profiler.tune.torchao_file import Saved
+from profiler.tune.workers import Workers
+
+_MOST_WORKERS = 32
+# torchao's own kernel: the one space whose configurations its file can hold.
+TORCHAO_SPACE = "torchao"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to tune: a model at a size, or shapes by name; where the results go."""
+
+    spec: RunSpec | None = None
+    shapes: list[Wanted] = field(default_factory=list)
+    device: str = "auto"
+    out: Path
+    table: Path | None = None
+    export_torchao: Path | None = None
+    import_torchao: Path | None = None
+    command: str = ""
+
+
+def tune(request: Request) -> str:
+    """Search every shape; returns the run's status.
+
+    Raises:
+        UsageError, Refused, UnreadableInput: before the directory is made, where the request or this machine cannot do it.
+    """
+    quiet_libraries()
+    hardware = find_hardware(request.device)
+    refuse_machine(hardware)
+    table = request.table or own_table()
+    if table.exists():
+        read_table(table)
+    imported = torchao_file.read(request.import_torchao) if request.import_torchao else []
+    wanted, spec = _wanted(request, imported)
+    signal.signal(signal.SIGTERM, _interrupt)
+    key = current_key(hardware)
+    manifest = Manifest(kind="tune", command=request.command, process=process_identity(), spec=_spec(spec, hardware))
+    manifest.environment = describe_environment(hardware)
+    writer = RunWriter(request.out, manifest)
+    tuning = _Tuning(writer, hardware, key, table, request.export_torchao)
+    if request.import_torchao:
+        tuning.imported = (request.import_torchao, imported)
+    error: BaseException | None = None
+    try:
+        tuning.run(wanted)
+    except BaseException as caught:  # noqa: BLE001 - however the search ends, what it found is written
+        error = caught
+    status = "ok" if error is None else status_of(error)
+    if error is not None:
+        manifest.failure = describe(error, manifest.open_phase)
+    writer.seal(status)
+    return status
+
+
+def refuse_machine(hardware: Hardware) -> None:
+    """Raise Refused where no kernel can be compiled."""
+    if hardware.device == "cuda" and not triton_version():
+        raise Refused("tuning on a CUDA device needs Triton, and there is none", "install triton, or use --device cpu")
+
+
+class _Tuning:
+    def __init__(self, writer: RunWriter, hardware: Hardware, key: TableKey, table: Path, export: Path | None) -> None:
+        self._writer, self._hardware, self._key = writer, hardware, key
+        self._table, self._export = table, export
+        # Fresh for each tuning, and kept, so that a rejected kernel can be rejected again.
+        self._seed = int.from_bytes(os.urandom(4), "little")
+        self._found: list[dict[str, Any]] = []
+        self._refused: list[dict[str, Any]] = []
+        self.imported: tuple[Path, list[Saved]] | None = None
+        self._exported: dict[Shape, tuple[dict[str, Any], float]] = {}
+
+    def run(self, wanted: list[Wanted]) -> None:
+        """Tune all shapes; after each one everything found so far is on disk."""
+        from profiler.kernels.int_scaled_matmul import candidates
+
+        offered = {each.shape: candidates(each.shape, self._hardware) for each in wanted}
+        if self.imported:
+            self._writer.manifest.applied["notes"] = [_note_imported(*self.imported, offered)]
+        progress = Progress(sum(2 * len(each) for each in offered.values()))
+        self._write(wanted)
+        with self._phase("tune"), _workers(self._hardware.device) as workers:
+            bench = DeviceBench(self._hardware, self._seed, workers=workers)
+            for each in wanted:
+                progress.label(str(each.shape))
+                start = time.monotonic()
+                try:
+                    found = search(each.shape, offered[each.shape], bench, progress.advance)
+                except Refused as error:
+                    progress.tell(f"{each.shape}: {error.message}")
+                    self._refused.append(_size(each) | {"why": error.message})
+                else:
+                    self._keep(each, found, time.monotonic() - start)
+                    progress.tell(f"{each.shape}: {found.us:.1f} us, {found.best.kernel}{_rejections(found)}")
+                self._write(wanted)
+        self._writer.manifest.environment["switches"] = describe_switches()
+        self._writer.manifest.environment["ceilings"] = measure_ceilings(self._hardware.device)
+        if not self._found:
+            raise Refused("no shape could be tuned", self._refused[0]["why"])
+
+    def _keep(self, wanted: Wanted, found: Found, seconds: float) -> None:
+        baselines = measure_baselines(found.shape, self._hardware.device, Timer(self._hardware.device), self._seed)
+        self._found.append(_row(wanted, found) | {"baselines": baselines, "seconds": round(seconds, 3)})
+        torchao = _torchao(found)
+        entry = Entry(
+            kernel=found.best.kernel,
+            us=found.us,
+            untuned_us=baselines.get(UNTUNED),
+            measured_ns=time.time_ns(),
+            torchao=torchao,
+        )
+        save_merged(self._table, table_of(self._key, {found.shape: entry}))
+        if torchao is not None:
+            self._exported[found.shape] = (torchao["config"], torchao["us"])
+            if self._export is not None:
+                torchao_file.write(self._export, self._exported)
+
+    def _write(self, wanted: list[Wanted]) -> None:
+        content = {
+            "key": asdict(self._key),
+            "table": str(self._table),
+            "seed": self._seed,
+            "wanted": len(wanted),
+            "shapes": self._found,
+            "refused": self._refused,
+        }
+        write_atomic(self._writer.path / layout.TUNE, json.dumps(content, indent=1))
+        self._writer.index(layout.TUNE)
+        self._writer.flush()
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        phase = Phase(name=name, start_ns=time.time_ns())
+        self._writer.manifest.phases.append(phase)
+        self._writer.flush()
+        yield
+        phase.end_ns = time.time_ns()
+
+
+def _row(wanted: Wanted, found: Found) -> dict[str, Any]:
+    best = {"kernel": found.best.kernel, "config": dict(found.best.config), "us": found.us}
+    return _size(wanted) | {
+        "best": best | {"tops": found.shape.ops / found.us / 1e6},
+        "spaces": {space: {"kernel": each.kernel, "us": us} for space, (each, us) in found.spaces.items()},
+        "candidates": found.candidates,
+        "failed": found.failed,
+        "wrong": found.wrong,
+    }
+
+
+def _size(wanted: Wanted) -> dict[str, Any]:
+    return wanted.shape._asdict() | {"count": wanted.count}
+
+
+def _torchao(found: Found) -> dict[str, Any] | None:
+    if TORCHAO_SPACE not in found.spaces:
+        return None
+    candidate, us = found.spaces[TORCHAO_SPACE]
+    return {"config": dict(candidate.config), "us": us}
+
+
+def _rejections(found: Found) -> str:
+    counts = {"wrong": len(found.wrong), "failed": len(found.failed)}
+    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    return f" ({told} of {found.candidates})" if told else ""
+
+
+def _wanted(request: Request, imported: list[Saved]) -> tuple[list[Wanted], RunSpec | None]:
+    of_model, spec = shapes_of_model(request.spec) if request.spec else ([], None)
+    known = {each.shape for each in of_model}
+    named = dict.fromkeys([*(each.shape for each in request.shapes), *(each.shape for each in imported)])
+    return [*of_model, *sort(Wanted(shape) for shape in named if shape not in known)], spec
+
+
+def _note_imported(path: Path, imported: list[Saved], offered: dict[Shape, list[Candidate]]) -> str:
+    """How many of a file's configurations are tried: torchao's own tuner never checked one."""
+    tried = sum(any(one.config == each.config for each in offered[one.shape]) for one in imported)
+    left = f"{len(imported) - tried} of them no candidate here (wrong for their shape, or too big)"
+    return f"{path}: {len(imported)} configurations, {left}"
+
+
+def _spec(spec: RunSpec | None, hardware: Hardware) -> dict[str, Any]:
+    shown = ("model", "scheme", "batch", "height", "width", "frames")
+    return {name: getattr(spec, name) for name in shown} | {"device": hardware.device} if spec else {"device": hardware.device}
+
+
+@contextmanager
+def _workers(device: str) -> Iterator[Workers | None]:
+    """Processes that compile: as many as there are cores; a CPU's candidates need no compiling."""
+    if device != "cuda":
+        yield None
+        return
+    workers = Workers(min(_MOST_WORKERS, len(os.sched_getaffinity(0))), work)
+    try:
+        yield workers
+    finally:
+        workers.close()
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
