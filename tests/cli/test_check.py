@@ -73,7 +73,7 @@ def test_one_line_over_is_exit_1_and_says_which(budget):
 def test_what_fp8_keeps_eager_bf16_breaks(budget, capsys):
     code, out, _ = check(capsys, BF16, "--base", FP8, "--budget", budget(KEPT), "--json")
     failed = [each["name"] for each in json.loads(out)["checks"] if each["status"] == "fail"]
-    assert (code, failed) == (1, ["inference_peak_gib", "model_gib", "call_ms", "time_ratio"])
+    assert (code, failed) == (1, ["inference_peak_gib", "model_gib", "call_ms", "time_ratio", "sqnr_db.last_latents"])
 
 
 def test_json_is_only_json(budget, capsys):
