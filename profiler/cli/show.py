@@ -23,11 +23,17 @@ def command(
     """Show a run: phases, time, memory, kernels."""
     from profiler.report.show import show_data
     from profiler.report.show_text import show_text
+    from profiler.report.tune import tune_data, tune_text
     from profiler.tables.run import Run
 
     say_if_long(run)
-    data = show_data(Run.open(run), top)
+    opened = Run.open(run)
     width = shutil.get_terminal_size((100, 24)).columns
+    if opened.manifest.kind == "tune":
+        found = tune_data(opened)
+        emit(as_json, found, lambda: tune_text(found, width), _runs(run))
+        return
+    data = show_data(opened, top)
     emit(as_json, data, lambda: show_text(data, _TOP if top is None else top, width), _next(run, data))
 
 
@@ -36,5 +42,9 @@ def _next(run: Path, data: dict[str, Any]) -> str:
         return f"diffuscope memory {shlex.quote(str(run))}"
     if data["classes"]:
         return f"diffuscope diagnose {shlex.quote(str(run))}"
+    return _runs(run)
+
+
+def _runs(run: Path) -> str:
     folder = run.absolute().parent
     return "diffuscope runs" if folder == Path("traces").absolute() else f"diffuscope runs {shlex.quote(str(folder))}"

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from math import gcd
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from profiler.kernels.candidate import Candidate, Shape
 from profiler.tune.check import Case, cases, fault, integers, ragged, without_bias
 from profiler.tune.timing import Timer
 from profiler.tune.workers import Workers
-
-# Few rows, so that a first launch is short; their remainder by 16 is what a compiled kernel depends on.
-_FEW_ROWS, _RAGGED_ROWS = 144, 211
 
 
 class Job(NamedTuple):
@@ -55,26 +51,23 @@ class DeviceBench:
         self._shape: Shape | None = None
         self._operands: tuple[Any, ...] = ()
         self._cases: list[Case] = []
-        # What is known of a kernel whatever the shape: is it compiled, is it right at a ragged shape.
-        self._compiled: dict[tuple[Any, ...], str | None] = {}
+        # What is known of a kernel at a ragged shape: most are those of every shape.
         self._ragged: dict[tuple[str, Shape], str | None] = {}
 
     def prepare(self, shape: Shape, kernels: Sequence[str], done: Callable[[], None]) -> dict[str, str]:
         """Compile all kernels in the workers; those that cannot run, and why."""
-        few = Shape(_FEW_ROWS if shape.m % 16 == 0 else _RAGGED_ROWS, shape.k, shape.n)
-        key = {kernel: (kernel, shape.k, *(gcd(size, 16) for size in shape)) for kernel in kernels}
-        new = [kernel for kernel in kernels if key[kernel] not in self._compiled]
-        jobs = [Job(kernel, few, self._hardware.device, self._seed, False) for kernel in new]
-        for _ in range(len(kernels) - len(jobs) if self._workers else len(kernels)):
-            done()
+        if self._workers is None:
+            for _ in kernels:
+                done()
+            return {}
+        failed: dict[str, str] = {}
 
         def note(job: Job, _value: Any, why: str | None) -> None:
-            self._compiled[key[job.kernel]] = why
+            failed.update({job.kernel: why} if why is not None else {})
             done()
 
-        if self._workers:
-            self._workers.run(jobs, note)
-        return {kernel: why for kernel in kernels if (why := self._compiled.get(key[kernel])) is not None}
+        self._workers.run([Job(kernel, shape, self._hardware.device, self._seed, False) for kernel in kernels], note)
+        return failed
 
     def time_us(self, shape: Shape, kernel: str, repeats: int) -> float:
         """The median of some calls, with a bias, as most Linears have one."""
@@ -91,11 +84,10 @@ class DeviceBench:
     def last_fault(self, shape: Shape, kernel: str) -> str | None:
         """What is wrong with a kernel's results without a bias: that is compiled apart."""
         self._enter(shape)
-        return fault(partial(_with_kernel, self._product, kernel), without_bias(self._cases[0]))
+        return _first_fault(self._product, kernel, [without_bias(self._cases[0])])
 
     def _fault(self, kernel: str) -> str | None:
-        run = partial(_with_kernel, self._product, kernel)
-        return next((why for each in self._cases if (why := fault(run, each)) is not None), None)
+        return _first_fault(self._product, kernel, self._cases)
 
     def _ragged_faults(self, shape: Shape, kernels: Sequence[str]) -> dict[str, str]:
         shapes = ragged(shape)
@@ -131,19 +123,39 @@ def work(job: Job) -> str | None:
 
     if job.check:
         return check_at(job, int_scaled_matmul)
-    a, b = integers(job.shape, job.device, torch.Generator(job.device).manual_seed(job.seed))
-    row, col = (torch.ones(size, device=job.device) for size in (job.shape.m, job.shape.n))
-    int_scaled_matmul(a, b, row, col, col.to(torch.bfloat16), job.kernel)
+    product: Callable[..., Any] = int_scaled_matmul
+    product(*_worker_operands(job.shape, job.device), job.kernel)
     if job.device == "cuda":
         torch.cuda.synchronize()
     return None
 
 
+@lru_cache(maxsize=1)
+def _worker_operands(shape: Shape, device: str) -> tuple[Any, ...]:
+    import torch
+
+    if device == "cuda":
+        # Many processes share the GPU's memory.
+        torch.cuda.empty_cache()
+    a, b = integers(shape, device, torch.Generator(device).manual_seed(0))
+    row, col = (torch.ones(size, device=device) for size in (shape.m, shape.n))
+    return a, b, row, col, col.to(torch.bfloat16)
+
+
 def check_at(job: Job, product: Callable[..., Any]) -> str | None:
     """What is wrong with a kernel at the job's shape; None where it is right there."""
-    run = partial(_with_kernel, product, job.kernel)
-    return next((why for each in cases(job.shape, job.device, job.seed) if (why := fault(run, each)) is not None), None)
+    return _first_fault(product, job.kernel, cases(job.shape, job.device, job.seed))
 
 
-def _with_kernel(product: Callable[..., Any], kernel: str, *operands: Any) -> Any:
-    return product(*operands, kernel)
+def _first_fault(product: Callable[..., Any], kernel: str, tried: Iterable[Case]) -> str | None:
+    def run(*operands: Any) -> Any:
+        return product(*operands, kernel)
+
+    for each in tried:
+        try:
+            why = fault(run, each)
+        except Exception as error:  # noqa: BLE001 - a kernel that raises where it says that it runs is wrong
+            why = f"{each.name}: {type(error).__name__}: {error}"[:500]
+        if why is not None:
+            return why
+    return None

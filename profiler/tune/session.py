@@ -115,6 +115,8 @@ class _Tuning:
         if self.imported:
             self._writer.manifest.applied["notes"] = [_note_imported(*self.imported, offered)]
         progress = Progress(sum(2 * len(each) for each in offered.values()))
+        self._writer.manifest.environment["switches"] = describe_switches()
+        self._writer.manifest.environment["ceilings"] = measure_ceilings(self._hardware.device)
         self._write(wanted)
         with self._phase("tune"), _workers(self._hardware.device) as workers:
             bench = DeviceBench(self._hardware, self._seed, workers=workers)
@@ -130,8 +132,6 @@ class _Tuning:
                     self._keep(each, found, time.monotonic() - start)
                     progress.tell(f"{each.shape}: {found.us:.1f} us, {found.best.kernel}{_rejections(found)}")
                 self._write(wanted)
-        self._writer.manifest.environment["switches"] = describe_switches()
-        self._writer.manifest.environment["ceilings"] = measure_ceilings(self._hardware.device)
         if not self._found:
             raise Refused("no shape could be tuned", self._refused[0]["why"])
 
