@@ -2,6 +2,6 @@
 
 import sys
 
-from dashboards.server import serve
+from dashboards.app import serve
 
 serve(sys.argv[1], sys.argv[2], int(sys.argv[3]))

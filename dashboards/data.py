@@ -1,4 +1,4 @@
-"""What pages show, read once: the only cache of this room. An entry lives as long as the files that it was made from stay the same."""
+"""What pages show, read once: the only cache of this room. An entry lives while the files that it was made from stay the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import polars as pl
 import streamlit as st
 
 from dashboards import folder
-from profiler.core.errors import UnreadableInput
 from profiler.metrics import compiles as compile_metrics
 from profiler.metrics import graph_breaks as break_metrics
 from profiler.metrics import memory
@@ -21,6 +20,7 @@ from profiler.metrics.kernels import breakdown as kernel_breakdown
 from profiler.metrics.ledger import Ledger
 from profiler.metrics.ledger import ledgers as window_ledgers
 from profiler.metrics.listing import RunRow, list_runs
+from profiler.metrics.memory.live import alive_at
 from profiler.metrics.windows import CALL, DECODE, STEP, TEXT
 from profiler.report.diagnose import Report
 from profiler.report.diagnose import diagnose as make_report
@@ -55,7 +55,7 @@ def runs() -> list[RunRow]:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _runs(root: str, _changed_ns: int, _manifests: tuple[tuple[str, int], ...]) -> list[RunRow]:
+def _runs(root: str, changed_ns: int, manifests: tuple[tuple[str, int], ...]) -> list[RunRow]:
     return list_runs(Path(root))
 
 
@@ -69,7 +69,7 @@ def run(name: str) -> Run:
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
-def _run(path: str, _stamp: Stamp) -> Run:
+def _run(path: str, stamp: Stamp) -> Run:
     return Run.open(path)
 
 
@@ -152,6 +152,17 @@ def _memory_peak(path: str, stamp: Stamp, part: str) -> memory.MemoryPeak:
     return memory.peak(_run(path, stamp), 0, part)
 
 
+def alive_at_peak(name: str, part: str) -> pl.DataFrame:
+    """Every allocation alive at the peak of a part: category, component, role, size_bytes."""
+    return _alive_at_peak(*_key(name), part)
+
+
+@st.cache_resource(max_entries=24, show_spinner=False)
+def _alive_at_peak(path: str, stamp: Stamp, part: str) -> pl.DataFrame:
+    rows = memory.allocations(_run(path, stamp), 0, part)
+    return alive_at(rows, _memory_peak(path, stamp, part).index).select("category", "component", "role", "size_bytes")
+
+
 def memory_parts(name: str) -> list[str]:
     """The parts whose memory events the run holds."""
     found = run(name)
@@ -175,21 +186,3 @@ def readable_runs() -> list[RunRow]:
         UnreadableInput: the folder is none.
     """
     return sorted((row for row in runs() if not row.error), key=lambda row: -(row.created_ns or 0))
-
-
-__all__ = [
-    "WINDOWS",
-    "UnreadableInput",
-    "breakdown",
-    "comparison",
-    "compile_frames",
-    "ledgers",
-    "memory_parts",
-    "memory_peak",
-    "memory_timeline",
-    "readable_runs",
-    "report",
-    "run",
-    "runs",
-    "stamp",
-]

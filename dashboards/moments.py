@@ -1,4 +1,4 @@
-"""Where on the trace's clock something is: a finding, a window, a kernel. Spans are (start, end) in ns, as the viewer takes them."""
+"""Where on the trace's clock something is: a finding, a window, a kernel. Spans are (start, end) in ns, as the viewer wants."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def windows(ledgers: dict[str, Ledger]) -> dict[str, Span]:
 
 
 def of_rows(ledger: Ledger, ids: list[str]) -> Span | None:
-    """The longest stretch that these rows cover in the window's middle repeat (the first ones warm up); None where they have none."""
+    """The longest stretch of these rows in the window's middle repeat (the first ones warm up); None where they have none."""
     segments = ledger.segments.filter(pl.col("id").is_in(ids))
     if segments.is_empty():
         return None

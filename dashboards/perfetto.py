@@ -79,11 +79,10 @@ async def _view(_request: Request) -> Response:
 async def _trace(request: Request) -> Response:
     """One trace file, as it lies on the disk."""
     query = request.query_params
-    rank = query.get("rank", "0")
+    text = query.get("rank", "0")
+    rank = int(text) if text.isdecimal() and len(text) < 6 else -1
     try:
-        path = trace_path(
-            query.get("run", ""), int(rank) if rank.isdecimal() and len(rank) < 6 else -1, query.get("artifact", "")
-        )
+        path = trace_path(query.get("run", ""), rank, query.get("artifact", ""))
     except UnreadableInput as error:
         return PlainTextResponse(str(error), status_code=404)
     name = f"{path.parent.parent.name}-{path.name}"

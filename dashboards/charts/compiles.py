@@ -15,7 +15,7 @@ _MOST = 30
 
 
 def own_times(compiles: pl.DataFrame) -> pl.DataFrame:
-    """ms of each compile's phases without what lies inside: generation, compile_id, function, and `PHASES`. They sum to the whole.
+    """ms of each compile's phases without what lies inside: generation, compile_id, function, `PHASES`. They sum to the whole.
 
     Where torch did not time a phase it took none.
     """

@@ -5,11 +5,12 @@ from __future__ import annotations
 import plotly.graph_objects as go
 import polars as pl
 
-from dashboards.charts.style import figure, label
+from dashboards.charts import boxes
+from dashboards.charts.style import figure, filled, label
 from profiler.core import palette
 
-# Kernels of a class shown in the icicle; the rest of the class is one box.
-_SHOWN = 8
+# Labels below this share of all repeats share one segment of a step's bar.
+_LEAST_SHARE = 0.01
 KERNEL_COLUMNS = ("name", "class", "count", "total_ms", "mean_us", "share")
 
 
@@ -33,77 +34,43 @@ def with_units(kernels: pl.DataFrame) -> pl.DataFrame:
     return made.select(KERNEL_COLUMNS).sort("total_ms", "name", descending=[True, False])
 
 
-def icicle(kernels: pl.DataFrame, unit: str = "") -> go.Figure:
-    """Busy time by class, and in each class by kernel; `kernels` as `of_ledger` gives them, `unit` what they are of: `a step`."""
-    ids, names, parents, values, colours, hovers = [""], ["busy time"], [""], [0.0], ["rgba(0,0,0,0)"], [""]
-    ids[0] = "all"
-    for (name,), rows in kernels.group_by("class", maintain_order=True):
-        total = float(rows["total_ms"].sum())
-        values[0] += total
-        for row in [(f"class/{name}", str(name), "all", total, rows["count"].sum()), *_boxes(str(name), rows)]:
-            identity, text, parent, value, count = row
-            ids.append(identity)
-            names.append(label(text, 60))
-            parents.append(parent)
-            values.append(value)
-            colours.append(palette.of_class(str(name)))
-            hovers.append(f"{value:,.3f} ms{unit and ' ' + unit}, {count:,.0f} times")
-    hovers[0] = f"{values[0]:,.3f} ms"
-    box = go.Icicle(
-        ids=ids,
-        labels=names,
-        parents=parents,
-        values=values,
-        branchvalues="total",
-        tiling={"orientation": "v"},
-        marker={"colors": colours, "line": {"width": 1, "color": "#FFFFFF"}},
-        hovertext=hovers,
-        texttemplate="%{label}<br>%{value:,.2f} ms",
-        hovertemplate="<b>%{label}</b><br>%{hovertext}<br>%{percentRoot:.1%} of busy time<extra></extra>",
-        sort=True,
-    )
-    return figure(360, box) if values[0] else figure(360)
+def icicle(kernels: pl.DataFrame, window: str) -> go.Figure:
+    """Busy time of a window by class, and in each class by kernel; `kernels` as `of_ledger` gives them."""
+    found = boxes.boxes(kernels, ("class", "name"), "total_ms", "count")
+    return boxes.icicle(found, f"busy time of {window}", "ms", lambda each: palette.of_class(each.path[0]), "launches")
 
 
-def _boxes(name: str, rows: pl.DataFrame) -> list[tuple[str, str, str, float, float]]:
-    parent = f"class/{name}"
-    shown = rows.head(_SHOWN)
-    made = [
-        (f"kernel/{name}/{kernel}", kernel, parent, float(total), float(count))
-        for kernel, total, count in shown.select("name", "total_ms", "count").iter_rows()
-    ]
-    rest = rows.slice(_SHOWN)
-    if rest.height:
-        made.append((f"rest/{name}", f"{rest.height} more", parent, float(rest["total_ms"].sum()), float(rest["count"].sum())))
-    return made
+def by_step(rows: pl.DataFrame) -> pl.DataFrame:
+    """Each repeat of a window by class and cause of idleness: index, kind, label, ms (traced); labels below 1 % are together."""
+    whole = rows["total_ns"].sum() or 1
+    share = pl.col("total_ns").sum().over("kind", "label") / whole
+    rest = pl.when(pl.col("kind") == "busy").then(pl.lit("other, busy")).otherwise(pl.lit("other, idle"))
+    named = rows.with_columns(pl.when(share < _LEAST_SHARE).then(rest).otherwise("label").alias("label"))
+    summed = named.group_by("index", "kind", "label").agg((pl.col("total_ns").sum() / 1e6).alias("ms"))
+    order = pl.col("ms").sum().over("kind", "label")
+    return summed.sort(["kind", order, "label", "index"], descending=[False, True, False, False])
 
 
 def stability(rows: pl.DataFrame) -> go.Figure:
-    """Each repeat of a window as a bar of its classes and idle time, in traced ms: index, kind, label, total_ns."""
-    summed = rows.group_by("index", "kind", "label").agg((pl.col("total_ns").sum() / 1e6).alias("ms"))
-    order = summed.group_by("kind", "label").agg(pl.col("ms").sum()).sort(["kind", "ms"], descending=[False, True])
-    made = figure(260, barmode="stack")
-    for kind, name, total in order.iter_rows():
-        if not total:
-            continue
-        of = summed.filter((pl.col("kind") == kind) & (pl.col("label") == name)).sort("index")
-        made.add_trace(_steps(kind, name, of))
-    made.update_xaxes(title="step of the trace", dtick=1 if summed["index"].n_unique() <= 30 else None)
-    made.update_yaxes(title="ms, traced", rangemode="tozero")
+    """Each repeat of a window as a bar, in traced ms; `rows` of a ledger."""
+    steps = by_step(rows)
+    repeats = steps["index"].n_unique()
+    made = figure(90 + 30 * min(repeats, 20), barmode="stack", showlegend=False)
+    for (kind, name), of in steps.group_by("kind", "label", maintain_order=True):
+        made.add_trace(_steps(str(kind), str(name), of))
+    made.update_xaxes(title="ms, traced", rangemode="tozero")
+    made.update_yaxes(title="step", autorange="reversed", dtick=1 if repeats <= 20 else None)
     return made
 
 
 def _steps(kind: str, name: str, of: pl.DataFrame) -> go.Bar:
-    idle = kind != "busy"
     return go.Bar(
-        x=of["index"].to_list(),
-        y=of["ms"].to_list(),
+        y=of["index"].to_list(),
+        x=of["ms"].to_list(),
+        orientation="h",
         name=label(name),
-        marker={
-            "color": palette.of_row(kind, name),
-            "pattern": {"shape": "/" if idle else "", "fgcolor": "rgba(255,255,255,0.55)", "size": 6},
-        },
-        hovertemplate=f"<b>{label(name)}</b><br>step %{{x}}: %{{y:,.3f}} ms<extra></extra>",
+        marker=filled(kind, name),
+        hovertemplate=f"<b>{label(name)}</b><br>step %{{y}}: %{{x:,.3f}} ms<extra></extra>",
     )
 
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from dashboards.charts.style import figure, label
-from profiler.core import palette
+from dashboards.charts.style import figure, filled, label
 from profiler.rules.context import Row
 
 # Labels below this share of the window share one segment of the bar.
@@ -67,17 +66,12 @@ def shown(rows: Sequence[Row]) -> list[Group]:
 
 def _segment(each: Group, whole: float, window: str) -> go.Bar:
     share = each.priced_ns / whole if whole else 0.0
-    idle = each.kind != BUSY
     return go.Bar(
         x=[each.priced_ns / 1e6],
         y=[""],
         orientation="h",
         name=label(each.label),
-        marker={
-            "color": palette.of_row(each.kind, each.label),
-            "line": {"width": 0.5, "color": "#FFFFFF"},
-            "pattern": {"shape": "/" if idle else "", "fgcolor": "rgba(255,255,255,0.55)", "size": 6},
-        },
+        marker=filled(each.kind, each.label),
         text=[f"{each.priced_ns / 1e6:,.1f}" if share > 0.035 else ""],
         textposition="inside",
         insidetextanchor="middle",

@@ -7,6 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from profiler.core import palette
 from profiler.report.names import readable, shorten
 
 FONT = "system-ui, -apple-system, 'Segoe UI', sans-serif"
@@ -22,7 +23,7 @@ CONFIG: dict[str, Any] = {
 
 
 def label(name: str, width: int = NAME_WIDTH) -> str:
-    """A name of a trace for a figure: without namespaces, cut to `width`, and with nothing in it that a figure takes for markup."""
+    """A name of a trace for a figure: without namespaces, cut to `width`, nothing in it taken for markup."""
     return html.escape(shorten(readable(name), width), quote=False)
 
 
@@ -43,6 +44,15 @@ def figure(height: int, *traces: Any, **layout: Any) -> go.Figure:
     made.update_yaxes(gridcolor=GRID, zerolinecolor=GRID, automargin=True)
     made.update_layout(layout)
     return made
+
+
+def filled(kind: str, name: str) -> dict[str, Any]:
+    """The fill of a ledger row: its colour, hatched where it is idle time."""
+    return {
+        "color": palette.of_row(kind, name),
+        "line": {"width": 0.5, "color": "#FFFFFF"},
+        "pattern": {"shape": "" if kind == "busy" else "/", "fillmode": "overlay", "fgcolor": "rgba(255,255,255,0.6)", "size": 6},
+    }
 
 
 def empty(figure_: go.Figure) -> bool:

@@ -10,6 +10,7 @@ import streamlit as st
 from dashboards import data, navigation, parts
 from dashboards.charts import kernels as charts
 from dashboards.links import Selection
+from profiler.core import palette
 from profiler.metrics.ledger import Ledger
 from profiler.metrics.windows import STEP
 from profiler.report.names import readable
@@ -39,7 +40,7 @@ def page() -> None:
         parts.nothing("No kernels", "This part of the trace holds neither GPU kernels nor operators.")
         return
     _head(kernels, window, source)
-    parts.plot(charts.icicle(kernels), "kernel_icicle")
+    parts.plot(charts.icicle(kernels, window), "kernel_icicle")
     _table(name, kernels, window)
     _stability(ledgers)
     _beside(name, kernels, window, [row.name for row in rows if navigation.traced(row)])
@@ -135,6 +136,8 @@ def _stability(ledgers: dict[str, Ledger]) -> None:
         "Step by step", f"{steps.windows.height} steps in the trace; the longest and the shortest differ by {spread:.1%}"
     )
     parts.plot(charts.stability(steps.rows), "stability")
+    sums = charts.by_step(steps.rows).group_by("kind", "label", maintain_order=True).agg(pl.col("ms").mean())
+    parts.legend([(palette.of_row(kind, label), label, f"{ms:,.2f} ms a step") for kind, label, ms in sums.iter_rows()])
 
 
 def _beside(name: str, kernels: pl.DataFrame, window: str, names: list[str]) -> None:

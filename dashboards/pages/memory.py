@@ -1,8 +1,158 @@
-"""Stub."""
+"""Memory: where is every byte, and what would lower the peak?"""
 
-from dashboards import parts
+from __future__ import annotations
+
+import polars as pl
+import streamlit as st
+
+from dashboards import data, navigation, parts
+from dashboards.charts import memory as charts
+from profiler.core.units import format_size
+from profiler.metrics.memory import LOAD_PART, MEMORY_PART, MemoryPeak, MemorySummary, OomReport, memory_summary, oom_report
+from profiler.metrics.memory.timeline import BY
+from profiler.tables.run import Run
+
+_QUESTION = "Where is every byte, and what would lower the peak?"
+_PARTS = {MEMORY_PART: "a call", LOAD_PART: "loading, quantizing, warm-up"}
 
 
 def page() -> None:
     """The page."""
-    parts.nothing("Soon", "not yet")
+    name = navigation.choose_run(data.readable_runs())
+    if not name:
+        return
+    found = data.run(name)
+    summary, held = memory_summary(found), data.memory_parts(name)
+    if not held and not any(each.peak_bytes for each in summary.phases):
+        parts.head(_QUESTION, f"{name} says nothing about memory.")
+        parts.nothing("No memory events", "This run holds no snapshot and no peaks.", "diffuscope import --memory SNAPSHOT")
+        return
+    failed = oom_report(found)
+    peak = data.memory_peak(name, held[0]) if held else None
+    _head(found, summary, peak, failed)
+    if failed:
+        _oom(failed)
+    if held:
+        _events(name, held)
+    _phases(summary)
+
+
+def _head(found: Run, summary: MemorySummary, peak: MemoryPeak | None, failed: OomReport | None) -> None:
+    if failed and failed.asked_bytes:
+        answer = (
+            f"Out of memory: {format_size(failed.asked_bytes)} asked, {format_size(failed.device_free_bytes)} free on the device"
+        )
+    elif peak:
+        (first, size), *_ = peak.by_category.items()
+        where = f" in {peak.window}" if peak.window else ""
+        answer = (
+            f"The peak of a call is {format_size(peak.requested_bytes)}{where}: {size / max(1, peak.requested_bytes):.0%} {first}"
+        )
+    else:
+        answer = f"The inference peak is {format_size(summary.inference_peak_bytes)}"
+    parts.head(_QUESTION, answer, peak.lower_bound if peak else "")
+    sizes = [
+        ("model memory", summary.model_bytes, "after load and quantize"),
+        ("inference peak", summary.inference_peak_bytes, f"phase {summary.inference_phase}" if summary.inference_phase else ""),
+        ("load peak", summary.load_peak_bytes, "while loading"),
+        ("quantize peak", summary.quantize_peak_bytes, "while quantizing"),
+        ("peak since start", summary.since_start_peak_bytes, f"lies in {summary.since_start_phase}"),
+    ]
+    if peak and peak.free:
+        sizes.append(("reserved, unused", peak.free.free_bytes, f"at the peak, in {peak.free.pieces or '?'} pieces"))
+    parts.figures([_figure(name, size, what) for name, size, what in sizes if size])
+
+
+def _figure(name: str, size_bytes: int, what: str) -> tuple[str, str, str, str]:
+    unit, size = charts.unit_of(size_bytes)
+    return name, f"{size_bytes / size:,.2f}", unit, what
+
+
+def _oom(failed: OomReport) -> None:
+    parts.section("Out of memory")
+    who = " · ".join(each for each in (failed.phase, failed.window, failed.component, failed.module, failed.place) if each)
+    held = [f"{name}: {format_size(size)}" for name, size in (failed.by_category or {}).items()]
+    fits = {True: "it would have fit, had the free pieces been one", False: "it would not have fit in one piece either"}
+    with st.container(border=True):
+        parts.card(
+            parts.Card(
+                title=f"{format_size(failed.asked_bytes)} could not be had",
+                tag="out of memory",
+                colour="#C4314B",
+                price=who,
+                items=[each for each in (failed.message, f"live then: {', '.join(held)}" if held else "") if each]
+                + ([fits[failed.by_fragmentation]] if failed.by_fragmentation is not None else []),
+            )
+        )
+
+
+def _events(name: str, held: list[str]) -> None:
+    left, right = st.columns(2)
+    with left:
+        part = (
+            st.segmented_control("Part", held, default=held[0], format_func=lambda each: _PARTS[each], key="memory_part")
+            or held[0]
+        )
+    with right:
+        by = st.segmented_control("By", BY, default=BY[0], key="memory_by") or BY[0]
+    timeline, peak = data.memory_timeline(name, part, by), data.memory_peak(name, part)
+    parts.section(
+        f"Live memory of {_PARTS[part]}", "every allocation and free, stacked; bands are text encoding, steps and decoding"
+    )
+    parts.plot(charts.stacked(timeline, peak), "memory_timeline")
+    parts.legend(_legend(timeline, peak, by))
+    parts.section("The peak, taken apart", _next_peak(peak))
+    parts.plot(charts.peak_icicle(data.alive_at_peak(name, part)), "memory_icicle")
+    _biggest(peak)
+
+
+def _legend(timeline: charts.MemoryTimeline, peak: MemoryPeak, by: str) -> list[tuple[str, str, str]]:
+    sizes = {"category": peak.by_category, "component": peak.by_component, "role": peak.by_role}.get(by, {})
+    return [
+        (charts.COLOURS[by](label), label or "not known", format_size(sizes[label]) + " at the peak" if label in sizes else "")
+        for label in charts.shown(timeline)
+    ]
+
+
+def _next_peak(peak: MemoryPeak) -> str:
+    others = [
+        f"{label} {format_size(size)}" for label, size in peak.windows.select("label", "requested_bytes").head(3).iter_rows()
+    ]
+    return f"highest by window: {', '.join(others)}" if others else ""
+
+
+def _biggest(peak: MemoryPeak) -> None:
+    parts.section(
+        "Biggest allocations at the peak", "tick one for its stack; relief is by how much the peak falls if it alone were gone"
+    )
+    unit, size = charts.unit_of(peak.requested_bytes / 10)
+    rows = peak.rows.select(
+        (pl.col("size_bytes") / size).alias("size"),
+        (pl.col("relief_bytes") / size).alias("relief"),
+        "category",
+        "component",
+        "role",
+        "dtype",
+        "module",
+        "place",
+    )
+    number = st.column_config.NumberColumn
+    picked = st.dataframe(
+        rows,
+        hide_index=True,
+        placeholder="–",
+        on_select="rerun",
+        selection_mode="single-row",
+        key="biggest",
+        height=min(46 + 35 * rows.height, 420),
+        column_config={"size": number(f"size, {unit}", format="%.3f"), "relief": number(f"relief, {unit}", format="%.3f")},
+    )
+    for index in picked["selection"]["rows"]:
+        if index < peak.rows.height:
+            parts.code(peak.rows["stack_text"][index] or "No stack was recorded for it.")
+
+
+def _phases(summary: MemorySummary) -> None:
+    if any(each.peak_bytes for each in summary.phases):
+        parts.section("By phase", "loading and quantizing may need more than inference: peaks are kept apart")
+        parts.plot(charts.phases(summary), "memory_phases")
