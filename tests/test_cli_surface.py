@@ -58,7 +58,7 @@ def test_every_command_is_listed_with_its_summary():
     assert done.returncode == 0
     listed = re.findall(r"^  (\w+)  +\S", done.stdout.partition("Commands:")[2], re.MULTILINE)
     assert listed[0] == "record"
-    assert {"record", "import", "show", "compare", "check", "runs", "explain"} <= set(listed)
+    assert {"record", "import", "show", "memory", "compare", "check", "runs", "explain"} <= set(listed)
 
 
 def test_no_arguments_is_help():

@@ -45,7 +45,7 @@ def _finding(context: Context, name: str, left: pl.DataFrame, saving: int, schem
     biggest = left.sort("size_bytes", "module", descending=[True, False]).head(3)
     return Finding(
         rule=RULE.name,
-        title=f"{left.height} Linears of {name} stayed in {dtype}: {format_size(size_of(left))}",
+        title=f"{left.height} Linear{'s' if left.height > 1 else ''} of {name} stayed in {dtype}: {format_size(size_of(left))}",
         window=CALL,
         memory=True,
         where=tuple(Place(module=module) for module in biggest["module"]),
