@@ -204,21 +204,36 @@ class StackNumbers:
         return chunk
 
 
-class PoolHalf:
-    """The first or the second number of pool ids; null where a record has none."""
+class Pools:
+    """The first numbers of pool ids, null where a record has none; `seconds` are the second ones, filled beside them."""
 
-    def __init__(self, half: int, key: str, where: str) -> None:
-        self._half, self._key, self._where = half, key, where
-        self._numbers = Numbers(key, parquet.INT64, where, nullable=True)
+    def __init__(self, key: str, where: str) -> None:
+        self._key, self._where = key, where
+        self._firsts, self.seconds = (Numbers(key, parquet.INT64, where, nullable=True) for _ in range(2))
 
     def add(self, records: Records) -> None:
         pairs = values_of(records, self._key)
         if pairs is None:
-            self._numbers.skip(len(records))
+            self._firsts.skip(len(records))
+            self.seconds.skip(len(records))
             return
         if any(each is not None and (type(each) is not tuple or len(each) != 2) for each in pairs):
             raise WrongShape(f"{self._key!r} of {self._where} is not always a pair")
-        self._numbers.extend([None if each is None else each[self._half] for each in pairs])
+        for half, numbers in enumerate((self._firsts, self.seconds)):
+            numbers.extend([None if each is None else each[half] for each in pairs])
+
+    def take(self) -> Chunk:
+        return self._firsts.take()
+
+
+class Filled:
+    """A column that another one fills."""
+
+    def __init__(self, numbers: Numbers) -> None:
+        self._numbers = numbers
+
+    def add(self, records: Records) -> None:
+        """Nothing: it has been done."""
 
     def take(self) -> Chunk:
         return self._numbers.take()

@@ -16,13 +16,11 @@ from typing import Any
 from profiler.core import safe_pickle
 from profiler.core.errors import UnreadableInput
 from profiler.tables.losses import Losses
+from profiler.tables.snapshot_answer import ERROR, FACTS, FAILED, leave
 from profiler.tables.snapshot_columns import write_tables
 from profiler.tables.snapshot_file import check_file, unpacked
 from profiler.tables.snapshot_room import Room
 from profiler.tables.snapshot_shape import Snapshot, WrongShape, snapshot_of
-
-FACTS, ERROR = "snapshot.json", "error.json"
-FAILED = 2
 
 _HINT = "give the file that torch.cuda.memory._dump_snapshot writes"
 # Python and the libraries that write tables, before a byte of the snapshot.
@@ -52,12 +50,12 @@ def main(source: Path, folder: Path, rank: int) -> int:
         return _failed(folder, f"{source} cannot be read: it nests more deeply than a snapshot does", "do not trust this file")
     except MemoryError:
         return _failed(folder, f"{source} takes more memory to read than a snapshot of its size may", "do not trust this file")
-    (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+    leave(folder / FACTS, facts)
     return 0
 
 
 def _failed(folder: Path, message: str, hint: str) -> int:
-    (folder / ERROR).write_text(json.dumps({"message": message, "hint": hint}), encoding="utf-8")
+    leave(folder / ERROR, {"message": message, "hint": hint})
     return FAILED
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from profiler.tables import parquet
 from profiler.tables.losses import Losses
 from profiler.tables.parquet import ParquetWriter
-from profiler.tables.snapshot_builders import Builder, Flags, Numbers, PoolHalf, Records, Same, Sizes, StackNumbers, Texts
-from profiler.tables.snapshot_events import EventAddresses, EventSizes, Positions, known_events
+from profiler.tables.snapshot_builders import Builder, Filled, Flags, Numbers, Pools, Records, Same, Sizes, StackNumbers, Texts
+from profiler.tables.snapshot_events import Actions, EventAddresses, EventSizes, Positions, known_events
 from profiler.tables.snapshot_layout import TABLES, Column
 from profiler.tables.snapshot_room import Room
 from profiler.tables.snapshot_shape import Snapshot
@@ -47,12 +47,12 @@ class _Tables:
     def events(self, traces: list[Records], losses: Losses) -> int:
         with self._writer("events") as writer:
             for device, trace in enumerate(traces):
-                positions = Positions()
-                group = _Group(writer, self._event_builders(device, positions))
+                positions, actions = Positions(), Actions()
+                group = _Group(writer, self._event_builders(device, positions, actions))
                 for start, some in _chunks(trace, self._room):
-                    known, places = known_events(some, start, losses)
-                    positions.place(places)
-                    group.add(known)
+                    known = known_events(some, start, losses)
+                    positions.next, actions.next = known.places, known.actions
+                    group.add(known.records)
                 group.flush()
         return writer.rows
 
@@ -75,11 +75,12 @@ class _Tables:
             self._folder / f"{name}.parquet", {each.name: (each.kind, each.nullable) for each in TABLES[name][0]}
         )
 
-    def _event_builders(self, device: int, positions: Positions) -> dict[str, Builder]:
+    def _event_builders(self, device: int, positions: Positions, actions: Actions) -> dict[str, Builder]:
         where = f"device_traces[{device}]"
         special: dict[str, Builder] = {
             "index": positions,
             "device": Same(device, parquet.INT32),
+            "action": actions,
             "address": EventAddresses("addr", parquet.UINT64, where, nullable=True),
             "size_bytes": EventSizes("size", parquet.UINT64, where),
         }
@@ -87,15 +88,19 @@ class _Tables:
         return special | self._builders(usual, where)
 
     def _builders(self, columns: list[Column] | tuple[Column, ...], where: str) -> dict[str, Builder]:
-        return {each.name: self._builder(each, where) for each in columns}
+        found = {each.name: self._builder(each, where) for each in columns}
+        pools = found.get("pool_a")
+        if isinstance(pools, Pools):
+            found["pool_b"] = Filled(pools.seconds)
+        return found
 
     def _builder(self, column: Column, where: str) -> Builder:
         if column.name == "rank":
             return Same(self._rank, column.kind)
         if column.name == "stack":
             return StackNumbers(self._stacks)
-        if column.name in ("pool_a", "pool_b"):
-            return PoolHalf(int(column.name == "pool_b"), column.source, where)
+        if column.name == "pool_a":
+            return Pools(column.source, where)
         if column.kind == parquet.FLAG:
             return Flags(column.source, where)
         if column.kind == parquet.TEXTS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from typing import Any
+from typing import Any, NamedTuple
 
 from profiler.tables import parquet
 from profiler.tables.losses import Losses
@@ -12,47 +12,67 @@ from profiler.tables.snapshot_builders import MOST_BYTES, Numbers, Records, chec
 from profiler.tables.snapshot_layout import ACTIONS
 from profiler.tables.snapshot_shape import WrongShape
 
-_ACTIONS = frozenset(ACTIONS)
+_NUMBERS = {action: number for number, action in enumerate(ACTIONS)}
 
 
-def known_events(records: Records, start: int, losses: Losses) -> tuple[Records, range | list[int]]:
-    """Events of known actions, and their positions, `start` being the first one's; the others are counted.
+class Known(NamedTuple):
+    """Events of known actions, their positions in the trace, and the numbers of their actions in `ACTIONS`."""
+
+    records: Records
+    places: range | list[int]
+    actions: list[int]
+
+
+def known_events(records: Records, start: int, losses: Losses) -> Known:
+    """Events of known actions, `start` being the position of the first record; the others are counted.
 
     Raises:
         WrongShape: an action that is no text.
     """
+    actions: list[Any] = values_of(records, "action") or [None] * len(records)
     try:
-        odd = set(values_of(records, "action") or [None]) - _ACTIONS
-    except TypeError:
-        raise WrongShape("the action of an event is not always a text") from None
-    if not odd:
-        return records, range(start, start + len(records))
-    if set(map(type, odd)) != {str}:
-        raise WrongShape("the action of an event is not always a text")
-    known = [(place, each) for place, each in enumerate(records, start) if each["action"] in _ACTIONS]
-    for each in records:
-        if each["action"] in odd:
-            losses.add(f"events of action {each['action'][:80]!r} are not known")
-    return [each for _, each in known], [place for place, _ in known]
+        return Known(records, range(start, start + len(records)), list(map(_NUMBERS.__getitem__, actions)))
+    except (KeyError, TypeError):
+        if not set(map(type, actions)) <= {str}:
+            raise WrongShape("the action of an event is not always a text") from None
+    for each in actions:
+        if each not in _NUMBERS:
+            losses.add(f"events of action {each[:80]!r} are not known")
+    places = [place for place, each in enumerate(actions) if each in _NUMBERS]
+    return Known(
+        [records[each] for each in places], [start + each for each in places], [_NUMBERS[actions[each]] for each in places]
+    )
 
 
 class Positions:
-    """Positions in the trace, as `place` is told them before each `add`."""
+    """Positions in the trace; `next` are those of the records that come next."""
 
     def __init__(self) -> None:
-        self._places: range | list[int] = []
+        self.next: range | list[int] = []
         self._values = array(parquet.UINT32.code)
 
-    def place(self, places: range | list[int]) -> None:
-        """Say where the next records stand."""
-        self._places = places
-
     def add(self, records: Records) -> None:
-        self._values += array(parquet.UINT32.code, list(self._places))
+        self._values += array(parquet.UINT32.code, list(self.next))
 
     def take(self) -> Chunk:
         chunk = parquet.plain(self._values)
         self._values = array(parquet.UINT32.code)
+        return chunk
+
+
+class Actions:
+    """Actions; `next` are the numbers of those of the records that come next."""
+
+    def __init__(self) -> None:
+        self.next: list[int] = []
+        self._numbers = array("B")
+
+    def add(self, records: Records) -> None:
+        self._numbers += array("B", self.next)
+
+    def take(self) -> Chunk:
+        chunk = parquet.words(ACTIONS, self._numbers, len(self._numbers))
+        self._numbers = array("B")
         return chunk
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,7 +29,7 @@ def check_file(path: Path) -> int:
         UnreadableInput: no pickle, a truncated one, or one that unpacks to far more than a snapshot does.
     """
     losses = Losses()
-    first, last, size = _ends(path, read_chunks(path, losses))
+    first, last, size = _ends(path, losses)
     if first[:1] != b"\x80" or first[1] not in _PICKLE_PROTOCOLS:
         raise UnreadableInput(f"{path} is no pickle", "give the file that torch.cuda.memory._dump_snapshot writes")
     if losses.total or last != _STOP:
@@ -39,7 +39,7 @@ def check_file(path: Path) -> int:
 
 def unpacked(file: IO[bytes]) -> IO[bytes]:
     """The file's bytes, unpacked while they are read."""
-    magic = file.read(2)
+    magic = file.read(len(_GZIP_MAGIC))
     file.seek(0)
     if magic != _GZIP_MAGIC:
         return file
@@ -47,15 +47,24 @@ def unpacked(file: IO[bytes]) -> IO[bytes]:
     return io.BufferedReader(packed, _BUFFER_BYTES)
 
 
-def _ends(path: Path, chunks: Iterator[bytes]) -> tuple[bytes, bytes, int]:
-    """The first two bytes, the last one, and how many there are."""
-    first = last = b""
-    size = 0
-    most = max(_SMALL_BYTES, _MOST_RATIO * path.stat().st_size) if path.exists() else 0
-    for chunk in chunks:
-        first = first if len(first) >= 2 else first + chunk[:2]
-        last = chunk[-1:]
-        size += len(chunk)
-        if size > most:
+def _ends(path: Path, losses: Losses) -> tuple[bytes, bytes, int]:
+    """The first two bytes, the last one, and how many there are, all unpacked."""
+    chunks = read_chunks(path, losses)
+    first = next(chunks)
+    size = path.stat().st_size
+    if not _is_packed(path):
+        with path.open("rb") as file:
+            file.seek(-1, io.SEEK_END)
+            return first[:2].ljust(2, b"\0"), file.read(1), size
+    most, unpacked_bytes = max(_SMALL_BYTES, _MOST_RATIO * size), 0
+    chunk = first
+    for chunk in chain([first], chunks):
+        unpacked_bytes += len(chunk)
+        if unpacked_bytes > most:
             raise UnreadableInput(f"{path} unpacks to more than {_MOST_RATIO} times its size", "do not trust this file")
-    return first.ljust(2, b"\0"), last, size
+    return first[:2].ljust(2, b"\0"), chunk[-1:], unpacked_bytes
+
+
+def _is_packed(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC

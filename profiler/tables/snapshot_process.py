@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -14,12 +13,11 @@ from typing import IO, Any
 
 from profiler.core.errors import UnreadableInput
 from profiler.tables.cache import key_of
-from profiler.tables.snapshot_child import ERROR, FACTS, FAILED
+from profiler.tables.snapshot_answer import ERROR, FACTS, FAILED, take
 
 # Beyond the child's own limit on CPU time: for a disk or a machine that stands still.
 _WALL_S = 900
 _WALL_BYTES_PER_S = 1 << 16
-_MOST_JSON = 1 << 20
 # Nothing that lies in the working directory can be imported in place of a library.
 _BOOT = (
     "import sys, runpy; sys.path.append(sys.argv.pop(1)); runpy.run_module('profiler.tables.snapshot_child', run_name='__main__')"
@@ -40,9 +38,9 @@ def read_snapshot(source: Path, folder: Path, rank: int) -> dict[str, Any]:
         except subprocess.TimeoutExpired:
             raise UnreadableInput(f"{source} takes longer than {wall_s:.0f} s to read", _DISTRUST) from None
         if code == 0:
-            return _take(folder / FACTS)
+            return take(folder / FACTS)
         if code == FAILED:
-            found = _take(folder / ERROR)
+            found = take(folder / ERROR)
             raise UnreadableInput(found["message"], found["hint"])
         raise UnreadableInput(f"{source} cannot be read: {_why(code, stderr)}", _DISTRUST)
 
@@ -57,13 +55,6 @@ def _child(source: Path, folder: Path, rank: int, wall_s: float, stderr: IO[byte
         timeout=wall_s,
         check=False,
     ).returncode
-
-
-def _take(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        found: dict[str, Any] = json.loads(file.read(_MOST_JSON))
-    path.unlink()
-    return found
 
 
 def _why(code: int, stderr: IO[bytes]) -> str:
