@@ -1,0 +1,103 @@
+"""The op: registered soundly, whole under torch.compile and export, sent to the space that a kernel's name says."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import pytest
+import torch
+
+from profiler.kernels import blocks
+from profiler.kernels.int_scaled_matmul import SPACES, int_scaled_matmul
+from profiler.kernels.operands import operands
+
+KERNEL = "cpu:s8s8"
+
+
+def arguments(m: int = 24, k: int = 32, n: int = 16, *, bias: bool = True) -> tuple[Any, ...]:
+    generator = torch.Generator().manual_seed(m)
+    a, weight = (torch.randint(-128, 128, (rows, k), generator=generator).to(torch.int8) for rows in (m, n))
+    row, col, shift = (torch.rand(size, generator=generator) for size in (m, n, n))
+    return a, weight.t(), row[:, None], col, shift.to(torch.bfloat16) if bias else None
+
+
+def expected(a: Any, b: Any, row: Any, col: Any, bias: Any) -> torch.Tensor:
+    scaled = (a.double() @ b.double()).float() * row * col
+    return (scaled if bias is None else scaled + bias.float()).to(torch.bfloat16)
+
+
+class Layer(torch.nn.Module):
+    def forward(self, *given: Any) -> torch.Tensor:
+        return int_scaled_matmul(*given, KERNEL).relu()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_op_is_registered_soundly(bias: bool):
+    torch.library.opcheck(torch.ops.diffuscope.int_scaled_matmul.default, (*arguments(bias=bias), KERNEL))
+
+
+def test_it_is_one_node_of_a_whole_graph():
+    given = arguments()
+    compiled = torch.compile(Layer(), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(*given), expected(*given).relu())
+
+
+def test_it_survives_export():
+    given = arguments()
+    exported = torch.export.export(Layer(), given)
+    assert [each.target for each in exported.graph.nodes if "scaled" in str(each.target)] == [
+        torch.ops.diffuscope.int_scaled_matmul.default
+    ]
+    torch.testing.assert_close(exported.module()(*given), expected(*given).relu())
+
+
+def test_its_shape_is_known_without_data():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    kernel = "warpgroup:block_m=128"
+    with FakeTensorMode() as mode:
+        given = [None if each is None else mode.from_tensor(each) for each in arguments(bias=False)]
+        out = int_scaled_matmul(*given, kernel)
+    assert (out.shape, out.dtype) == ((24, 16), torch.bfloat16)
+
+
+def test_an_unknown_space_is_refused():
+    with pytest.raises(ValueError, match="no space of kernels is called 'nowhere'"):
+        int_scaled_matmul(*arguments(), "nowhere:a=1")
+
+
+@pytest.mark.parametrize("space", [each for each in SPACES["cuda"] if each != "cublaslt"])
+def test_a_kernel_goes_to_its_space_with_its_configuration(space: str, monkeypatch: pytest.MonkeyPatch):
+    seen: list[Any] = []
+    module = importlib.import_module(f"profiler.kernels.int_scaled_matmul_{space}")
+
+    def matmul(*given: Any) -> torch.Tensor:
+        seen.append(blocks.config_of(given[-1]))
+        return expected(*given[:-1])
+
+    monkeypatch.setattr(module, "matmul", matmul)
+    int_scaled_matmul(*arguments(), f"{space}:block_m=128,stages=4")
+    assert seen == [{"block_m": 128, "stages": 4}]
+
+
+def test_operands_that_fit_are_not_copied():
+    a, b, row, col, bias = arguments()
+    given = operands(a, b, row, col, bias)
+    assert (given.a.data_ptr(), given.weight.data_ptr(), given.row_scale.data_ptr()) == (
+        a.data_ptr(),
+        b.data_ptr(),
+        row.data_ptr(),
+    )
+    assert (given.row_scale.shape, given.weight.shape) == ((24,), (16, 32))
+    assert (given.empty().shape, given.empty().dtype) == ((24, 16), torch.bfloat16)
+
+
+def test_operands_that_the_copy_engine_cannot_read_are():
+    a, b, row, col, bias = arguments()
+    shifted = torch.empty(a.numel() + 1, dtype=torch.int8)[1:].view(a.shape).copy_(a)
+    given = operands(shifted, b.contiguous(), row, col, bias)
+    assert given.a.data_ptr() % 16 == given.weight.data_ptr() % 16 == 0
+    assert given.weight.is_contiguous()
+    assert torch.equal(given.a, a)
+    assert torch.equal(given.weight.t(), b)
