@@ -38,7 +38,7 @@ def command(
 
 
 def _next(run: Path, data: dict[str, Any]) -> str:
-    if data["memory"]["oom"]:
+    if data["memory"]["oom"] or (data["memory"]["at_peak"] and not data["classes"]):
         return f"diffuscope memory {shlex.quote(str(run))}"
     if data["classes"]:
         return f"diffuscope diagnose {shlex.quote(str(run))}"

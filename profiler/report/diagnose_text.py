@@ -22,7 +22,7 @@ _MARKS = {"critical": "!!", "high": "! ", "medium": "- ", "low": "  "}
 
 def render(report: Report, width: int = 100) -> str:
     """The report for people, at most `width` columns where names allow."""
-    if not report.untraced_ns and not report.rows and report.memory.granted:
+    if not report.run.has(layout.TRACE):
         return "\n\n".join(memory_findings.render_alone(report.run, report.memory, _not_checked(report.not_checked)))
     parts = [_head(report)]
     often = [each for each in report.findings if not each.finding.once]

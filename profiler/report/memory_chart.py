@@ -23,7 +23,8 @@ def chart(timeline: dict[str, Any], peak_us: int | None, width: int) -> str:
     inner = max(20, width - _LABEL - _NUMBER - 2 * _GAP)
     slots = Slots(timeline["start_us"], timeline["end_us"])
     total = columns(timeline["total"], inner)
-    rows = [f"{'':<{_LABEL + _GAP}}{_band(timeline['windows'], slots, timeline['slots'], inner)}".rstrip()]
+    band = _band(timeline["windows"], slots, timeline["slots"], inner)
+    rows = [f"{'':<{_LABEL + _GAP}}{band}".rstrip()] if timeline["windows"] else []
     rows += _tall("total", total, inner)
     rows += [_row(each["label"], columns(each["bytes"], inner), each["highest_bytes"]) for each in timeline["labels"]]
     if peak_us is not None:

@@ -156,7 +156,7 @@ def render(found: MemoryFindings) -> str:
 def render_alone(run: Run, found: MemoryFindings, not_checked: str) -> list[str]:
     """The parts of a report on a run without a trace."""
     head = f"{run.path}  [{run.manifest.status}]: no trace, so nothing is known of its time"
-    return [part for part in (head, render(found), not_checked) if part]
+    return [part for part in (head, render(found) or "memory: nothing found", not_checked) if part]
 
 
 def _card(number: int, each: GrantedBytes, whole_bytes: int) -> str:

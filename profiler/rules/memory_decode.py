@@ -9,9 +9,11 @@ import polars as pl
 from profiler.core.finding import Finding
 from profiler.core.units import format_size
 from profiler.metrics.memory.labels import ACTIVATION, WEIGHTS
+from profiler.metrics.memory.live import live_total
+from profiler.metrics.memory.shrink import relief
 from profiler.rules.base import RULES, Rule
 from profiler.rules.context import DECODE, STEP, TEXT, Context
-from profiler.rules.memory_facts import CALL_EVENTS, LEAST, AtPeak, at_peak, ids, size_of
+from profiler.rules.memory_facts import LEAST, SNAPSHOT, AtPeak, at_peak, ids, size_of
 from profiler.rules.memory_leak import place_of
 
 # Of what decoding holds, the share that is left with tiles of half the edge, or with one picture of a batch at a time.
@@ -20,15 +22,16 @@ _TILES = (
     "--vae-tiling cuts what is larger than a tile (Flux: 1024x1024 px; for smaller tiles set pipe.vae.tile_sample_min_size "
     "and pipe.vae.tile_latent_min_size): compare the output, seams may show"
 )
+_VAE, _MOST = "vae", 0.8
 _WORDS = {STEP: "a step", TEXT: "text encoding"}
 
 
 def check(context: Context) -> Iterable[Finding]:
     """The peak lies in decoding, and without what it holds another window would be the highest."""
     found = at_peak(context.run, context.rank)
-    if found.window != DECODE:
+    held = _held(found)
+    if held.is_empty():
         return
-    held = found.live.filter((pl.col("window") == DECODE) & (pl.col("category") != WEIGHTS))
     low, high = _saving(found, size_of(held), context)
     if high < LEAST * found.peak.requested_bytes:
         return
@@ -53,8 +56,22 @@ def check(context: Context) -> Iterable[Finding]:
     )
 
 
+def _held(found: AtPeak) -> pl.DataFrame:
+    """What decoding holds at the peak: nothing where it is not the peak. Without marked windows it is what the VAE holds, where
+    that is most of all that is no weight."""
+    passing = found.live.filter((pl.col("category") != WEIGHTS) & (pl.col("start_index") >= 0))
+    if found.windows:
+        return passing.filter((pl.col("window") == DECODE) & (found.window == DECODE))
+    held = passing.filter(pl.col("component") == _VAE)
+    return held if size_of(held) > _MOST * size_of(passing) else held.clear()
+
+
 def _next(found: AtPeak) -> tuple[str, int]:
-    """The highest of the other windows."""
+    """The highest of the other windows; without marked windows of all that there is without the VAE's activations."""
+    if not found.windows:
+        rows = found.study.rows
+        working = rows.filter((pl.col("component") == _VAE) & (pl.col("category") != WEIGHTS) & (pl.col("start_index") >= 0))
+        return "everything else", found.peak.requested_bytes - relief(live_total(rows), working)
     others = {name: size for name, size in found.windows.items() if name not in (DECODE, "call")}
     name = max(others, key=lambda each: others[each], default="nothing else")
     return _WORDS.get(name, name), others.get(name, 0)
@@ -97,5 +114,5 @@ def _biggest(held: pl.DataFrame) -> list[dict[str, str]]:
 
 RULE = RULES.add(
     "memory-decode",
-    Rule(name="memory-decode", summary="decoding decides the peak of a call", check=check, needs=(CALL_EVENTS,), priority=30),
+    Rule(name="memory-decode", summary="decoding decides the peak of a call", check=check, needs=(SNAPSHOT,), priority=30),
 )
