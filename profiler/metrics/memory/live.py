@@ -28,8 +28,9 @@ def changes(rows: pl.DataFrame, by: str | None = None) -> pl.DataFrame:
 
 def live_total(rows: pl.DataFrame) -> pl.DataFrame:
     """Live bytes after every event that changes them: index, live_bytes. The first row is index -1, before the first event."""
-    base = pl.DataFrame({"index": [BEFORE_RECORDING], "delta_bytes": [0]}, schema=CHANGE)
-    summed = pl.concat([base, changes(rows)]).group_by("index").agg(pl.col("delta_bytes").sum()).sort("index")
+    summed = changes(rows)
+    if summed["index"].first() != BEFORE_RECORDING:
+        summed = pl.concat([pl.DataFrame({"index": [BEFORE_RECORDING], "delta_bytes": [0]}, schema=CHANGE), summed])
     return summed.select("index", pl.col("delta_bytes").cum_sum().alias("live_bytes"))
 
 
