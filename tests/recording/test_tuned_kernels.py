@@ -172,7 +172,8 @@ def tiny_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("table") / "t.json"
     code = (
         "import sys; from pathlib import Path; from profiler.recording.tuned import current_key\n"
-        "from profiler.kernels.tuned import *; from profiler.kernels.candidate import Shape; from profiler.schemes.base import Hardware\n"
+        "from profiler.kernels.tuned import *; from profiler.kernels.candidate import Shape\n"
+        "from profiler.schemes.base import Hardware\n"
         "entries = {Shape(16, 64, 64): 'cpu:u8s8', Shape(80, 64, 64): 'cpu:s8s8', Shape(64, 64, 64): 'cpu:u8s8'}\n"
         "entries = {shape: Entry(kernel=kernel, us=1.0) for shape, kernel in entries.items()}\n"
         "save_merged(Path(sys.argv[1]), table_of(current_key(Hardware('cpu')), entries))"

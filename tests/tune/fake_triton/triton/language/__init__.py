@@ -1,0 +1,4 @@
+"""The names that annotations of torchao's kernels need."""
+
+constexpr = int
+int32 = "int32"
