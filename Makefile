@@ -26,11 +26,11 @@ lint: .venv/.installed-test
 
 .venv/.installed-run: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP) install --quiet torch==2.13.0
-	$(PIP) install --quiet --editable '.[record]'
+	$(PIP) install --quiet --editable '.[record,dashboard]'
 	@touch $@
 
 .venv/.installed-test: .venv/.installed-run
-	$(PIP) install --quiet --editable '.[record,dev]'
+	$(PIP) install --quiet --editable '.[record,dashboard,dev]'
 	@touch $@
 
 clean:

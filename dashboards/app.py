@@ -9,6 +9,7 @@ from pathlib import Path
 import streamlit as st
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp
 
 from dashboards import folder, perfetto
 from dashboards.navigation import ENTRIES
@@ -67,7 +68,7 @@ def application(host: str) -> st.App:
 class _PagesCsp(perfetto.WithCsp):
     """The policy of pages; routes with one of their own keep it."""
 
-    def __init__(self, app: perfetto.ASGIApp) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         super().__init__(app, _CSP, replace=False)
 
 

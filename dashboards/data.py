@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import polars as pl
@@ -21,6 +22,7 @@ from profiler.metrics.ledger import Ledger
 from profiler.metrics.ledger import ledgers as window_ledgers
 from profiler.metrics.listing import RunRow, list_runs
 from profiler.metrics.memory.live import alive_at
+from profiler.metrics.quality import LAST_LATENTS, quality
 from profiler.metrics.windows import CALL, DECODE, STEP, TEXT
 from profiler.report.diagnose import Report
 from profiler.report.diagnose import diagnose as make_report
@@ -177,6 +179,17 @@ def comparison(name: str, base: str) -> Comparison:
 @st.cache_resource(max_entries=12, show_spinner="Holding the two runs against each other …")
 def _comparison(path: str, stamp: Stamp, base: str, base_stamp: Stamp) -> Comparison:
     return compare_metrics(_run(path, stamp), _run(base, base_stamp))
+
+
+def sqnr_db(name: str, base: str) -> float | None:
+    """SQNR of a run's last latents against a base run, in dB; None where there is none that is a number."""
+    return _sqnr_db(*_key(name), *_key(base))
+
+
+@st.cache_resource(max_entries=200, show_spinner=False)
+def _sqnr_db(path: str, stamp: Stamp, base: str, base_stamp: Stamp) -> float | None:
+    level = quality(_run(path, stamp), _run(base, base_stamp)).sqnr[LAST_LATENTS].db
+    return level if level is not None and math.isfinite(level) else None
 
 
 def readable_runs() -> list[RunRow]:

@@ -52,9 +52,17 @@ def trace_file_url(run: str, rank: int, artifact: str) -> str:
     return f"{TRACE_FILE}?{urlencode({'run': run, 'rank': rank, 'artifact': artifact})}"
 
 
-def trace_view_url(run: str, rank: int, artifact: str, span: tuple[int, int] | None, title: str) -> str:
-    """The page with the trace viewer in it, opened at a span (start and end in ns on the trace's own clock) or at all of it."""
+@dataclass(frozen=True)
+class View:
+    """What the trace viewer shows: (start, end) in ns on the trace's own clock, and the stretch that it marks."""
+
+    shown: tuple[int, int]
+    marked: tuple[int, int]
+
+
+def trace_view_url(run: str, rank: int, artifact: str, view: View | None, title: str) -> str:
+    """The page with the trace viewer in it, opened at a view or at all of the trace."""
     query: dict[str, str | int] = {"run": run, "rank": rank, "artifact": artifact, "title": title}
-    if span:
-        query |= {"start": span[0], "end": span[1]}
+    if view:
+        query |= {"start": view.shown[0], "end": view.shown[1], "from": view.marked[0], "to": view.marked[1]}
     return f"{TRACE_VIEW}?{urlencode(query)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import streamlit as st
 
@@ -85,7 +86,9 @@ def link(path: str, label: str, to: Selection, icon: str | None = None) -> None:
     st.page_link(page(path), label=label, icon=icon, query_params=to.query())
 
 
-def choose_run(rows: list[RunRow], usable: Callable[[RunRow], bool] = lambda _: True) -> str:
+def choose_run(
+    rows: list[RunRow], usable: Callable[[RunRow], bool] = lambda _: True, width: int | Literal["stretch"] = 700
+) -> str:
     """The run of this page, picked in a menu; at first that of the address, else the newest that this page can show.
 
     Returns an empty text, and says why on the page, where there is none.
@@ -102,7 +105,12 @@ def choose_run(rows: list[RunRow], usable: Callable[[RunRow], bool] = lambda _: 
     st.session_state["run_menu"] = wanted
     by_name = {row.name: row for row in rows}
     chosen = st.selectbox(
-        "Run", names, key="run_menu", on_change=_run_changed, format_func=lambda name: _described(by_name[name]), width=560
+        "Run",
+        names,
+        key="run_menu",
+        on_change=_run_changed,
+        format_func=lambda name: _described(by_name[name]),
+        width=width,
     )
     if at.run != chosen:
         select(Selection(run=chosen, base=at.base))

@@ -112,6 +112,11 @@ def _is_hit(line: str) -> bool:
     return line.lstrip().partition(" ")[0].endswith(">")
 
 
+def table_height(rows: int, most: int = 420) -> int:
+    """Pixels of a table that shows all its rows, or scrolls."""
+    return min(37 + 35 * max(1, rows), most)
+
+
 def plot(figure: go.Figure, key: str, **more: Any) -> Any:
     """A figure as wide as the page; one without anything in it is left out."""
     if empty(figure):

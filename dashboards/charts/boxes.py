@@ -11,8 +11,10 @@ import polars as pl
 from dashboards.charts.style import figure, label
 from profiler.core import palette
 
-# Boxes of one parent; the rest of it is one box.
-_SHOWN = 8
+# Boxes of one parent, by level; the rest of it is one box.
+_SHOWN = (24, 8, 6)
+# Letters that fit into a box as wide as the figure.
+_LETTERS = 150
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Box:
 
 
 def boxes(rows: pl.DataFrame, levels: Sequence[str], value: str, count: str) -> list[Box]:
-    """Boxes of every level under the whole, biggest first in each; of more than eight in one the small ones are together."""
+    """Boxes of every level under the whole, biggest first in each; small ones of a parent with many are one."""
     made = [Box((), float(rows[value].sum()), float(rows[count].sum()))]
     return made + _under((), rows, levels, value, count)
 
@@ -36,11 +38,12 @@ def _under(path: tuple[str, ...], rows: pl.DataFrame, levels: Sequence[str], val
     sums = rows.group_by(levels[0]).agg(pl.col(value).sum(), pl.col(count).sum())
     ranked = sums.sort([value, levels[0]], descending=[True, False])
     made: list[Box] = []
-    for name, size, number in ranked.head(_SHOWN).iter_rows():
+    most = _SHOWN[min(len(path), len(_SHOWN) - 1)]
+    for name, size, number in ranked.head(most).iter_rows():
         here = (*path, name or "")
         made.append(Box(here, float(size), float(number)))
         made += _under(here, rows.filter(pl.col(levels[0]).eq_missing(pl.lit(name))), levels[1:], value, count)
-    rest = ranked.slice(_SHOWN)
+    rest = ranked.slice(most)
     if rest.height:
         made.append(Box((*path, f"{rest.height} more"), float(rest[value].sum()), float(rest[count].sum())))
     return made
@@ -61,7 +64,7 @@ def icicle(
     total = found[0].value
     box = go.Icicle(
         ids=[_identity(each.path) for each in found],
-        labels=[label(each.path[-1] or "not known", 56) if each.path else whole for each in found],
+        labels=[_name(each, each.value / total) if each.path else whole for each in found],
         parents=[_identity(each.path[:-1]) if each.path else "" for each in found],
         values=[each.value for each in found],
         branchvalues="total",
@@ -74,11 +77,15 @@ def icicle(
             f"{each.value:,.3f} {unit}, {each.value / total:.1%} of {whole}<br>{each.count:,.0f} {counted}" for each in found
         ],
         texttemplate="%{label}<br>%{value:,.2f} " + unit,
-        hovertemplate="<b>%{label}</b><br>%{hovertext}<extra></extra>",
+        hovertemplate="%{hovertext}<extra></extra>",
         sort=True,
         pathbar={"visible": False},
     )
     return figure(height, box, uniformtext={"minsize": 11, "mode": "hide"})
+
+
+def _name(box: Box, share: float) -> str:
+    return label(box.path[-1] or "not known", max(4, int(_LETTERS * share)))
 
 
 def _identity(path: tuple[str, ...]) -> str:

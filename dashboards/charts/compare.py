@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from dashboards.charts.style import figure, label
 from profiler.core import palette
-from profiler.core.units import GIB, MIB
+from profiler.core.units import GIB, MIB, gib
 from profiler.metrics.compare_calls import CallDifference
 from profiler.metrics.compare_memory import Bytes
 from profiler.metrics.compare_time import WindowDifference
@@ -74,17 +74,17 @@ def waterfall(changes: Sequence[Change], unit: str, names: tuple[str, str]) -> g
     return made
 
 
-def expected(components: Sequence[tuple[str, float, float, float]]) -> go.Figure:
-    """Weights by component, GiB: (component, base, what arithmetic promises, stored)."""
+def expected(components: Sequence[tuple[str, tuple[float | None, ...]]]) -> go.Figure:
+    """Weights by component: (component, bytes of the base, by arithmetic, as stored; None where nobody says)."""
     made = figure(110 + 40 * len(components), barmode="group")
-    names = [label(each[0]) for each in components]
+    names = [label(name) for name, _ in components]
     for place, (name, colour) in enumerate(
-        (("base", palette.TOTAL), ("by arithmetic", palette.SCHEMES[4]), ("stored", palette.SCHEMES[0])), 1
+        (("base", palette.TOTAL), ("by arithmetic", palette.SCHEMES[4]), ("stored", palette.SCHEMES[0]))
     ):
         made.add_trace(
             go.Bar(
                 y=names,
-                x=[each[place] / GIB for each in components],
+                x=[gib(sizes[place]) for _, sizes in components],
                 orientation="h",
                 name=name,
                 marker={"color": colour},

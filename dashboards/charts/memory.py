@@ -10,7 +10,7 @@ import polars as pl
 from dashboards.charts import boxes
 from dashboards.charts.style import MUTED, figure, label
 from profiler.core import palette
-from profiler.core.units import GIB, MIB
+from profiler.core.units import GIB, MIB, format_size
 from profiler.metrics.memory import MemoryPeak, MemorySummary, MemoryTimeline
 
 # Labels drawn one by one; the others are together.
@@ -35,23 +35,33 @@ def shown(timeline: MemoryTimeline) -> list[str]:
     return [*timeline.labels[:_SHOWN], *([_REST] if len(timeline.labels) > _SHOWN else [])]
 
 
-def stacked(timeline: MemoryTimeline, peak: MemoryPeak | None = None) -> go.Figure:
-    """Live requested bytes stacked by label over ms since the first event, the windows of the call as bands, the peak marked."""
+def stacked(timeline: MemoryTimeline, peak: MemoryPeak | None = None, only_changes: bool = False) -> go.Figure:
+    """Live requested bytes stacked by label over ms since the first event, the windows of the call as bands, the peak marked.
+
+    Args:
+        only_changes: leave out of each label what lives throughout.
+    """
     rows = _thinned(timeline)
-    highest = max(timeline.total["live_bytes"].max() or 0, 1)
-    unit, size = unit_of(highest)
     made = figure(400, hovermode="x unified", showlegend=False)
     if rows.is_empty():
         return made
+    names = shown(timeline)
+    constant: dict[str, int] = {name: min(rows[name].to_list()) if only_changes else 0 for name in names}
+    highest = max(max(timeline.total["live_bytes"].to_list()) - sum(constant.values()), 1)
+    unit, size = unit_of(highest)
     start = rows["time_us"][0]
     times = ((rows["time_us"] - start) / 1e3).to_list()
-    for name in shown(timeline):
-        made.add_trace(_area(name, times, (rows[name] / size).to_list(), COLOURS[timeline.by](name), unit))
+    for name in names:
+        values = ((rows[name] - constant[name]) / size).to_list()
+        made.add_trace(_area(name, times, values, COLOURS[timeline.by](name), unit))
     _bands(made, timeline.windows, start, times[-1])
     if peak is not None and peak.time_us is not None:
-        _mark(made, (peak.time_us - start) / 1e3, peak.requested_bytes / size, f"peak {peak.requested_bytes / size:,.2f} {unit}")
+        height = (peak.requested_bytes - sum(constant.values())) / size
+        _mark(made, (peak.time_us - start) / 1e3, height, f"peak {format_size(peak.requested_bytes)}")
     made.update_xaxes(title="ms since the first event", range=[0, times[-1] or 1])
-    made.update_yaxes(title=f"live, {unit} as requested", range=[0, highest / size * 1.14])
+    made.update_yaxes(
+        title=f"{'more than always' if only_changes else 'live'}, {unit} as requested", range=[0, highest / size * 1.14]
+    )
     return made
 
 
@@ -140,7 +150,7 @@ def phases(summary: MemorySummary) -> go.Figure:
 
 def peak_icicle(rows: pl.DataFrame) -> go.Figure:
     """The peak by category, component and role; `rows` are allocations alive then: size_bytes and these."""
-    unit, size = unit_of(rows["size_bytes"].sum() or 0)
+    unit, size = unit_of(float(rows["size_bytes"].sum()))
     sized = rows.with_columns(pl.col("size_bytes") / size, pl.lit(1).alias("one"))
     found = boxes.boxes(sized, ("category", "component", "role"), "size_bytes", "one")
     return boxes.icicle(found, "live at the peak", unit, lambda each: palette.of_category(each.path[0]), "allocations", 380)

@@ -10,6 +10,8 @@ from dashboards.charts.style import figure, label
 from profiler.core import palette
 from profiler.metrics.listing import RunRow
 
+# What a name takes of the figure, each way.
+_NAME_WIDE, _NAME_HIGH = 0.24, 0.07
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x", "star", "hexagon", "cross")
 
 
@@ -43,10 +45,10 @@ def scatter(rows: Sequence[RunRow]) -> go.Figure:
         front = pareto(group)
         if len(group) > 1:
             made.add_trace(_front(front, first=group is groups[0]))
-    best = {row.run for group in groups for row in pareto(group)} if len(shown) > 8 else {row.run for row in shown}
+    named = _named([row for group in groups for row in (*pareto(group), *group)])
     schemes = list(dict.fromkeys(row.scheme or "unknown" for row in shown))
     for number, scheme in enumerate(schemes):
-        made.add_trace(_points(scheme, [row for row in shown if (row.scheme or "unknown") == scheme], number, best))
+        made.add_trace(_points(scheme, [row for row in shown if (row.scheme or "unknown") == scheme], number, named))
     # Names stand beside their points: room for the last one.
     longest = max(((row.median_ms or 0) / 1e3 for row in shown), default=1.0)
     made.update_xaxes(title="time of a call, s", range=[0, longest * 1.18])
@@ -65,6 +67,22 @@ def _front(front: Sequence[RunRow], first: bool) -> go.Scatter:
         line={"color": palette.TOTAL, "width": 1.5, "dash": "dot", "shape": "hv"},
         hoverinfo="skip",
     )
+
+
+def _named(rows: Sequence[RunRow]) -> set[str]:
+    """Runs whose names can stand beside their points without covering another's; the first come first."""
+    longest = max(((row.median_ms or 0) for row in rows), default=1.0) or 1.0
+    highest = max(((row.inference_peak_gib or 0) for row in rows), default=1.0) or 1.0
+    chosen: list[RunRow] = []
+    for row in rows:
+        apart = (
+            abs((row.median_ms or 0) - (each.median_ms or 0)) > _NAME_WIDE * longest
+            or abs((row.inference_peak_gib or 0) - (each.inference_peak_gib or 0)) > _NAME_HIGH * highest
+            for each in chosen
+        )
+        if all(apart):
+            chosen.append(row)
+    return {row.run for row in chosen}
 
 
 def _text(row: RunRow) -> str:

@@ -16,7 +16,7 @@ from profiler.metrics.compare import Comparison
 from profiler.metrics.compare_timelines import overlay
 from profiler.metrics.quality import TENSORS
 from profiler.report.compare_verdict import verdicts
-from profiler.report.compare_words import ABSENT, EATEN, MASKED, REAL, SLOWER
+from profiler.report.compare_words import ABSENT, EATEN, MASKED, REAL, SLOWER, Verdict
 from profiler.report.names import readable
 from profiler.rundir import layout
 
@@ -40,17 +40,32 @@ def page() -> None:
         parts.head(_QUESTION, "Choose two different runs.")
         return
     found = data.comparison(new, base)
-    every = verdicts(found)
-    parts.head(_QUESTION, f"{every[0].about}: {every[0].kind}. {every[0].text}" if every else f"{new} against {base}")
-    for each in every[1:]:
-        with st.container(border=True):
-            colour = _COLOURS.get(each.kind, palette.TOTAL)
-            parts.card(parts.Card(title=each.text, tag=f"{each.about}: {each.kind}", colour=colour))
+    _verdicts(verdicts(found), (base, new))
     _differences(found)
     _time(found, (base, new))
     _memory(found, (base, new))
     _quality(found)
     _outputs((base, new))
+
+
+def _verdicts(every: list[Verdict], names: tuple[str, str]) -> None:
+    """The first in one sentence on top, then all of them with their numbers."""
+    if not every:
+        parts.head(_QUESTION, f"{names[1]} against {names[0]}")
+        return
+    first = every[0]
+    parts.head(_QUESTION, f"{first.about.capitalize()}: {first.kind}. {_sentence(first.text)}")
+    for number, column in enumerate(st.columns(2)):
+        for each in every[number::2]:
+            with column.container(border=True):
+                tag, colour = f"{each.about}: {each.kind}", _COLOURS.get(each.kind, palette.TOTAL)
+                parts.card(parts.Card(title="", tag=tag, colour=colour, price=each.text))
+
+
+def _sentence(text: str) -> str:
+    """The first sentence, without what stands in brackets."""
+    first = text.partition(" (")[0].partition(". ")[0].removesuffix(".")
+    return first[:1].upper() + first[1:] + "."
 
 
 def _pair(names: list[str]) -> tuple[str, str]:
@@ -133,7 +148,7 @@ def _memory(found: Comparison, names: tuple[str, str]) -> None:
         parts.plot(memory_charts.overlay(timelines), "memory_overlay")
     if found.expected:
         parts.section("Weights: what arithmetic promises, and what is stored")
-        rows = [(each.component, float(each.base), float(each.expected), float(each.new)) for each in found.expected.components]
+        rows = [(each.component, (each.base, each.expected, each.new)) for each in found.expected.components]
         parts.plot(charts.expected(rows), "expected")
     elif found.expected_why:
         parts.note(f"weights are not compared with arithmetic: {found.expected_why}")
@@ -144,7 +159,7 @@ def _quality(found: Comparison) -> None:
     for name in TENSORS:
         level = found.quality.sqnr.get(name)
         if level and level.db is not None:
-            items.append((name, f"{level.db:,.1f}", "dB", "SQNR against the base"))
+            items.append((name.replace("_", " "), f"{level.db:,.1f}", "dB", "SQNR against the base"))
     if items:
         parts.section("Outputs")
         parts.figures(items)

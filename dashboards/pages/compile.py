@@ -202,5 +202,5 @@ def _frame(rows: pl.DataFrame, key: str, names: dict[str, str]) -> None:
         column_config=config,
         key=f"table_{key}",
         placeholder="–",
-        height=min(46 + 35 * rows.height, 420),
+        height=parts.table_height(rows.height),
     )

@@ -16,14 +16,16 @@ from profiler.metrics.windows import STEP
 from profiler.report.names import readable
 from profiler.rundir import layout
 
-WHOLE = "whole trace"
+WHOLE = "the whole trace"
 _QUESTION = "Where does the busy time go?"
 
 
 def page() -> None:
     """The page."""
     rows = data.readable_runs()
-    name = navigation.choose_run(rows, navigation.traced)
+    left, right = st.columns([0.62, 0.38])
+    with left:
+        name = navigation.choose_run(rows, navigation.traced, "stretch")
     if not name:
         return
     found = data.run(name)
@@ -32,15 +34,16 @@ def page() -> None:
         parts.nothing("No trace", "This run holds no kernel trace.", f"diffuscope import TRACE -o {found.path}-traced")
         return
     ledgers = data.ledgers(name)
-    window = _window(ledgers)
+    with right:
+        window = _window(ledgers)
     kernels = kernels_of(name, window)
     source = data.breakdown(name).source
     if kernels.is_empty():
         parts.head(_QUESTION, f"Nothing ran in {window}.")
         parts.nothing("No kernels", "This part of the trace holds neither GPU kernels nor operators.")
         return
-    _head(kernels, window, source)
-    parts.plot(charts.icicle(kernels, window), "kernel_icicle")
+    _head(kernels, spoken(window, ledgers), source)
+    parts.plot(charts.icicle(kernels, spoken(window, ledgers)), "kernel_icicle")
     _table(name, kernels, window)
     _stability(ledgers)
     _beside(name, kernels, window, [row.name for row in rows if navigation.traced(row)])
@@ -56,6 +59,16 @@ def labels(ledgers: dict[str, Ledger]) -> list[str]:
         if each.windows.height > 1:
             found += [f"{name}/{index}" for index in each.windows["index"]]
     return found
+
+
+def spoken(window: str, ledgers: dict[str, Ledger]) -> str:
+    """A window as a sentence names it."""
+    kind, _, index = window.partition("/")
+    if index:
+        return f"{kind} {index}"
+    several = kind in ledgers and ledgers[kind].windows.height > 1
+    names = {"step": "all steps" if several else "the step", "text": "text encoding", "decode": "decoding", "call": "the call"}
+    return names.get(kind, window)
 
 
 def kernels_of(name: str, window: str) -> pl.DataFrame:
@@ -75,7 +88,7 @@ def _window(ledgers: dict[str, Ledger]) -> str:
         "Window",
         names,
         key="window_menu",
-        width=260,
+        format_func=lambda each: spoken(each, ledgers),
         on_change=lambda: navigation.select(replace(navigation.selection(), window=st.session_state["window_menu"])),
     )
     return chosen
@@ -110,7 +123,7 @@ def _table(name: str, kernels: pl.DataFrame, window: str) -> None:
         on_select="rerun",
         selection_mode="single-row",
         key="kernel_table",
-        height=min(46 + 35 * shown.height, 420),
+        height=parts.table_height(shown.height),
         column_config={
             "name": st.column_config.TextColumn("kernel" if data.breakdown(name).source == "gpu" else "operator", width="large"),
             "class": st.column_config.TextColumn("class", width="small"),
@@ -130,8 +143,8 @@ def _stability(ledgers: dict[str, Ledger]) -> None:
     steps = ledgers.get(STEP)
     if steps is None or steps.window != STEP or steps.windows.height < 2:
         return
-    totals = steps.rows.group_by("index").agg(pl.col("total_ns").sum())["total_ns"]
-    spread = (totals.max() - totals.min()) / totals.mean() if totals.mean() else 0.0
+    totals: list[int] = steps.rows.group_by("index").agg(pl.col("total_ns").sum())["total_ns"].to_list()
+    spread = (max(totals) - min(totals)) * len(totals) / (sum(totals) or 1)
     parts.section(
         "Step by step", f"{steps.windows.height} steps in the trace; the longest and the shortest differ by {spread:.1%}"
     )

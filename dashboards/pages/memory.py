@@ -8,7 +8,16 @@ import streamlit as st
 from dashboards import data, navigation, parts
 from dashboards.charts import memory as charts
 from profiler.core.units import format_size
-from profiler.metrics.memory import LOAD_PART, MEMORY_PART, MemoryPeak, MemorySummary, OomReport, memory_summary, oom_report
+from profiler.metrics.memory import (
+    LOAD_PART,
+    MEMORY_PART,
+    MemoryPeak,
+    MemorySummary,
+    MemoryTimeline,
+    OomReport,
+    memory_summary,
+    oom_report,
+)
 from profiler.metrics.memory.timeline import BY
 from profiler.tables.run import Run
 
@@ -70,7 +79,8 @@ def _figure(name: str, size_bytes: int, what: str) -> tuple[str, str, str, str]:
 
 def _oom(failed: OomReport) -> None:
     parts.section("Out of memory")
-    who = " · ".join(each for each in (failed.phase, failed.window, failed.component, failed.module, failed.place) if each)
+    asked_by = (failed.phase, failed.window, failed.component, failed.module, failed.place)
+    who = " · ".join(each for each in dict.fromkeys(asked_by) if each)
     held = [f"{name}: {format_size(size)}" for name, size in (failed.by_category or {}).items()]
     fits = {True: "it would have fit, had the free pieces been one", False: "it would not have fit in one piece either"}
     with st.container(border=True):
@@ -99,14 +109,15 @@ def _events(name: str, held: list[str]) -> None:
     parts.section(
         f"Live memory of {_PARTS[part]}", "every allocation and free, stacked; bands are text encoding, steps and decoding"
     )
-    parts.plot(charts.stacked(timeline, peak), "memory_timeline")
+    only_changes = st.toggle("only what comes and goes (less what lives throughout)", key="memory_changes")
+    parts.plot(charts.stacked(timeline, peak, only_changes), "memory_timeline")
     parts.legend(_legend(timeline, peak, by))
     parts.section("The peak, taken apart", _next_peak(peak))
     parts.plot(charts.peak_icicle(data.alive_at_peak(name, part)), "memory_icicle")
     _biggest(peak)
 
 
-def _legend(timeline: charts.MemoryTimeline, peak: MemoryPeak, by: str) -> list[tuple[str, str, str]]:
+def _legend(timeline: MemoryTimeline, peak: MemoryPeak, by: str) -> list[tuple[str, str, str]]:
     sizes = {"category": peak.by_category, "component": peak.by_component, "role": peak.by_role}.get(by, {})
     return [
         (charts.COLOURS[by](label), label or "not known", format_size(sizes[label]) + " at the peak" if label in sizes else "")
@@ -144,7 +155,7 @@ def _biggest(peak: MemoryPeak) -> None:
         on_select="rerun",
         selection_mode="single-row",
         key="biggest",
-        height=min(46 + 35 * rows.height, 420),
+        height=parts.table_height(rows.height),
         column_config={"size": number(f"size, {unit}", format="%.3f"), "relief": number(f"relief, {unit}", format="%.3f")},
     )
     for index in picked["selection"]["rows"]:

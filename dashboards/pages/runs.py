@@ -11,7 +11,6 @@ from dashboards import data, navigation, parts
 from dashboards.charts import runs as charts
 from dashboards.folder import folder
 from dashboards.links import Selection
-from profiler.core.units import format_ms
 from profiler.metrics.listing import RunRow
 
 _COLUMNS = {
@@ -23,6 +22,7 @@ _COLUMNS = {
     "ms": "call, ms",
     "model_gib": "model, GiB",
     "peak_gib": "peak, GiB",
+    "sqnr": "SQNR, dB",
     "breaks": "graph breaks",
     "recompiles": "recompiles",
     "gpu": "device",
@@ -61,11 +61,11 @@ def _answer(rows: Sequence[RunRow]) -> str:
         return f"{_counted(rows)}."
     front = charts.pareto(group)
     fastest, smallest = front[0], front[-1]
-    model = f"Of {len(group)} runs of {fastest.model}, " if fastest.model else ""
-    text = f"{model}{fastest.name} is the fastest: {format_ms(fastest.median_ms)} a call"
+    of = f" of {len(group)} runs" + (f" of {fastest.model}" if fastest.model else "")
+    text = f"{fastest.name} is the fastest{of}: {(fastest.median_ms or 0) / 1e3:,.2f} s a call"
     if smallest is fastest:
-        return f"{text}, and needs least memory: {fastest.inference_peak_gib:,.2f} GiB at the peak"
-    return f"{text}; {smallest.name} needs least memory: {smallest.inference_peak_gib:,.2f} GiB at the peak"
+        return f"{text}, and needs least memory: {fastest.inference_peak_gib:,.2f} GiB"
+    return f"{text}; {smallest.name} needs least memory: {smallest.inference_peak_gib:,.2f} GiB"
 
 
 def _counted(rows: Sequence[RunRow]) -> str:
@@ -92,16 +92,16 @@ def _filtered(rows: Sequence[RunRow]) -> list[RunRow]:
 
 def frame(rows: Sequence[RunRow]) -> pl.DataFrame:
     """The table of runs as it is shown."""
-    made = [_row(row) for row in rows]
+    made = [_row(row, rows) for row in rows]
     types: dict[str, pl.DataType | type[pl.DataType]] = dict.fromkeys(_COLUMNS, pl.String)
     types |= dict.fromkeys(("batch", "breaks", "recompiles"), pl.Int64) | dict.fromkeys(
-        ("ms", "model_gib", "peak_gib"), pl.Float64
+        ("ms", "model_gib", "peak_gib", "sqnr"), pl.Float64
     )
     types["created"] = pl.Datetime("us")
     return pl.DataFrame(made, schema=types)
 
 
-def _row(row: RunRow) -> dict[str, object]:
+def _row(row: RunRow, rows: Sequence[RunRow]) -> dict[str, object]:
     applied = {} if row.error else data.run(row.name).manifest.applied
     return {
         "run": row.name,
@@ -112,12 +112,22 @@ def _row(row: RunRow) -> dict[str, object]:
         "ms": row.median_ms,
         "model_gib": row.model_gib,
         "peak_gib": row.inference_peak_gib,
+        "sqnr": _sqnr(row, rows),
         "breaks": applied.get("graph_breaks"),
         "recompiles": applied.get("recompiles"),
         "gpu": (row.gpu or "").removeprefix("NVIDIA ") or None,
         "status": "unreadable" if row.error else row.status,
         "created": row.created_ns // 1000 if row.created_ns else None,
     }
+
+
+def _sqnr(row: RunRow, rows: Sequence[RunRow]) -> float | None:
+    """Of the last latents, against the bf16 run of the same model and batch that is not compiled, else any of them."""
+    if row.error or not row.scheme or row.scheme == "bf16":
+        return None
+    bases = [each for each in rows if each.scheme == "bf16" and (each.model, each.batch) == (row.model, row.batch)]
+    bases.sort(key=lambda each: each.compile != "none")
+    return data.sqnr_db(row.name, bases[0].name) if bases else None
 
 
 def _table(rows: Sequence[RunRow]) -> list[str]:
@@ -130,6 +140,7 @@ def _table(rows: Sequence[RunRow]) -> list[str]:
         "ms": number(_COLUMNS["ms"], format="%,.1f"),
         "model_gib": number(_COLUMNS["model_gib"], format="%.2f"),
         "peak_gib": number(_COLUMNS["peak_gib"], format="%.2f"),
+        "sqnr": number(_COLUMNS["sqnr"], format="%.1f", help="of the last latents, against the run in bf16"),
         "created": st.column_config.DatetimeColumn(_COLUMNS["created"], format="YYYY-MM-DD HH:mm"),
     }
     found = st.dataframe(
@@ -140,7 +151,7 @@ def _table(rows: Sequence[RunRow]) -> list[str]:
         on_select="rerun",
         selection_mode="multi-row",
         key="runs_table",
-        height=min(46 + 35 * max(1, made.height), 430),
+        height=parts.table_height(made.height),
     )
     return [rows[index].name for index in found["selection"]["rows"] if index < len(rows)]
 

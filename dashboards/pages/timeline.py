@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from dashboards import data, moments, navigation, parts
-from dashboards.links import Selection, trace_file_url, trace_view_url
+from dashboards.links import Selection, View, trace_file_url, trace_view_url
 from dashboards.moments import Span
 from profiler.report.names import readable, shorten
 from profiler.rundir import layout
@@ -28,7 +28,9 @@ class _Moment:
 
 def page() -> None:
     """The page."""
-    name = navigation.choose_run(data.readable_runs(), navigation.traced)
+    left, right = st.columns(2)
+    with left:
+        name = navigation.choose_run(data.readable_runs(), navigation.traced, "stretch")
     if not name:
         return
     found = data.run(name)
@@ -36,8 +38,9 @@ def page() -> None:
         parts.head("What happens when?", f"{name} was not traced.")
         parts.nothing("No trace", "This run holds no kernel trace.", f"diffuscope import TRACE -o {found.path}-traced")
         return
-    moment = _chosen(name)
-    parts.head("What happens when?", _answer(name, moment))
+    with right:
+        moment = _chosen(name)
+    parts.head("What happens when?", *_answer(name, moment))
     _viewer(name, found, moment)
     _notes(name, found)
 
@@ -54,7 +57,6 @@ def _chosen(name: str) -> _Moment:
         key="moment_menu",
         format_func=lambda index: every[index].label,
         on_change=lambda: navigation.select(every[st.session_state["moment_menu"]].to),
-        width=900,
     )
     return every[chosen]
 
@@ -77,17 +79,17 @@ def _moments(name: str, at: Selection) -> list[_Moment]:
     return found + [_Moment(label, span, replace(plain, window=label)) for label, span in windows.items()]
 
 
-def _answer(name: str, moment: _Moment) -> str:
+def _answer(name: str, moment: _Moment) -> tuple[str, str]:
     if moment.span is None:
-        return f"All of {name}"
-    return f"{moment.label}: {(moment.span[1] - moment.span[0]) / 1e6:,.3f} ms"
+        return f"All of {name}", "choose a finding, a step or a kernel to open the viewer there"
+    length = (moment.span[1] - moment.span[0]) / 1e6
+    return moment.label[:1].upper() + moment.label[1:], f"opened at {length:,.3f} ms of the trace, as traced"
 
 
 def _viewer(name: str, found: Run, moment: _Moment) -> None:
-    span = moments.around(moment.span) if moment.span else None
     title = f"{name} · {moment.label}"
     artifact = _artifact(found)
-    st.iframe(trace_view_url(name, 0, artifact, _inside(found, span), title), height=_HEIGHT)
+    st.iframe(trace_view_url(name, 0, artifact, _view(artifact, moment.span), title), height=_HEIGHT)
     size = found.artifact(artifact).stat().st_size
     with st.container(horizontal=True, gap="medium"):
         st.link_button(
@@ -105,8 +107,9 @@ def _artifact(found: Run) -> str:
     return layout.PLACES if with_stacks else layout.TRACE
 
 
-def _inside(found: Run, span: Span | None) -> Span | None:
-    return span
+def _view(artifact: str, span: Span | None) -> View | None:
+    """Moments are of the priced trace: the one with stacks is of another call."""
+    return View(moments.around(span), span) if span and artifact == layout.TRACE else None
 
 
 def _notes(name: str, found: Run) -> None:

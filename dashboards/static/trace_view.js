@@ -12,6 +12,9 @@ function viewerAddress() {
   if (query.has("start") && query.has("end")) {
     route.set("visStart", query.get("start"));
     route.set("visEnd", query.get("end"));
+    // Selects the slice that is exactly there, if there is one.
+    route.set("ts", query.get("from"));
+    route.set("dur", String(Number(query.get("to")) - Number(query.get("from"))));
   }
   const expand = [{ id: "dev.perfetto.ExpandTracksByRegex", args: [".*stream.*|.*GPU.*|.*python.*"] }];
   route.set("startupCommands", JSON.stringify(expand));
