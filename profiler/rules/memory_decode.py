@@ -18,10 +18,9 @@ from profiler.rules.memory_leak import place_of
 
 # Of what decoding holds, the share that is left with tiles of half the edge, or with one picture of a batch at a time.
 _TILED = (0.25, 0.5)
-_TILES = (
-    "--vae-tiling cuts what is larger than a tile (Flux: 1024x1024 px; for smaller tiles set pipe.vae.tile_sample_min_size "
-    "and pipe.vae.tile_latent_min_size): compare the output, seams may show"
-)
+_SMALLER = "setting pipe.vae.tile_sample_min_size and tile_latent_min_size"
+_SEAMS = "compare the output, seams may show"
+_TILES = f"--vae-tiling cuts what is larger than a tile (Flux: 1024x1024 px; {_SMALLER} makes them smaller); {_SEAMS}"
 _VAE, _MOST = "vae", 0.8
 _WORDS = {STEP: "a step", TEXT: "text encoding"}
 
@@ -51,7 +50,7 @@ def check(context: Context) -> Iterable[Finding]:
             "the saving is by arithmetic: "
             + ("one picture's share" if batch > 1 else "a quarter to a half of it is left with tiles of half the edge"),
         ),
-        change=f"--vae-slicing decodes the {batch} of a batch one at a time" if batch > 1 else _TILES,
+        change=_change(context, batch),
         doc="docs/memory-recipes.md",
     )
 
@@ -88,12 +87,24 @@ def _saving(found: AtPeak, held: int, context: Context) -> tuple[int, int]:
     return round(min(room, held * (1 - most))), round(min(room, held * (1 - least)))
 
 
+def _change(context: Context, batch: int) -> str:
+    if batch > 1:
+        return f"--vae-slicing decodes the {batch} of a batch one at a time"
+    return f"tiles are on: {_SMALLER} makes them smaller; {_SEAMS}" if _is_on(context, "tiling") else _TILES
+
+
 def _batch(context: Context) -> int:
+    """Pictures or videos that are decoded at once."""
     asked = context.spec.get("batch")
+    return asked if isinstance(asked, int) and not _is_on(context, "slicing") else 1
+
+
+def _is_on(context: Context, what: str) -> bool:
+    """Whether the VAE's tiling or slicing is on, as applied, else as asked."""
     placed = context.manifest.applied.get("placement")
     vae = placed.get("vae") if isinstance(placed, dict) else None
-    sliced = vae.get("slicing") if isinstance(vae, dict) else context.spec.get("vae_slicing")
-    return asked if isinstance(asked, int) and not sliced else 1
+    found = vae.get(what) if isinstance(vae, dict) else context.spec.get(f"vae_{what}")
+    return found is not None and found is not False
 
 
 def _parts(held: pl.DataFrame) -> str:

@@ -10,10 +10,11 @@ import polars as pl
 from profiler.core.finding import Finding, Place
 from profiler.core.units import format_size
 from profiler.metrics.memory.labels import PIPELINE, SCHEDULER
-from profiler.metrics.memory.live import alive_at
+from profiler.metrics.memory.live import alive_at, live_total
+from profiler.metrics.memory.shrink import relief
 from profiler.rules.base import RULES, Rule
 from profiler.rules.context import STEP, Context
-from profiler.rules.memory_facts import EVENTS, STEPS, at_peak, ids, step_growth
+from profiler.rules.memory_facts import EVENTS, STEPS, AtPeak, at_peak, ids, step_growth
 
 # A step index or a scalar kept for logging is no leak worth naming.
 _LEAST_BYTES = 64 << 10
@@ -29,7 +30,9 @@ def check(context: Context) -> Iterable[Finding]:
     if leak < _LEAST_BYTES:
         return
     sites = grown.kept.filter("steady")
-    held = _left(context, sites)
+    found = at_peak(context.run, context.rank)
+    leaked = _leaked(found, grown.steps, sites)
+    held = found.live.join(leaked.select("id"), on="id", how="semi")
     steps = context.spec.get("steps")
     times = max(grown.steps.height, steps if isinstance(steps, int) else 0) - 1
     by_end = round(leak * times)
@@ -42,7 +45,7 @@ def check(context: Context) -> Iterable[Finding]:
         count=int(sites["count"].sum()) // max(1, grown.steps.height - 1),
         held=ids(held),
         cost_bytes=max(0, by_end - int(held["size_bytes"].sum())),
-        saving_low_bytes=min(by_end, round(leak * (grown.steps.height - 1))),
+        saving_low_bytes=min(by_end, _falls(found, leaked, grown.steps, round(leak * (times + 1 - grown.steps.height)))),
         saving_high_bytes=by_end,
         evidence=_evidence(grown.steps, sites),
         change="keep what outlives a step on the CPU (.cpu()), detach it, or keep only the last: lists, caches and callbacks "
@@ -51,14 +54,25 @@ def check(context: Context) -> Iterable[Finding]:
     )
 
 
-def _left(context: Context, sites: pl.DataFrame) -> pl.DataFrame:
-    """What the leak holds at the peak: what steps after the first made and the last one still held."""
-    found = at_peak(context.run, context.rank)
-    last = step_growth(context.run, context.rank).steps["index"].max()
-    kept = alive_at(found.live, last if isinstance(last, int) else -1)
+def _leaked(found: AtPeak, steps: pl.DataFrame, sites: pl.DataFrame) -> pl.DataFrame:
+    """What steps after the first made and the last one still held."""
+    last = steps["index"].max()
+    kept = alive_at(found.study.rows, last if isinstance(last, int) else -1)
     return kept.filter(pl.col("window").str.starts_with("step/") & (pl.col("window") != "step/0")).join(
         sites, on=_GROUP, how="semi"
     )
+
+
+def _falls(found: AtPeak, leaked: pl.DataFrame, steps: pl.DataFrame, later_bytes: int) -> int:
+    """By how much the peak of a whole call falls without the leak: nothing where text encoding, before any step, is the peak.
+
+    Args:
+        later_bytes: what steps that were not recorded would add.
+    """
+    after = found.peak.windows.filter(pl.col("label").is_in([steps["label"][-1], "decode"]))["requested_bytes"].max()
+    peak = found.peak.requested_bytes
+    grown = max(peak, after + later_bytes) if isinstance(after, int) else peak
+    return grown - (peak - relief(live_total(found.study.rows), leaked))
 
 
 def _evidence(steps: pl.DataFrame, sites: pl.DataFrame) -> tuple[str, ...]:

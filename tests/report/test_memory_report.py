@@ -15,6 +15,7 @@ from memory_runs import A, Call
 from memory_tape import BLOCK, CONV, MIB, Tape, phase, write_run
 
 from profiler.core.errors import UnreadableInput, UsageError
+from profiler.report.diagnose import diagnose, to_json
 from profiler.report.memory import memory_data
 from profiler.report.memory_chart import chart
 from profiler.report.memory_slots import SLOTS, Slots, columns, slots_of
@@ -28,6 +29,26 @@ from profiler.rundir.manifest import Failure
 def data(tmp_path):
     run = Call(leak=MIB).write(tmp_path / "run", spec={"steps": 3})
     return json.loads(json.dumps(memory_data(run), allow_nan=False))
+
+
+def _keys(data):
+    """Every key of a report, but for labels, which are anybody's names."""
+    if isinstance(data, list):
+        return {key for each in data for key in _keys(each)}
+    if not isinstance(data, dict):
+        return set()
+    named = {key for key in data if not key.startswith("by_") or not isinstance(data[key], dict)}
+    return set(data) | {key for name in named for key in _keys(data[name])}
+
+
+def test_every_key_is_documented(tmp_path, data):
+    docs = (Path(__file__).resolve().parents[2] / "docs" / "memory.md").read_text()
+    died = json.loads(json.dumps(memory_data(_out_of_memory(tmp_path / "oom"))))
+    run = Call(extra=400).write(tmp_path / "more")
+    shown, diagnosed = show_data(run), to_json(diagnose(run))
+    found = _keys(data) | _keys(died) | _keys(shown["memory"]) | _keys(diagnosed["memory"])
+    standing = {"file", "line", "function", "model_gib", "load_peak_gib", "inference_peak_gib"}
+    assert len(found) > 60 and not {key for key in found - standing if f"`{key}`" not in docs}
 
 
 def _changes(*rows):

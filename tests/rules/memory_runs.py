@@ -24,22 +24,28 @@ class Call:
         weights: MiB by component.
         text, step, decode: what each window holds while it lasts.
         leak: bytes that every step leaves behind.
+        marked: whether the call's windows are; an imported snapshot has none.
         extra: MiB of the device that are reserved beside what is used, in a segment of their own.
     """
 
-    def __init__(self, weights=None, *, text=5, step=8, decode=30, steps=3, leak=0, extra=0):
+    def __init__(self, weights=None, *, text=5, step=8, decode=30, steps=3, leak=0, extra=0, marked=True):
         self.tape, self.listed, self._next = Tape(), [], A
         self.tape.segment(A, 512 * MIB)
         if extra:
             self.tape.segment(A + 1024 * MIB, extra * MIB)
         for component, size in (PLACED if weights is None else weights).items():
             self.listed.append(weight(self._held(size * MIB), size * MIB, "linear.weight", component))
-        self.tape.mark("call", "START")
+        self.marked = marked
+        self._mark("call", "START")
         self._window("text", text, T5)
         for number in range(steps):
             self._window(f"step/{number}", step, BLOCK, leak)
         self._window("decode", decode, CONV)
-        self.tape.mark("call", "END")
+        self._mark("call", "END")
+
+    def _mark(self, name, stage):
+        if self.marked:
+            self.tape.mark(name, stage)
 
     def _take(self, size):
         address, self._next = self._next, self._next + -(-size // 512) * 512
@@ -51,7 +57,7 @@ class Call:
         return address
 
     def _window(self, name, size, stack, leak=0):
-        self.tape.mark(name, "START")
+        self._mark(name, "START")
         address = self._take(size * MIB)
         self.tape.alloc(address, size * MIB, stack)
         if leak:
@@ -59,7 +65,7 @@ class Call:
         self.tape.free(address)
         if not leak:
             self._next = address
-        self.tape.mark(name, "END")
+        self._mark(name, "END")
 
     def write(self, folder, **manifest):
         """The run directory, with a memory phase around the call."""

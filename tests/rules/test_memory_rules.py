@@ -6,7 +6,7 @@ import pytest
 from memory_runs import A, Call, found, not_checked, only
 from memory_tape import BLOCK, CONV, MIB, Tape, phase, weight, write_run
 
-from profiler.core.finding import CRITICAL, MEDIUM
+from profiler.core.finding import CRITICAL, LOW, MEDIUM
 from profiler.rundir.manifest import Failure
 
 
@@ -18,10 +18,16 @@ def test_what_every_step_leaves_behind_is_a_leak(tmp_path):
     each = only(Call(leak=MIB, steps=4).write(tmp_path / "run", spec={"steps": 10}), "memory-leak")
     assert each.finding.title == "every step leaves 1.00 MiB behind: 9.00 MiB at the end of 10 steps"
     assert (each.finding.window, each.finding.count, each.cost_bytes) == ("step", 1, 9 * MIB)
-    assert _saves(each) == (3 * MIB, 9 * MIB)
+    # Decoding is the peak, and holds all that the steps left: as much again as was recorded comes with six more steps.
+    assert _saves(each) == (9 * MIB, 9 * MIB)
     place = each.finding.where[0]
     assert (place.file, place.line) == ("site-packages/diffusers/models/transformers/transformer_flux.py", 404)
     assert "3.00 MiB in 3 allocations by transformer (activations)" in each.finding.evidence
+
+
+def test_a_leak_that_does_not_reach_the_peak_saves_nothing_of_it(tmp_path):
+    each = only(Call(text=60, leak=MIB, steps=4).write(tmp_path / "run"), "memory-leak")
+    assert (_saves(each), each.cost_bytes, each.severity) == ((0, 3 * MIB), 3 * MIB, LOW)
 
 
 @pytest.mark.parametrize("leak", [0, 60_000])
@@ -115,6 +121,23 @@ def test_decoding_a_batch_can_be_sliced_once(tmp_path):
     placed = {"placement": {"vae": {"slicing": True, "tiling": None}}}
     each = only(Call(decode=40).write(tmp_path / "b", spec={"batch": 4}, applied=placed), "memory-decode")
     assert "--vae-tiling" in each.finding.change
+
+
+def test_tiles_that_are_on_can_be_smaller(tmp_path):
+    each = only(
+        Call().write(tmp_path / "run", applied={"placement": {"vae": {"slicing": False, "tiling": None}}}), "memory-decode"
+    )
+    assert each.finding.change.startswith("--vae-tiling")
+    tiled = {"placement": {"vae": {"slicing": False, "tiling": {"tile_sample_min_size": 1024}}}}
+    each = only(Call().write(tmp_path / "b", applied=tiled), "memory-decode")
+    assert each.finding.change.startswith("tiles are on: setting pipe.vae.tile_sample_min_size")
+
+
+def test_decoding_is_the_peak_of_a_snapshot_without_windows(tmp_path):
+    each = only(write_run(tmp_path / "run", Call(marked=False).tape, kind="import"), "memory-decode")
+    assert each.finding.title == "decoding is the peak of a call, 22.00 MiB above that of everything else"
+    assert (each.cost_bytes, _saves(each)) == (30 * MIB, (15 * MIB, 22 * MIB))
+    assert not found(write_run(tmp_path / "b", Call(step=40, marked=False).tape, kind="import"), "memory-decode")
 
 
 def test_a_step_is_the_peak(tmp_path):
