@@ -35,11 +35,9 @@ class SnapshotTables:
 
     def lazy(self, table: str) -> pl.LazyFrame:
         """One table (a key of `snapshot_schema.TABLES`), rows in the snapshot's order."""
-        dtypes = TABLES[table].dtypes
         if not self.rows[table]:
-            return pl.LazyFrame(schema=dtypes)
-        words = [pl.col(name).cast(dtype) for name, dtype in dtypes.items() if isinstance(dtype, pl.Enum)]
-        return pl.scan_parquet(self.folder / f"{table}.parquet").with_columns(words)
+            return pl.LazyFrame(schema=TABLES[table].dtypes)
+        return pl.scan_parquet(self.folder / f"{table}.parquet")
 
     def frame(self, table: str) -> pl.DataFrame:
         """The same table, in memory."""

@@ -42,7 +42,7 @@ def history(events: pl.LazyFrame, blocks: pl.LazyFrame, recorded: list[int], max
 
 def _owners(events: pl.LazyFrame) -> pl.LazyFrame:
     """Events that change who has an address, with the one before at the same address."""
-    kept = events.filter(pl.col("action").cast(pl.String).is_in(_OWNERS))
+    kept = events.filter(pl.col("action").is_in(_OWNERS))
     return kept.select(
         "device", "address", "index", "size_bytes", "action", before=pl.col("action").shift(1).over(*_PLACE, order_by="index")
     )

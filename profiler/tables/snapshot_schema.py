@@ -24,10 +24,7 @@ _DTYPES: dict[parquet.Kind, type[pl.DataType]] = {
 def _table(name: str) -> Table:
     columns, doc = snapshot_layout.TABLES[name]
     # Every table ends with the rank, which `Table` adds itself.
-    shown = [
-        Column(each.name, pl.Enum(each.words) if each.words else _DTYPES[each.kind], each.source, each.doc)
-        for each in columns[:-1]
-    ]
+    shown = [Column(each.name, _DTYPES[each.kind], each.source, each.doc) for each in columns[:-1]]
     return Table(name, doc, frozenset(), tuple(shown))
 
 
