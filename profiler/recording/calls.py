@@ -26,7 +26,12 @@ class PipelineCall:
         self._make_kwargs = make_kwargs
 
     def __call__(self, steps: int | None = None) -> Any:
-        """Call the pipeline and wait for the device."""
+        """Call the pipeline, wait for the device, check the output."""
+        output = self._call(steps)
+        self.check(output, steps or self.steps)
+        return output
+
+    def _call(self, steps: int | None) -> Any:
         import torch
 
         kwargs = self._make_kwargs(steps or self.steps)
@@ -43,8 +48,13 @@ class PipelineCall:
         """(duration in ns, output) of one call that starts on an idle device."""
         synchronize(self.device)
         start = time.perf_counter_ns()
-        output = self(steps)
-        return time.perf_counter_ns() - start, output
+        output = self._call(steps)
+        duration = time.perf_counter_ns() - start
+        self.check(output, steps or self.steps)
+        return duration, output
+
+    def check(self, output: Any, steps: int) -> None:
+        """Raise where the output is wrong; nothing unless a subclass knows. No timed call holds it."""
 
 
 def show_progress(pipe: Any, visible: bool) -> None:

@@ -15,15 +15,13 @@ class CheckedCall(PipelineCall):
     A VAE decoding tile by tile returns another size where its tiles do not fit together, and says nothing.
     """
 
-    def __call__(self, steps: int | None = None) -> Any:
-        """Call the pipeline, wait for the device, check the output.
+    def check(self, output: Any, steps: int) -> None:
+        """Compare the output's shape with what the call asked for.
 
         Raises:
             RecordedProgramFailed: the output has another shape.
         """
-        output = super().__call__(steps)
-        check_shape(output, self._make_kwargs(steps or self.steps), tiling=_tiles(self.pipe))
-        return output
+        check_shape(output, self._make_kwargs(steps), tiling=_tiles(self.pipe))
 
 
 def check_shape(output: Any, kwargs: dict[str, Any], *, tiling: bool = False) -> None:

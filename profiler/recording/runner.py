@@ -18,6 +18,7 @@ from profiler.core.spec import RunSpec
 from profiler.models.base import find_model
 from profiler.models.user import accepted_kwargs, refuse_batch
 from profiler.recording import phases, prepare
+from profiler.recording.calls import PipelineCall
 from profiler.recording.ceilings import measure_ceilings
 from profiler.recording.checked_call import CheckedCall
 from profiler.recording.device import find_hardware
@@ -50,7 +51,7 @@ def record_spec(spec: RunSpec, out: Path, command: str) -> str:
         _record(plan, stage)
     except BaseException as caught:  # noqa: BLE001 - every end of the recorded program is a result of the recording
         error = caught
-    with _undisturbed():
+    with undisturbed():
         return stage.close(error)
 
 
@@ -76,7 +77,9 @@ def _record(plan: prepare.Plan, stage: Stage) -> None:
     if compiled:
         stage.save(layout.GRAPH_BREAK_REGISTRY, save_graph_break_registry)
     steps = spec.steps or 1
-    call = CheckedCall(pipe, partial(_kwargs, plan, pipe), steps, plan.device)
+    # A pipeline of the user's own may choose its sizes itself.
+    make_call = PipelineCall if ":" in spec.model else CheckedCall
+    call = make_call(pipe, partial(_kwargs, plan, pipe), steps, plan.device)
     short = min(spec.trace_steps, steps)
     phases.run_phases(stage, call, trace_steps=short, warmup=spec.warmup, repeats=spec.repeats, wanted=spec.wanted_phases)
     stage.manifest.environment["switches"] = describe_switches()
@@ -112,7 +115,7 @@ def quiet_libraries() -> None:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """A second Ctrl-C must not stop the sealing that the first one began."""
     before = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGTERM)}
     try:

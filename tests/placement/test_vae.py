@@ -115,7 +115,7 @@ PICTURES, FRAMES = [Image.new("RGB", (48, 32))] * 2, [[Image.new("RGB", (48, 32)
         (SimpleNamespace(frames=torch.zeros(1, 9, 3, 32, 48)), {"count": 1, "frames": 9, "height": 32, "width": 48}),
         ((PICTURES,), {"count": 2, "height": 32, "width": 48}),
         (SimpleNamespace(latents=3), {}),
-        (SimpleNamespace(images=torch.zeros(2, 64, 16)), {"count": 2}),
+        (SimpleNamespace(images=torch.zeros(2, 64, 16)), {}),
         (SimpleNamespace(images=["a"]), {"count": 1}),
     ],
 )
