@@ -7,8 +7,8 @@ from pathlib import Path
 
 from profiler.rundir import layout
 
-# Compressed; about a second a 10 MB.
-_LARGE_BYTES = 8 << 20
+# Compressed. 360,000 events are 2 MiB, and took 2 s.
+_LARGE_BYTES = 1 << 20
 
 
 def say_if_long(run: Path, artifact: str = layout.MEMORY, rank: int = 0) -> None:
@@ -17,4 +17,4 @@ def say_if_long(run: Path, artifact: str = layout.MEMORY, rank: int = 0) -> None
     kept = run / layout.CACHE_DIR / f"{artifact.partition('.')[0]}-rank{rank}"
     if not kept.exists() and path.is_file() and path.stat().st_size >= _LARGE_BYTES:
         size = path.stat().st_size / (1 << 20)
-        print(f"reading {path} ({size:.0f} MiB) for the first time; its tables are kept in {kept.parent}", file=sys.stderr)
+        print(f"reading {path} ({size:.1f} MiB) for the first time; its tables are kept in {kept.parent}", file=sys.stderr)
