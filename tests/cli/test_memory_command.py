@@ -76,7 +76,7 @@ def test_a_snapshot_that_cannot_be_read_is_named_by_show_and_refused_by_memory(r
     code, out, err = _run(capsys, "memory", run)
     assert (code, out) == (2, "") and err.startswith("error: ")
     code, out, _ = _run(capsys, "diagnose", run)
-    assert code == 0 and "memory: nothing found" in out and "memory.pickle.gz cannot be read" in out
+    assert code == 0 and "memory: nothing found" in out and "memory.pickle.gz is no pickle: " in out
 
 
 def test_a_long_first_reading_is_announced_once(run, capsys, monkeypatch):
