@@ -10,6 +10,7 @@ keeps its bits. Importing this needs Triton 3.6's Gluon.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 from profiler.kernels.int_scaled_matmul_triton import SAME_BITS, multiprocessors, place
 from profiler.kernels.int_scaled_matmul_warpgroup import cut
+from profiler.kernels.wide_ptx import widened
 
 # Registers a thread: of the second warpgroup that multiplies (the first gets what is left, about as many) and of the loader,
 # whose 4 warps are 1 at work and 3 that only take up room; 3 warpgroups of 168 fit the 65536 of a multiprocessor.
@@ -202,11 +204,12 @@ def warpgroup_kernel(  # type: ignore[no-untyped-def]  # noqa: ANN201
     stages: gl.constexpr,
     group: gl.constexpr,
     slices: gl.constexpr,
+    wide: gl.constexpr,
 ):
     """`a`, `weight`, `out`: tensor descriptors of (block_m / 2, block_k), (block_n, block_k), (block_m / 2, block_n / parts).
 
     The first `whole` tiles are done by one program each, the others by `slices` programs each, through `partial` (int32, 2 halves
-    of a tile a slice) and `arrived` (int32 zeros, 2 a tile).
+    of a tile a slice) and `arrived` (int32 zeros, 2 a tile). `wide` only tells two compilations apart.
     """
     half: gl.constexpr = a.block_shape[0]
     block_n: gl.constexpr = weight.block_shape[0]
@@ -261,6 +264,7 @@ def warpgroup_matmul(
     group: int = 8,
     parts: int = 1,
     slices: int = 1,
+    wide: int = 0,
 ) -> None:
     """Fill `out` (M, N) by `warpgroup_kernel`.
 
@@ -269,6 +273,7 @@ def warpgroup_matmul(
         row_scale: (M,) float32, col_scale: (N,) float32, bias: (N,) or None.
         out: bf16 or fp16, contiguous, N a multiple of 8.
         parts: 1 or 2 stores a half tile; slices: most programs that share a tile of the last wave.
+        wide: 1 for instructions of 256 columns (block_n 256 and block_k 128 only).
     """
     (m_size, k_size), n_size = a.shape, weight.shape[0]
     tiles, steps = triton.cdiv(m_size, block_m) * triton.cdiv(n_size, block_n), triton.cdiv(k_size, block_k)
@@ -279,7 +284,8 @@ def warpgroup_matmul(
     if shared > 1:
         partial = torch.empty((tiles - whole) * shared * block_m * block_n, dtype=torch.int32, device=a.device)
         arrived = torch.zeros((tiles - whole) * 2, dtype=torch.int32, device=a.device)
-    warpgroup_kernel[(min(programs, units),)](
+    launch = warpgroup_kernel[(min(programs, units),)]
+    arguments = (
         descriptor(a, [block_m // 2, block_k], gl.int8),
         descriptor(weight, [block_n, block_k], gl.int8),
         descriptor(out, [block_m // 2, block_n // parts], _DTYPES[out.dtype]),
@@ -292,11 +298,7 @@ def warpgroup_matmul(
         n_size,
         k_size,
         whole,
-        has_bias=bias is not None,
-        stages=stages,
-        group=group,
-        slices=shared,
-        num_warps=4,
-        maxnreg=MAX_REGISTERS,
-        **SAME_BITS,
     )
+    constants = {"has_bias": bias is not None, "stages": stages, "group": group, "slices": shared, "wide": bool(wide)}
+    with widened("warpgroup_kernel") if wide else nullcontext():
+        launch(*arguments, **constants, num_warps=4, maxnreg=MAX_REGISTERS, **SAME_BITS)

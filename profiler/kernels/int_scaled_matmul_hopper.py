@@ -32,8 +32,9 @@ def _configs(block_m: int, block_n: int) -> list[dict[str, int]]:
     parts = (1, 2) if area > 128 * 128 else (1,)
     return [
         {"block_m": block_m, "block_n": block_n, "block_k": 128, "stages": stages, "warps": warp}
-        | {"group": group, "parts": part, "flatten": flatten}
-        for stages, warp, group, part, flatten in product(_STAGES, warps, _GROUPS, parts, (1, 0))
+        | {"group": group, "parts": part, "flatten": flatten, "wide": wide}
+        for stages, warp, group, part, flatten, wide in product(_STAGES, warps, _GROUPS, parts, (1, 0), (1, 0))
+        if (not wide or (block_n == 256 and 16 * warp <= block_m)) and (flatten or group == _GROUPS[-1])
     ]
 
 

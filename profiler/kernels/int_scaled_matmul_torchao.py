@@ -53,7 +53,9 @@ def can_be_fast(config: dict[str, int], capability: tuple[int, int]) -> bool:
     """Whether registers and shared memory hold it, loads run ahead, and Hopper's tensor cores take its rows."""
     if blocks.ring_bytes(config) > blocks.shared_limit(capability) or config["stages"] < 2:
         return False
-    if capability == (9, 0) and (config["block_m"] < 64 or config["warps"] < 4 or config["block_k"] < 64):
+    # Hopper's tensor cores take 64 rows of 4 warps, and smaller blocks than these read more than they multiply.
+    few = config["block_m"] < 64 or config["warps"] < 4 or config["block_k"] < 64 or config["block_n"] < 64
+    if capability == (9, 0) and few:
         return False
     return 32 <= blocks.sums_a_thread(config, config["warps"]) <= blocks.MOST_SUMS
 

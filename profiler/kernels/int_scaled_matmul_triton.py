@@ -6,12 +6,15 @@ float32 while the sums are still in registers, one rounding to the output's dtyp
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import cache
 
 import torch
 import triton
 import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
+
+from profiler.kernels.wide_ptx import widened
 
 # A product and the addition after it must not melt into one rounding: every kernel then gives the same bits.
 SAME_BITS = {"enable_fp_fusion": False}
@@ -69,12 +72,13 @@ def descriptor_kernel(  # type: ignore[no-untyped-def]  # noqa: ANN201
     parts: tl.constexpr,
     flatten: tl.constexpr,
     specialize: tl.constexpr,
+    wide: tl.constexpr,
 ):
     """Each of `programs` walks over the tiles: one program a multiprocessor, no tail of launches.
 
     `a`, `weight` and `out` are tensor descriptors of (block_m, block_k), (block_n, block_k) and (block_m, block_n / parts):
     what lies outside a tensor reads as 0 and is not written. Flattened, the loads of the next tile begin before the
-    epilogue of this one.
+    epilogue of this one. `wide` only tells two compilations apart.
     """
     rows, columns = tl.cdiv(m_size, block_m), tl.cdiv(n_size, block_n)
     for tile in tl.range(tl.program_id(0), rows * columns, programs, flatten=flatten, warp_specialize=specialize):
@@ -189,6 +193,7 @@ def descriptor_matmul(
     parts: int = 1,
     flatten: int = 1,
     specialize: int = 0,
+    wide: int = 0,
 ) -> None:
     """Fill `out` (M, N) by `descriptor_kernel`.
 
@@ -198,11 +203,12 @@ def descriptor_matmul(
         out: bf16 or fp16, contiguous, N a multiple of 8.
         parts: 1 or 2 stores a tile; stages and warps: Triton's `num_stages` and `num_warps`.
         flatten, specialize: 1 or 0, Triton's options of the same names for the loop over tiles.
+        wide: 1 for instructions of 256 columns (block_n 256, block_k 128 and at most a warp for 16 rows only).
     """
     (m_size, k_size), n_size = a.shape, weight.shape[0]
     tiles = triton.cdiv(m_size, block_m) * triton.cdiv(n_size, block_n)
     programs = min(multiprocessors(a.device), tiles)
-    descriptor_kernel[(programs,)](
+    arguments = (
         TensorDescriptor.from_tensor(a, [block_m, block_k]),
         TensorDescriptor.from_tensor(weight, [block_n, block_k]),
         TensorDescriptor.from_tensor(out, [block_m, block_n // parts]),
@@ -213,18 +219,11 @@ def descriptor_matmul(
         n_size,
         k_size,
         programs,
-        has_bias=bias is not None,
-        block_m=block_m,
-        block_n=block_n,
-        block_k=block_k,
-        group=group,
-        parts=parts,
-        flatten=bool(flatten),
-        specialize=bool(specialize),
-        num_stages=stages,
-        num_warps=warps,
-        **SAME_BITS,
     )
+    constants = {"has_bias": bias is not None, "block_m": block_m, "block_n": block_n, "block_k": block_k, "group": group}
+    constants |= {"parts": parts, "flatten": bool(flatten), "specialize": bool(specialize), "wide": bool(wide)}
+    with widened("descriptor_kernel") if wide else nullcontext():
+        descriptor_kernel[(programs,)](*arguments, **constants, num_stages=stages, num_warps=warps, **SAME_BITS)
 
 
 def pointer_matmul(

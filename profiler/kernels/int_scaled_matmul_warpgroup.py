@@ -40,10 +40,13 @@ def candidates(shape: Shape, hardware: Any) -> list[Candidate]:
 
 
 def _configs(block_m: int, block_n: int) -> list[dict[str, int]]:
+    wides = (1, 0) if block_n == 256 else (0,)
     return [
         {"block_m": block_m, "block_n": block_n, "block_k": 128, "stages": stages, "group": group}
-        | {"parts": parts, "slices": slices}
-        for (stages, parts), group, slices in product(_BLOCKS[block_m, block_n], _GROUPS, _SLICES)
+        | {"parts": parts, "slices": slices, "wide": wide}
+        for (stages, parts), group, slices, wide in product(_BLOCKS[block_m, block_n], _GROUPS, _SLICES, wides)
+        # What Triton makes by itself of 256 columns is tried in one order of the tiles only.
+        if wide or block_n != 256 or group == _GROUPS[1]
     ]
 
 

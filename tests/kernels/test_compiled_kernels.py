@@ -25,7 +25,10 @@ def some(space: Any) -> list[Candidate]:
     for shape in SHAPES:
         for each in space.candidates(shape, H100):
             config = each.config
-            key = (*(config.get(name) for name in ("block_m", "block_n", "parts", "flatten")), config.get("slices", 1) > 1)
+            key = (
+                *(config.get(name) for name in ("block_m", "block_n", "parts", "flatten", "wide")),
+                config.get("slices", 1) > 1,
+            )
             kept.setdefault(key, each)
     return list(kept.values())
 
@@ -33,10 +36,15 @@ def some(space: Any) -> list[Candidate]:
 HOPPER, WARPGROUP = some(int_scaled_matmul_hopper), some(int_scaled_matmul_warpgroup)
 
 
+def columns(candidate: Candidate) -> int:
+    """Of an instruction."""
+    return 256 if candidate.config["wide"] else min(128, candidate.config["block_n"])
+
+
 def test_blocks_of_every_size_are_compiled_here():
     assert len(HOPPER) >= 10
     assert len(WARPGROUP) >= 8
-    assert {each.config["slices"] > 1 for each in WARPGROUP} == {True, False}
+    assert {each.config["slices"] > 1 for each in WARPGROUP} == {each.config["wide"] for each in HOPPER + WARPGROUP} == {0, 1}
 
 
 @pytest.mark.parametrize("candidate", HOPPER, ids=lambda each: each.kernel)
@@ -44,7 +52,7 @@ def test_the_persistent_kernel_uses_what_hopper_has(candidate: Candidate):
     from compiled import compile_hopper
 
     made = compile_hopper(candidate.config)
-    assert set(made.instructions(WGMMA)) == {f"m64n{min(128, candidate.config['block_n'])}k32"}
+    assert set(made.instructions(WGMMA)) == {f"m64n{columns(candidate)}k32"}
     assert set(made.instructions(TMA)) == {"shared", "global"}
     assert "mma.sync" not in made.ptx
     predicted = int_scaled_matmul_hopper.shared_bytes(dict(candidate.config))
@@ -57,7 +65,7 @@ def test_the_kernel_of_warpgroups_keeps_the_tensor_cores_fed(candidate: Candidat
     from compiled import compile_warpgroup
 
     made = compile_warpgroup(candidate.config)
-    assert set(made.instructions(WGMMA)) == {f"m64n{min(128, candidate.config['block_n'])}k32"}
+    assert set(made.instructions(WGMMA)) == {f"m64n{columns(candidate)}k32"}
     assert set(made.instructions(TMA)) == {"shared", "global"}
     # A step is issued while the one before runs: both warpgroups wait until at most 1 is left.
     assert made.instructions(r"wgmma\.wait_group\.sync\.aligned (\d)").count("1") == 2
