@@ -10,7 +10,7 @@ from profiler.core.finding import Finding, Place
 from profiler.core.units import format_size
 from profiler.metrics.memory.labels import WEIGHTS
 from profiler.rules.base import RULES, Rule
-from profiler.rules.context import TEXT, Context
+from profiler.rules.context import DECODE, STEP, TEXT, Context
 from profiler.rules.memory_facts import CALL_EVENTS, LEAST, WEIGHTS_LIST, AtPeak, at_peak, ids, size_of
 
 
@@ -36,6 +36,8 @@ def check(context: Context) -> Iterable[Finding]:
             ", ".join(f"{name} {format_size(size_of(found.weights(name)))}" for name in encoders),
             f"text encoding itself peaks at {format_size(found.windows[TEXT])}: while the transformer lies beside them, the peak "
             "falls no further than to that",
+            "by arithmetic --offload model "
+            f"leaves a peak of {format_size(_offloaded(found))}: each component is there while it works",
         ),
         change="move them to the CPU once the prompt is encoded (the low end), or encode prompts beforehand and pass "
         "prompt_embeds to a pipeline without them (the high end); --offload model moves the other components too, and copies "
@@ -48,6 +50,17 @@ def _encoders(found: AtPeak) -> list[str]:
     """The biggest first."""
     named = found.peak.by_component
     return [name for name in named if found.weights(name).height and found.works_in(name) == {TEXT}]
+
+
+def _offloaded(found: AtPeak) -> int:
+    """The highest window without the weights of the components that do nothing in it."""
+    components = [name for name in found.peak.by_component if found.weights(name).height]
+    working = {name: found.works_in(name) for name in components}
+    away = {
+        window: sum(size_of(found.weights(name)) for name in components if window not in working[name])
+        for window in (TEXT, STEP, DECODE)
+    }
+    return max(found.windows[window] - size for window, size in away.items() if window in found.windows)
 
 
 def _saving(found: AtPeak, held: int) -> tuple[int, int]:

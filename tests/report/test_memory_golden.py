@@ -73,6 +73,12 @@ def test_the_text_encoder_of_the_quantized_run_stayed_in_bf16(found):
     assert resident.claimed_bytes == 9_524_621_312 + 246_121_576
 
 
+@pytest.mark.parametrize(("name", "left"), [(_BF16, "22.658"), (_FP8, "11.364"), (_INT8, "11.617")])
+def test_what_an_offload_would_leave(found, name, left):
+    """The transformer's weights and what a step holds: everything else is elsewhere then."""
+    assert f"--offload model leaves a peak of {left} GiB" in found[name]["memory-resident"].finding.evidence[2]
+
+
 @pytest.mark.parametrize(("name", "room"), [(_BF16, 2_064_650_240), (_FP8, 2_305_869_965), (_INT8, 2_036_886_669)])
 def test_decoding_is_the_peak(found, name, room):
     each = found[name]["memory-decode"]

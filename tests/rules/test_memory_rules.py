@@ -90,6 +90,8 @@ def test_text_encoders_that_stay(tmp_path):
     assert _saves(each) == (25 * MIB, 40 * MIB)
     assert [place.module for place in each.finding.where] == ["text_encoder_2"]
     assert each.finding.evidence[0] == "text_encoder_2 40.00 MiB"
+    # Steps are the highest then: 158 less the encoder and the VAE.
+    assert "--offload model leaves a peak of 0.105 GiB" in each.finding.evidence[2]
 
 
 def test_text_encoders_that_are_elsewhere_or_are_the_peak(tmp_path):
