@@ -20,7 +20,7 @@ from profiler.kernels.tuned import Entry, TableKey, own_table, read_table, save_
 from profiler.recording.ceilings import measure_ceilings
 from profiler.recording.device import find_hardware
 from profiler.recording.environment import describe_environment, describe_switches
-from profiler.recording.runner import quiet_libraries
+from profiler.recording.runner import quiet_libraries, undisturbed
 from profiler.recording.stage import describe, status_of
 from profiler.recording.tuned import current_key, triton_version
 from profiler.rundir import layout
@@ -70,23 +70,25 @@ def tune(request: Request) -> str:
         read_table(table)
     imported = torchao_file.read(request.import_torchao) if request.import_torchao else []
     wanted, spec = _wanted(request, imported)
+    offered = _offered(wanted, hardware)
     signal.signal(signal.SIGTERM, _interrupt)
     key = current_key(hardware)
     manifest = Manifest(kind="tune", command=request.command, process=process_identity(), spec=_spec(spec, hardware))
     manifest.environment = describe_environment(hardware)
     writer = RunWriter(request.out, manifest)
-    tuning = _Tuning(writer, hardware, key, table, request.export_torchao)
     if request.import_torchao:
-        tuning.imported = (request.import_torchao, imported)
+        manifest.applied["notes"] = [_note_imported(request.import_torchao, imported, offered)]
+    tuning = _Tuning(writer, hardware, key, offered, table, request.export_torchao)
     error: BaseException | None = None
     try:
-        tuning.run(wanted)
+        tuning.run()
     except BaseException as caught:  # noqa: BLE001 - however the search ends, what it found is written
         error = caught
-    status = "ok" if error is None else status_of(error)
-    if error is not None:
-        manifest.failure = describe(error, manifest.open_phase)
-    writer.seal(status)
+    with undisturbed():
+        tuning.write()
+        manifest.failure = None if error is None else describe(error, manifest.open_phase)
+        status = "ok" if error is None else status_of(error)
+        writer.seal(status)
     return status
 
 
@@ -97,41 +99,43 @@ def refuse_machine(hardware: Hardware) -> None:
 
 
 class _Tuning:
-    def __init__(self, writer: RunWriter, hardware: Hardware, key: TableKey, table: Path, export: Path | None) -> None:
-        self._writer, self._hardware, self._key = writer, hardware, key
+    def __init__(
+        self,
+        writer: RunWriter,
+        hardware: Hardware,
+        key: TableKey,
+        offered: dict[Wanted, list[Candidate]],
+        table: Path,
+        export: Path | None,
+    ) -> None:
+        self._writer, self._hardware, self._key, self._offered = writer, hardware, key, offered
         self._table, self._export = table, export
         # Fresh for each tuning, and kept, so that a rejected kernel can be rejected again.
         self._seed = int.from_bytes(os.urandom(4), "little")
         self._found: list[dict[str, Any]] = []
         self._refused: list[dict[str, Any]] = []
-        self.imported: tuple[Path, list[Saved]] | None = None
         self._exported: dict[Shape, tuple[dict[str, Any], float]] = {}
 
-    def run(self, wanted: list[Wanted]) -> None:
+    def run(self) -> None:
         """Tune all shapes; after each one everything found so far is on disk."""
-        from profiler.kernels.int_scaled_matmul import candidates
-
-        offered = {each.shape: candidates(each.shape, self._hardware) for each in wanted}
-        if self.imported:
-            self._writer.manifest.applied["notes"] = [_note_imported(*self.imported, offered)]
-        progress = Progress(sum(2 * len(each) for each in offered.values()))
+        progress = Progress(sum(2 * len(each) for each in self._offered.values()))
         self._writer.manifest.environment["switches"] = describe_switches()
         self._writer.manifest.environment["ceilings"] = measure_ceilings(self._hardware.device)
-        self._write(wanted)
+        self.write()
         with self._phase("tune"), _workers(self._hardware.device) as workers:
             bench = DeviceBench(self._hardware, self._seed, workers=workers)
-            for each in wanted:
+            for each, candidates in self._offered.items():
                 progress.label(str(each.shape))
                 start = time.monotonic()
                 try:
-                    found = search(each.shape, offered[each.shape], bench, progress.advance)
+                    found = search(each.shape, candidates, bench, progress.advance)
                 except Refused as error:
                     progress.tell(f"{each.shape}: {error.message}")
                     self._refused.append(_size(each) | {"why": error.message})
                 else:
                     self._keep(each, found, time.monotonic() - start)
+                    self.write()
                     progress.tell(f"{each.shape}: {found.us:.1f} us, {found.best.kernel}{_rejections(found)}")
-                self._write(wanted)
         if not self._found:
             raise Refused("no shape could be tuned", self._refused[0]["why"])
 
@@ -152,12 +156,13 @@ class _Tuning:
             if self._export is not None:
                 torchao_file.write(self._export, self._exported)
 
-    def _write(self, wanted: list[Wanted]) -> None:
+    def write(self) -> None:
+        """Put what was found so far into the run directory."""
         content = {
             "key": asdict(self._key),
             "table": str(self._table),
             "seed": self._seed,
-            "wanted": len(wanted),
+            "wanted": len(self._offered),
             "shapes": self._found,
             "refused": self._refused,
         }
@@ -209,9 +214,22 @@ def _wanted(request: Request, imported: list[Saved]) -> tuple[list[Wanted], RunS
     return [*of_model, *sort(Wanted(shape) for shape in named if shape not in known)], spec
 
 
-def _note_imported(path: Path, imported: list[Saved], offered: dict[Shape, list[Candidate]]) -> str:
+def _offered(wanted: list[Wanted], hardware: Hardware) -> dict[Wanted, list[Candidate]]:
+    from profiler.kernels.int_scaled_matmul import candidates
+
+    offered = {each: candidates(each.shape, hardware) for each in wanted}
+    if not any(offered.values()):
+        raise Refused(
+            f"no kernel fits {', '.join(str(each.shape) for each in wanted)} on {hardware.name or hardware.device}",
+            "on a GPU of compute capability 8.0 or newer most shapes with more than 16 rows fit some",
+        )
+    return offered
+
+
+def _note_imported(path: Path, imported: list[Saved], offered: dict[Wanted, list[Candidate]]) -> str:
     """How many of a file's configurations are tried: torchao's own tuner never checked one."""
-    tried = sum(any(one.config == each.config for each in offered[one.shape]) for one in imported)
+    known = {(each.shape, *sorted(one.config.items())) for each, found in offered.items() for one in found}
+    tried = sum((one.shape, *sorted(one.config.items())) in known for one in imported)
     left = f"{len(imported) - tried} of them no candidate here (wrong for their shape, or too big)"
     return f"{path}: {len(imported)} configurations, {left}"
 

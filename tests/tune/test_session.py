@@ -1,0 +1,116 @@
+"""A tuning in this process: shapes that no kernel fits, wrong kernels counted, torchao's files in and out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_torchao_file import FAKE_TRITON, WRITE, child
+
+from profiler.core.errors import Refused, UsageError
+from profiler.kernels import int_scaled_matmul
+from profiler.kernels.candidate import Candidate, Shape
+from profiler.schemes.base import Hardware
+from profiler.tune import session
+from profiler.tune.session import Request, refuse_machine, tune
+from profiler.tune.shapes import Wanted
+
+SHAPE, OTHER = Shape(96, 64, 32), Shape(48, 64, 32)
+
+
+def request(folder: Path, *shapes: Shape, **more: Any) -> Request:
+    return Request(shapes=[Wanted(each) for each in shapes], device="cpu", out=folder / "run", table=folder / "t.json", **more)
+
+
+def answer(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "run" / "tune.json").read_text())
+    return found
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, by_shape: dict[Shape, list[Candidate]]) -> None:
+    real = int_scaled_matmul.candidates
+    monkeypatch.setattr(
+        int_scaled_matmul, "candidates", lambda shape, hardware: by_shape[shape] if shape in by_shape else real(shape, hardware)
+    )
+
+
+def test_a_planted_wrong_kernel_is_rejected_counted_and_kept_out_of_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from profiler.kernels import int_scaled_matmul_cpu as cpu
+
+    monkeypatch.setitem(cpu._SUMS, "wrong", lambda a, b: torch.zeros(a.shape[0], b.shape[1], dtype=torch.int32))
+    assert tune(request(tmp_path, SHAPE)) == "ok"
+    (row,) = answer(tmp_path)["shapes"]
+    assert list(row["wrong"]) == ["cpu:wrong"]
+    assert "outputs are wrong" in row["wrong"]["cpu:wrong"]
+    assert row["best"]["kernel"] != "cpu:wrong"
+    assert row["candidates"] == 4
+    assert "cpu:wrong" not in (tmp_path / "t.json").read_text()
+
+
+def test_a_shape_that_nothing_fits_is_told_and_the_others_are_tuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    offer(monkeypatch, {OTHER: []})
+    assert tune(request(tmp_path, SHAPE, OTHER)) == "ok"
+    found = answer(tmp_path)
+    assert [each["m"] for each in found["shapes"]] == [96]
+    assert found["refused"] == [{"m": 48, "k": 64, "n": 32, "count": 1, "why": "no kernel fits 48x64x32"}]
+
+
+def test_where_nothing_fits_no_run_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    offer(monkeypatch, {OTHER: []})
+    with pytest.raises(Refused, match="no kernel fits 48x64x32 on no CUDA device"):
+        tune(request(tmp_path, OTHER))
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_triton_on_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(session, "triton_version", lambda: "")
+    with pytest.raises(Refused, match="needs Triton, and there is none"):
+        refuse_machine(Hardware("cuda", (9, 0), "NVIDIA H100"))
+    refuse_machine(Hardware("cpu"))
+
+
+def test_shapes_of_a_torchao_file_are_tuned_and_its_unfit_configurations_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config = {"block_m": 64, "block_n": 64, "block_k": 64, "stages": 3, "warps": 4}
+    path = tmp_path / "data.pkl"
+    entries = {tuple(SHAPE): (config, 10.0), tuple(OTHER): (config | {"block_k": 256}, 20.0)}
+    assert child(WRITE, str(path), repr(entries), str(FAKE_TRITON)).returncode == 0
+    offer(
+        monkeypatch, {SHAPE: [*int_scaled_matmul.candidates(SHAPE, Hardware("cpu")), Candidate("torchao:x", "torchao", config)]}
+    )
+    assert tune(request(tmp_path, import_torchao=path)) == "ok"
+    assert [(each["m"], each["k"], each["n"]) for each in answer(tmp_path)["shapes"]] == [SHAPE, OTHER]
+    (note,) = json.loads((tmp_path / "run" / "run.json").read_text())["applied"]["notes"]
+    assert note == f"{path}: 2 configurations, 1 of them no candidate here (wrong for their shape, or too big)"
+    (row, _) = answer(tmp_path)["shapes"]
+    assert list(row["failed"]) == ["torchao:x"], "there is no Triton here to run it"
+
+
+def test_the_best_of_torchaos_own_kernel_is_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config = {"block_m": 64, "block_n": 64, "block_k": 64, "stages": 3, "warps": 4}
+    real = int_scaled_matmul.int_scaled_matmul
+
+    def product(*given: Any) -> Any:
+        return real(*given[:-1], "cpu:s8s8" if given[-1].startswith("torchao:") else given[-1])
+
+    offer(
+        monkeypatch, {SHAPE: [*int_scaled_matmul.candidates(SHAPE, Hardware("cpu")), Candidate("torchao:x", "torchao", config)]}
+    )
+    monkeypatch.setattr(int_scaled_matmul, "int_scaled_matmul", product)
+    exported: dict[Shape, Any] = {}
+    monkeypatch.setattr(session.torchao_file, "write", lambda path, entries: exported.update(entries))
+    assert tune(request(tmp_path, SHAPE, export_torchao=tmp_path / "data.pkl")) == "ok"
+    assert list(exported) == [SHAPE]
+    kept, us = exported[SHAPE]
+    assert kept == config
+    assert us > 0
+    entry = json.loads((tmp_path / "t.json").read_text())["sections"][0]["entries"]["96x64x32"]
+    assert entry["torchao"] == {"config": config, "us": us}
+
+
+def test_a_run_that_exists_is_refused(tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    with pytest.raises(UsageError, match="exists already"):
+        tune(request(tmp_path, SHAPE))
