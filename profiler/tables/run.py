@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from profiler.core.errors import UnreadableInput
 from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
 from profiler.rundir.reader import read_manifest
-from profiler.tables.compile_log import CompileLog, open_compile_log
 from profiler.tables.snapshot import SnapshotTables, open_snapshot
 from profiler.tables.trace import TraceTables, open_trace
+
+if TYPE_CHECKING:
+    from profiler.tables.compile_log import CompileLog
 
 _RANK = re.compile(r"rank(\d+)")
 
@@ -83,6 +86,9 @@ class Run:
                     f"{self.path} holds no {folder.relative_to(self.path)}",
                     "record it compiled, or import its log with --compile-log",
                 )
+            # Its parser takes longer to load than many a table to read, and most questions need no compile log.
+            from profiler.tables.compile_log import open_compile_log
+
             self._compile_logs[rank] = open_compile_log(folder, self.path / layout.CACHE_DIR, rank)
         return self._compile_logs[rank]
 

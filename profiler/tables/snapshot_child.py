@@ -23,8 +23,8 @@ from profiler.tables.snapshot_room import Room
 from profiler.tables.snapshot_shape import Snapshot, WrongShape, snapshot_of
 
 _HINT = "give the file that torch.cuda.memory._dump_snapshot writes"
-# Python and the libraries that write tables, before a byte of the snapshot.
-_BASE_BYTES = 512 << 20
+# Python itself, before a byte of the snapshot.
+_BASE_BYTES = 256 << 20
 # Records in memory, their columns and a copy of these take at most so many times the bytes of the pickle.
 _BYTES_PER_BYTE = 16
 _BASE_CPU_S = 60
