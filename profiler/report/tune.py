@@ -6,10 +6,11 @@ from typing import Any
 
 from profiler.metrics.tune import TUNED, UNTUNED, TuneResult, tune_result
 from profiler.report.names import shorten
-from profiler.report.render import MAX_WIDTH, MIN_WIDTH, number, percent, table
+from profiler.report.render import MAX_WIDTH, MIN_WIDTH, table
 from profiler.tables.run import Run
 
-_KERNEL_WIDTH = 40
+# Headers of the baselines that the table shows; the JSON has all.
+_SHOWN = {UNTUNED: "untuned", "bf16": "bf16", "fp8 row-wise": "fp8"}
 
 
 def tune_data(run: Run) -> dict[str, Any]:
@@ -65,18 +66,30 @@ def _head(data: dict[str, Any]) -> str:
 def _shapes(data: dict[str, Any], width: int) -> str:
     if not data["shapes"]:
         return ""
-    baselines = list(dict.fromkeys(name for each in data["shapes"] for name in each["baselines"]))
-    ceiling = data["ceiling_tops"] is not None
-    headers = ["M x K x N", "count", "kernel", "us", "TOPS", *(["% limit"] if ceiling else []), *baselines]
-    rows = []
-    for each in data["shapes"]:
-        best = each["best"]
-        name = shorten(best["kernel"], _KERNEL_WIDTH) + ("" if each["pays"] else " (no gain)")
-        rates = [number(best["us"]), number(best["tops"], 1 if best["tops"] >= 10 else 3)]
-        rates += [percent(best["share"])] if ceiling else []
-        others = [number(each["baselines"].get(name)) for name in baselines]
-        rows.append([f"{each['m']} x {each['k']} x {each['n']}", str(each["count"]), name, *rates, *others])
-    return "microseconds a call\n" + table(headers, rows, width, left=(0, 2))
+    shown = [name for name in _SHOWN if any(name in each["baselines"] for each in data["shapes"])]
+    headers = ["M x K x N", "count", "us", "TOPS", "limit", *(_SHOWN[name] for name in shown)]
+    rows = [[*_rates(each), *(_us(each["baselines"].get(name)) for name in shown)] for each in data["shapes"]]
+    names = [shorten(f"  {_name(each):<18}{each['best']['kernel']}{_gain(each)}", width) for each in data["shapes"]]
+    return "\n".join(["microseconds a call", table(headers, rows, width), "", "kernels", *names])
+
+
+def _rates(shape: dict[str, Any]) -> list[str]:
+    best = shape["best"]
+    tops = f"{best['tops']:.1f}" if best["tops"] >= 10 else f"{best['tops']:.3f}"
+    share = "-" if best["share"] is None else f"{best['share']:.0%}"
+    return [_name(shape), str(shape["count"]), _us(best["us"]), tops, share]
+
+
+def _name(shape: dict[str, Any]) -> str:
+    return f"{shape['m']}x{shape['k']}x{shape['n']}"
+
+
+def _us(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _gain(shape: dict[str, Any]) -> str:
+    return "" if shape["pays"] else "  (no gain: left untuned)"
 
 
 def _step(data: dict[str, Any]) -> str:
@@ -91,7 +104,7 @@ def _step(data: dict[str, Any]) -> str:
 
 
 def _notes(data: dict[str, Any]) -> str:
-    lines = [f"{each['m']}x{each['k']}x{each['n']} was not tuned: {each['why']}" for each in data["refused"]]
+    lines = [f"{_name(each)} was not tuned: {each['why']}" for each in data["refused"]]
     limit = data["ceiling_tops"]
-    lines += [f"% limit: of {limit:,.0f} TOPS, this device's fastest 8-bit product, as measured in this run"] if limit else []
+    lines += [f"limit: {limit:,.0f} TOPS, this device's fastest 8-bit product, measured in this run"] if limit else []
     return "\n".join([*lines, *data["notes"], f"kept in {data['table']}"])
