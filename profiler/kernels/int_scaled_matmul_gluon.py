@@ -278,17 +278,17 @@ def warpgroup_matmul(
         a: (M, K) int8, weight: (N, K) int8; rows contiguous and K a multiple of 16, which the copy engine asks for.
         row_scale: (M,) float32, col_scale: (N,) float32, bias: (N,) or None.
         out: bf16 or fp16, contiguous, N a multiple of 8.
-        parts: 1 or 2 stores a half tile; slices: most programs that share a tile of the last wave.
+        parts: 1 or 2 stores a half tile; slices: how many programs share a tile of the last wave, where `cut` says so.
         wide: 1 for instructions of 256 columns (block_n 256 and block_k 128 only).
     """
     (m_size, k_size), n_size = a.shape, weight.shape[0]
     tiles, steps = triton.cdiv(m_size, block_m) * triton.cdiv(n_size, block_n), triton.cdiv(k_size, block_k)
     programs = multiprocessors(a.device)
-    whole, shared = cut(tiles, steps, programs, slices)
-    units = whole + (tiles - whole) * shared
+    whole = cut(tiles, steps, programs, slices)
+    units = whole + (tiles - whole) * slices
     partial = arrived = row_scale
-    if shared > 1:
-        partial = torch.empty((tiles - whole) * shared * block_m * block_n, dtype=torch.int32, device=a.device)
+    if slices > 1:  # of the same dtype where no tile is cut: that is no reason to compile again
+        partial = torch.empty((units - whole) * block_m * block_n, dtype=torch.int32, device=a.device)
         arrived = torch.zeros((tiles - whole) * 2, dtype=torch.int32, device=a.device)
     launch = warpgroup_kernel[(min(programs, units),)]
     arguments = (
@@ -305,6 +305,6 @@ def warpgroup_matmul(
         k_size,
         whole,
     )
-    constants = {"has_bias": bias is not None, "stages": stages, "group": group, "slices": shared, "wide": bool(wide)}
+    constants = {"has_bias": bias is not None, "stages": stages, "group": group, "slices": slices, "wide": bool(wide)}
     with widened("warpgroup_kernel") if wide else nullcontext():
         launch(*arguments, **constants, num_warps=4, maxnreg=MAX_REGISTERS, **SAME_BITS)

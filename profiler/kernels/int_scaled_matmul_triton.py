@@ -52,7 +52,7 @@ def _scaled(  # type: ignore[no-untyped-def]  # noqa: ANN202
     return result
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=["programs"])  # type: ignore[untyped-decorator]
 def descriptor_kernel(  # type: ignore[no-untyped-def]  # noqa: ANN201
     a,  # noqa: ANN001
     weight,  # noqa: ANN001

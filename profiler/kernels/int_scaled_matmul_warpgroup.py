@@ -19,7 +19,7 @@ _BLOCKS = {
     (128, 128): ((6, 1),),
     (128, 64): ((8, 1),),
 }
-_GROUPS, _SLICES = (4, 8, 16), (1, 2, 4)
+_GROUPS, _SLICES = (4, 8, 16), (1, 2, 3, 4, 8)
 # Barriers, and what the compiler adds for warps that change their role.
 _MORE_BYTES = 512
 _MULTIPLIERS = 8
@@ -30,13 +30,18 @@ def candidates(shape: Shape, hardware: Any) -> list[Candidate]:
     if hardware.capability != (9, 0) or shape.k % ALIGNMENT or (2 * shape.n) % ALIGNMENT:
         return []
     programs = blocks.multiprocessors(hardware)
-    found: dict[tuple[Any, ...], dict[str, int]] = {}
-    for each in (config for pair in _BLOCKS for config in _configs(*pair)):
-        if fits(each) and blocks.sensible(shape, each, programs):
-            # `slices` that come to the same division of the work are one candidate.
-            shared = cut(blocks.tiles(shape, each), -(-shape.k // each["block_k"]), programs, each["slices"])
-            found.setdefault((*(value for key, value in each.items() if key != "slices"), shared), each)
-    return [blocks.candidate(SPACE, each) for each in found.values()]
+    configs = (config for pair in _BLOCKS for config in _configs(*pair))
+    return [
+        blocks.candidate(SPACE, each)
+        for each in configs
+        if fits(each) and blocks.sensible(shape, each, programs) and _worth(shape, each, programs)
+    ]
+
+
+def _worth(shape: Shape, config: dict[str, int], programs: int) -> bool:
+    """Whether `slices` cuts something."""
+    tiles, steps = blocks.tiles(shape, config), -(-shape.k // config["block_k"])
+    return config["slices"] == 1 or cut(tiles, steps, programs, config["slices"]) < tiles
 
 
 def _configs(block_m: int, block_n: int) -> list[dict[str, int]]:
@@ -61,15 +66,15 @@ def fits(config: dict[str, int]) -> bool:
     return shared_bytes(config) <= blocks.shared_limit((9, 0)) and sums <= blocks.MOST_SUMS
 
 
-def cut(tiles: int, steps: int, programs: int, slices: int) -> tuple[int, int]:
-    """(tiles done by one program each, programs for each of the others).
+def cut(tiles: int, steps: int, programs: int, slices: int) -> int:
+    """How many tiles are done by one program each; each of the others is cut along K for `slices` programs.
 
-    The others are those of the last wave that does not fill the device: at most `slices` programs share one, none has more
-    than one such piece, and a piece has at least 4 K steps, or handing sums over costs more than it spares.
+    The others are those of the last wave, where it leaves so much of the device idle that no program has two pieces, and where a
+    piece has at least 4 K steps, or handing sums over costs more than it spares. Elsewhere there are none.
     """
     rest = tiles % programs
-    shared = min(slices, programs // rest, steps // 4) if rest else 1
-    return (tiles - rest, shared) if shared > 1 else (tiles, 1)
+    fits = slices > 1 and rest * slices <= programs and steps >= 4 * slices
+    return tiles - rest if fits else tiles
 
 
 def matmul(
