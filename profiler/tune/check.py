@@ -46,7 +46,7 @@ def cases(shape: Shape, device: str, seed: int) -> Iterator[Case]:
         a, b = integers(shape, device, generator, small=name == "small")
         row, col = (_powers(size, device, generator) for size in (shape.m, shape.n))
         expected = (_sums(a, b).float() * row[:, None] * col[None, :]).to(torch.bfloat16)
-        yield Case(f"{shape} {name}", (a, b, row, col, torch.zeros_like(col)), expected)
+        yield Case(f"{shape} {name}", (a, b, row, col, torch.zeros_like(col, dtype=torch.bfloat16)), expected)
     a, b = integers(shape, device, generator)
     row, col, bias = (torch.rand(size, device=device, generator=generator) for size in (shape.m, shape.n, shape.n))
     bias = ((bias - 0.5) * row.mean() * 1e5).to(torch.bfloat16)

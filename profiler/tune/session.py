@@ -30,16 +30,15 @@ from profiler.schemes.base import Hardware
 from profiler.tune import torchao_file
 from profiler.tune.baselines import UNTUNED, measure_baselines
 from profiler.tune.bench import DeviceBench, work
+from profiler.tune.offers import note_imported, offered_for, wanted_shapes
 from profiler.tune.progress import Progress
+from profiler.tune.rows import best_of_torchao, rejections, row, size
 from profiler.tune.search import Found, search
-from profiler.tune.shapes import Wanted, shapes_of_model, sort
+from profiler.tune.shapes import Wanted
 from profiler.tune.timing import Timer
-from profiler.tune.torchao_file import Saved
 from profiler.tune.workers import Workers
 
 _MOST_WORKERS = 32
-# torchao's own kernel: the one space whose configurations its file can hold.
-TORCHAO_SPACE = "torchao"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,15 +68,15 @@ def tune(request: Request) -> str:
     if table.exists():
         read_table(table)
     imported = torchao_file.read(request.import_torchao) if request.import_torchao else []
-    wanted, spec = _wanted(request, imported)
-    offered = _offered(wanted, hardware)
+    wanted, spec = wanted_shapes(request.spec, request.shapes, imported)
+    offered = offered_for(wanted, imported, hardware)
     signal.signal(signal.SIGTERM, _interrupt)
     key = current_key(hardware)
     manifest = Manifest(kind="tune", command=request.command, process=process_identity(), spec=_spec(spec, hardware))
     manifest.environment = describe_environment(hardware)
     writer = RunWriter(request.out, manifest)
     if request.import_torchao:
-        manifest.applied["notes"] = [_note_imported(request.import_torchao, imported, offered)]
+        manifest.applied["notes"] = [note_imported(request.import_torchao, imported, offered)]
     tuning = _Tuning(writer, hardware, key, offered, table, request.export_torchao)
     error: BaseException | None = None
     try:
@@ -131,18 +130,18 @@ class _Tuning:
                     found = search(each.shape, candidates, bench, progress.advance)
                 except Refused as error:
                     progress.tell(f"{each.shape}: {error.message}")
-                    self._refused.append(_size(each) | {"why": error.message})
+                    self._refused.append(size(each) | {"why": error.message})
                 else:
                     self._keep(each, found, time.monotonic() - start)
                     self.write()
-                    progress.tell(f"{each.shape}: {found.us:.1f} us, {found.best.kernel}{_rejections(found)}")
+                    progress.tell(f"{each.shape}: {found.us:.1f} us, {found.best.kernel}{rejections(found)}")
         if not self._found:
             raise Refused("no shape could be tuned", self._refused[0]["why"])
 
     def _keep(self, wanted: Wanted, found: Found, seconds: float) -> None:
         baselines = measure_baselines(found.shape, self._hardware.device, Timer(self._hardware.device), self._seed)
-        self._found.append(_row(wanted, found) | {"baselines": baselines, "seconds": round(seconds, 3)})
-        torchao = _torchao(found)
+        self._found.append(row(wanted, found) | {"baselines": baselines, "seconds": round(seconds, 3)})
+        torchao = best_of_torchao(found)
         entry = Entry(
             kernel=found.best.kernel,
             us=found.us,
@@ -177,61 +176,6 @@ class _Tuning:
         self._writer.flush()
         yield
         phase.end_ns = time.time_ns()
-
-
-def _row(wanted: Wanted, found: Found) -> dict[str, Any]:
-    best = {"kernel": found.best.kernel, "config": dict(found.best.config), "us": found.us}
-    return _size(wanted) | {
-        "best": best | {"tops": found.shape.ops / found.us / 1e6},
-        "spaces": {space: {"kernel": each.kernel, "us": us} for space, (each, us) in found.spaces.items()},
-        "candidates": found.candidates,
-        "failed": found.failed,
-        "wrong": found.wrong,
-    }
-
-
-def _size(wanted: Wanted) -> dict[str, Any]:
-    return wanted.shape._asdict() | {"count": wanted.count}
-
-
-def _torchao(found: Found) -> dict[str, Any] | None:
-    if TORCHAO_SPACE not in found.spaces:
-        return None
-    candidate, us = found.spaces[TORCHAO_SPACE]
-    return {"config": dict(candidate.config), "us": us}
-
-
-def _rejections(found: Found) -> str:
-    counts = {"wrong": len(found.wrong), "failed": len(found.failed)}
-    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    return f" ({told} of {found.candidates})" if told else ""
-
-
-def _wanted(request: Request, imported: list[Saved]) -> tuple[list[Wanted], RunSpec | None]:
-    of_model, spec = shapes_of_model(request.spec) if request.spec else ([], None)
-    known = {each.shape for each in of_model}
-    named = dict.fromkeys([*(each.shape for each in request.shapes), *(each.shape for each in imported)])
-    return [*of_model, *sort(Wanted(shape) for shape in named if shape not in known)], spec
-
-
-def _offered(wanted: list[Wanted], hardware: Hardware) -> dict[Wanted, list[Candidate]]:
-    from profiler.kernels.int_scaled_matmul import candidates
-
-    offered = {each: candidates(each.shape, hardware) for each in wanted}
-    if not any(offered.values()):
-        raise Refused(
-            f"no kernel fits {', '.join(str(each.shape) for each in wanted)} on {hardware.name or hardware.device}",
-            "on a GPU of compute capability 8.0 or newer most shapes with more than 16 rows fit some",
-        )
-    return offered
-
-
-def _note_imported(path: Path, imported: list[Saved], offered: dict[Wanted, list[Candidate]]) -> str:
-    """How many of a file's configurations are tried: torchao's own tuner never checked one."""
-    known = {(each.shape, *sorted(one.config.items())) for each, found in offered.items() for one in found}
-    tried = sum((one.shape, *sorted(one.config.items())) in known for one in imported)
-    left = f"{len(imported) - tried} of them no candidate here (wrong for their shape, or too big)"
-    return f"{path}: {len(imported)} configurations, {left}"
 
 
 def _spec(spec: RunSpec | None, hardware: Hardware) -> dict[str, Any]:

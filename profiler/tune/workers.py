@@ -68,9 +68,12 @@ class Workers:
         return _Worker(process, ours)
 
     def _give(self, worker: _Worker, job: Any) -> _Worker:
-        if not worker.process.is_alive():
+        try:
+            worker.pipe.send(job)
+        except OSError:
+            # It died while it waited.
             worker = self._replace(worker)
-        worker.pipe.send(job)
+            worker.pipe.send(job)
         worker.job, worker.since = job, time.monotonic()
         return worker
 

@@ -14,9 +14,10 @@ from profiler.core.errors import Refused, UsageError
 from profiler.kernels import int_scaled_matmul
 from profiler.kernels.candidate import Candidate, Shape
 from profiler.schemes.base import Hardware
-from profiler.tune import session
+from profiler.tune import offers, session
 from profiler.tune.session import Request, refuse_machine, tune
 from profiler.tune.shapes import Wanted
+from profiler.tune.torchao_file import Saved
 
 SHAPE, OTHER = Shape(96, 64, 32), Shape(48, 64, 32)
 
@@ -83,7 +84,7 @@ def test_shapes_of_a_torchao_file_are_tuned_and_its_unfit_configurations_counted
     assert tune(request(tmp_path, import_torchao=path)) == "ok"
     assert [(each["m"], each["k"], each["n"]) for each in answer(tmp_path)["shapes"]] == [SHAPE, OTHER]
     (note,) = json.loads((tmp_path / "run" / "run.json").read_text())["applied"]["notes"]
-    assert note == f"{path}: 2 configurations, 1 of them no candidate here (wrong for their shape, or too big)"
+    assert note == f"{path}: 2 configurations, 1 of them no candidate here (wrong for their shape, or not for this device)"
     (row, _) = answer(tmp_path)["shapes"]
     assert list(row["failed"]) == ["torchao:x"], "there is no Triton here to run it"
 
@@ -114,3 +115,17 @@ def test_a_run_that_exists_is_refused(tmp_path: Path):
     (tmp_path / "run").mkdir()
     with pytest.raises(UsageError, match="exists already"):
         tune(request(tmp_path, SHAPE))
+
+
+def test_right_configurations_of_a_torchao_file_are_candidates_on_a_gpu():
+    config = {"block_m": 32, "block_n": 32, "block_k": 64, "stages": 8, "warps": 8}
+    imported = [Saved(SHAPE, config, 0.1), Saved(SHAPE, config | {"block_k": 256}, 0.1), Saved(SHAPE, config | {"group": 4}, 0.1)]
+    h100 = Hardware("cuda", (9, 0), "NVIDIA H100")
+    (offered,) = offers.offered_for([Wanted(SHAPE)], imported, h100).values()
+    (known,) = offers.offered_for([Wanted(SHAPE)], [], h100).values()
+    added = [each for each in offered if each not in known]
+    assert [each.config for each in added] == [config], "K is 64: a block of 256 reads past it"
+    assert added[0].kernel == "torchao:block_m=32,block_n=32,block_k=64,stages=8,warps=8"
+    again = offers.offered_for([Wanted(SHAPE)], [*imported, *imported], h100)
+    assert len(again[Wanted(SHAPE)]) == len(offered)
+    assert offers.note_imported(Path("f"), imported, {Wanted(SHAPE): offered}).startswith("f: 3 configurations, 2 of them")
