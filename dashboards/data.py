@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -26,11 +27,14 @@ from profiler.metrics.quality import LAST_LATENTS, quality
 from profiler.metrics.windows import CALL, DECODE, STEP, TEXT
 from profiler.report.diagnose import Report
 from profiler.report.diagnose import diagnose as make_report
+from profiler.report.diagnose_text import source_lines
 from profiler.rundir import layout
 from profiler.tables.run import Run
 
 Stamp = tuple[tuple[str, int, int], ...]
 """Name, size and time of change of every file that a run's figures come from."""
+# Lines of source on either side of the one that is meant.
+_AROUND = 4
 WINDOWS = (STEP, TEXT, DECODE, CALL)
 
 
@@ -87,6 +91,16 @@ def report(name: str, base: str = "", window: str = STEP) -> Report:
 @st.cache_resource(max_entries=24, show_spinner="Reading the trace and checking every rule …")
 def _report(path: str, stamp: Stamp, base: tuple[str, Stamp] | None, window: str) -> Report:
     return make_report(_run(path, stamp), _run(*base) if base else None, window)
+
+
+def source_of(name: str) -> Callable[[str | None, int | None], list[str]]:
+    """What gives the recorded source lines around a line of a file; none where they were not kept."""
+    path = run(name).artifact(layout.SOURCES)
+
+    def lines(file: str | None, line: int | None) -> list[str]:
+        return source_lines(path, file, line, _AROUND) if file and line and path.is_file() else []
+
+    return lines
 
 
 def breakdown(name: str) -> Breakdown:

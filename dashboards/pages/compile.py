@@ -12,7 +12,6 @@ from dashboards import data, navigation, parts
 from dashboards.charts import compiles as charts
 from dashboards.links import Selection
 from profiler.core import palette
-from profiler.report.diagnose_text import source_lines
 from profiler.rundir import layout
 
 _QUESTION = "What was compiled, and where did it break?"
@@ -112,13 +111,8 @@ def _break_card(name: str, each: dict[str, Any]) -> parts.Card:
         price=counts + split,
         change=" ".join(hints[:_HINTS]),
         items=[item.strip() for item in items if item and item.strip()],
-        places=[(f"at {where}", _source(name, each["file"], each["line"]))] if where else (),
+        places=[(f"at {where}", data.source_of(name)(each["file"], each["line"]))] if where else (),
     )
-
-
-def _source(name: str, file: str | None, line: int | None) -> list[str]:
-    path = data.run(name).artifact(layout.SOURCES)
-    return source_lines(path, file, line, 4) if file and line and path.is_file() else []
 
 
 def _recompiles(recompiles: pl.DataFrame) -> None:

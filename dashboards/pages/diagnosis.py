@@ -6,20 +6,20 @@ from collections import defaultdict
 
 import streamlit as st
 
-from dashboards import data, moments, navigation, parts
+from dashboards import data, findings, moments, navigation, parts
 from dashboards.charts import ledger as charts
 from dashboards.links import Selection
 from profiler.core import palette
+from profiler.core.errors import UnreadableInput
 from profiler.core.finding import CRITICAL, HIGH
+from profiler.core.units import format_size
 from profiler.metrics.floor import Floor
 from profiler.metrics.ledger import Ledger
 from profiler.report.diagnose import Report
-from profiler.report.diagnose_text import source_lines
 from profiler.report.grant import Granted
-from profiler.rundir import layout
 
 _COMPILE_RULES = ("graph-break", "recompile", "recompile-limit", "guards", "cudagraph")
-_AROUND = 4
+_QUESTION = "Why is it slow, and what to change first?"
 
 
 def page() -> None:
@@ -28,11 +28,33 @@ def page() -> None:
     if not name:
         return
     found = data.run(name)
-    if not found.has(layout.TRACE):
-        parts.head("Why is it slow?", f"{name} was not traced.")
-        parts.nothing("No trace", _untraced(name), f"diffuscope import TRACE -o {found.path}-traced")
+    try:
+        report = data.report(name)
+    except UnreadableInput as error:
+        parts.head(_QUESTION, f"{name} cannot be diagnosed.")
+        parts.nothing(error.message, _untraced(name) or error.hint, f"diffuscope import TRACE -o {found.path}-traced")
         return
-    report = data.report(name)
+    if report.rows:
+        _time(name, report)
+    else:
+        memory = report.memory.granted
+        parts.head(_QUESTION, _upper(memory[0].finding.title) if memory else f"{name} was not traced.", _untraced(name))
+    _memory(name, report)
+    _not_checked(report)
+
+
+def _untraced(name: str) -> str:
+    failure = data.run(name).manifest.failure
+    return (
+        f"No trace: it ended in phase {failure.phase or 'unknown'} with {failure.type}." if failure else "No kernel trace here."
+    )
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _time(name: str, report: Report) -> None:
     _head(report)
     parts.section(f"Where a {report.window} goes", _priced(report))
     parts.plot(charts.bar(report.rows, report.window), "ledger_bar")
@@ -44,21 +66,13 @@ def page() -> None:
         ]
     )
     _findings(name, report)
-    _not_checked(report)
-
-
-def _untraced(name: str) -> str:
-    failure = data.run(name).manifest.failure
-    if failure is None:
-        return "This run holds no kernel trace."
-    return f"It ended in phase {failure.phase or 'unknown'}: {failure.type}: {failure.message}"
 
 
 def _head(report: Report) -> None:
     often = [each for each in report.findings if not each.finding.once]
     worst = next((each for each in often if each.severity in (CRITICAL, HIGH)), often[0] if often else None)
     answer = worst.finding.title if worst else f"Nothing was found that costs time in every {report.window}."
-    parts.head("Why is it slow, and what to change first?", answer[:1].upper() + answer[1:])
+    parts.head(_QUESTION, _upper(answer))
     unit = "untraced" if report.calibrated else "traced"
     figures = [(f"a {report.window}", f"{_window_ns(report) / 1e6:,.2f}", "ms", unit)]
     if report.floor and _ratio(report.floor, report):
@@ -109,52 +123,20 @@ def _findings(name: str, report: Report) -> None:
 
 
 def _card(name: str, number: int, each: Granted, ledgers: dict[str, Ledger], chosen: bool) -> None:
-    finding = each.finding
     with st.container(border=True, key=f"finding_{number}"):
-        parts.card(
-            parts.Card(
-                title=f"{number}. {finding.title}",
-                tag="selected · " * chosen + ("once" if finding.once else each.severity),
-                colour=palette.ACCENT if chosen else palette.of_severity(each.severity),
-                price=price(each),
-                change=finding.change,
-                items=[*finding.evidence, *_elsewhere(each)],
-                places=_places(name, each),
-            )
-        )
+        parts.card(findings.of_time(number, each, data.source_of(name), chosen))
         _links(name, number, each, ledgers)
 
 
-def _places(name: str, each: Granted) -> list[tuple[str, list[str]]]:
-    """Distinct places, the source lines under the first of a line."""
-    found: dict[tuple[str | None, int | None], list[str]] = defaultdict(list)
-    for where in each.finding.where:
-        found[where.file, where.line].append(str(where))
-    return [
-        (f"at {texts[0]}" + (f" and {len(texts) - 1} more modules there" if len(texts) > 1 else ""), _source(name, file, line))
-        for (file, line), texts in found.items()
-    ]
-
-
-def price(each: Granted) -> str:
-    """What a finding costs, and what changing it saves."""
-    window = "once" if each.finding.once else f"a {each.finding.window}"
-    if not each.cost_ns and not each.saving_high_ns:
-        return f"no price of its own ({each.finding.window})"
-    share = "" if each.finding.once else f" ({each.share:.1%})"
-    call = "" if each.finding.once else f" · {each.per_call_ns / 1e6:,.1f} ms a call"
-    saving = f"{each.saving_low_ns / 1e6:,.2f} to {each.saving_high_ns / 1e6:,.2f} ms"
-    return f"costs {each.cost_ns / 1e6:,.2f} ms {window}{share}{call} · saves {saving}"
-
-
-def _elsewhere(each: Granted) -> list[str]:
-    lines = [f"less {cost_ns / 1e6:,.2f} ms that {rule} accounts for" for rule, cost_ns in each.elsewhere_ns.items()]
-    return [*lines, f"also seen by {', '.join(each.also)}"] if each.also else lines
-
-
-def _source(name: str, file: str | None, line: int | None) -> list[str]:
-    path = data.run(name).artifact(layout.SOURCES)
-    return source_lines(path, file, line, _AROUND) if file and line and path.is_file() else []
+def _memory(name: str, report: Report) -> None:
+    if not report.memory.granted:
+        return
+    whole = report.memory.whole_bytes
+    parts.section("Memory", f"shares are of the peak, {format_size(whole)}" if whole else "")
+    for number, each in enumerate(report.memory.granted, 1):
+        with st.container(border=True, key=f"memory_{number}"):
+            parts.card(findings.of_memory(number, each, whole, data.source_of(name)))
+    navigation.link(navigation.MEMORY, "Where every byte is", Selection(run=name), ":material/memory:")
 
 
 def _links(name: str, number: int, each: Granted, ledgers: dict[str, Ledger]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from dashboards import data, navigation, parts
+from dashboards import data, findings, navigation, parts
 from dashboards.charts import memory as charts
 from profiler.core.units import format_size
 from profiler.metrics.memory import (
@@ -39,10 +39,14 @@ def page() -> None:
     failed = oom_report(found)
     peak = data.memory_peak(name, held[0]) if held else None
     _head(found, summary, peak, failed)
-    if failed:
-        _oom(failed)
+    if failed and failed.message:
+        parts.note(failed.message)
     if held:
-        _events(name, held)
+        part, by = _chosen(held)
+        _timeline(name, part, by)
+    _findings(name)
+    if held:
+        _peak(name, part)
     _phases(summary)
 
 
@@ -77,41 +81,37 @@ def _figure(name: str, size_bytes: int, what: str) -> tuple[str, str, str, str]:
     return name, f"{size_bytes / size:,.2f}", unit, what
 
 
-def _oom(failed: OomReport) -> None:
-    parts.section("Out of memory")
-    asked_by = (failed.phase, failed.window, failed.component, failed.module, failed.place)
-    who = " · ".join(each for each in dict.fromkeys(asked_by) if each)
-    held = [f"{name}: {format_size(size)}" for name, size in (failed.by_category or {}).items()]
-    fits = {True: "it would have fit, had the free pieces been one", False: "it would not have fit in one piece either"}
-    with st.container(border=True):
-        parts.card(
-            parts.Card(
-                title=f"{format_size(failed.asked_bytes)} could not be had",
-                tag="out of memory",
-                colour="#C4314B",
-                price=who,
-                items=[each for each in (failed.message, f"live then: {', '.join(held)}" if held else "") if each]
-                + ([fits[failed.by_fragmentation]] if failed.by_fragmentation is not None else []),
-            )
-        )
+def _findings(name: str) -> None:
+    """What rules say about memory; the same cards as on the Diagnosis page."""
+    found = data.report(name).memory
+    if not found.granted:
+        return
+    parts.section("What to change", "by severity, and by what it saves at least; savings on the same bytes do not add up")
+    for number, each in enumerate(found.granted, 1):
+        with st.container(border=True, key=f"memory_finding_{number}"):
+            parts.card(findings.of_memory(number, each, found.whole_bytes, data.source_of(name)))
 
 
-def _events(name: str, held: list[str]) -> None:
+def _chosen(held: list[str]) -> tuple[str, str]:
+    """The part of the run, and by what its bytes are told apart."""
     left, right = st.columns(2)
     with left:
-        part = (
-            st.segmented_control("Part", held, default=held[0], format_func=lambda each: _PARTS[each], key="memory_part")
-            or held[0]
-        )
+        part = st.segmented_control("Part", held, default=held[0], format_func=lambda each: _PARTS[each], key="memory_part")
     with right:
-        by = st.segmented_control("By", BY, default=BY[0], key="memory_by") or BY[0]
+        by = st.segmented_control("By", BY, default=BY[0], key="memory_by")
+    return part or held[0], by or BY[0]
+
+
+def _timeline(name: str, part: str, by: str) -> None:
     timeline, peak = data.memory_timeline(name, part, by), data.memory_peak(name, part)
-    parts.section(
-        f"Live memory of {_PARTS[part]}", "every allocation and free, stacked; bands are text encoding, steps and decoding"
-    )
+    parts.section(f"Live memory of {_PARTS[part]}", "every allocation and free; bands are text encoding, steps, decoding")
     only_changes = st.toggle("only what comes and goes (less what lives throughout)", key="memory_changes")
     parts.plot(charts.stacked(timeline, peak, only_changes), "memory_timeline")
     parts.legend(_legend(timeline, peak, by))
+
+
+def _peak(name: str, part: str) -> None:
+    peak = data.memory_peak(name, part)
     parts.section("The peak, taken apart", _next_peak(peak))
     parts.plot(charts.peak_icicle(data.alive_at_peak(name, part)), "memory_icicle")
     _biggest(peak)
