@@ -35,6 +35,13 @@ def test_of_equal_priority_the_larger_claim_is_first():
     assert granted["small"].shared_bytes == {"large": 50}
 
 
+def test_a_cost_that_is_no_allocation_counts_in_the_size_of_the_claim():
+    granted = _by_rule(
+        grant_bytes([(30, _finding("beside", (2,), cost_bytes=200)), (30, _finding("held", (1, 2)))], _SIZES, 1000)
+    )
+    assert (granted["beside"].cost_bytes, granted["held"].cost_bytes) == (250, 100)
+
+
 def test_two_findings_of_one_rule_do_not_count_twice_either():
     first, second = grant_bytes([(30, _finding("a", (1, 1, 2))), (30, _finding("a", (1,)))], _SIZES, 1000)
     assert sorted([first.cost_bytes, second.cost_bytes]) == [0, 150]

@@ -22,6 +22,7 @@ def test_what_every_step_leaves_behind_is_a_leak(tmp_path):
     assert _saves(each) == (9 * MIB, 9 * MIB)
     place = each.finding.where[0]
     assert (place.file, place.line) == ("site-packages/diffusers/models/transformers/transformer_flux.py", 404)
+    assert (place.function, place.module) == ("forward", "transformer")
     assert "3.00 MiB in 3 allocations by transformer (activations)" in each.finding.evidence
 
 
@@ -61,12 +62,20 @@ def test_quantizing_needs_more_than_a_call(tmp_path):
     assert each.finding.change.startswith("--quantize-on per-layer")
 
 
+def test_converting_a_layer_may_stay_above_a_call(tmp_path):
+    each = only(_phased(tmp_path, 31, 36, 23, 22, scheme="int8dq"), "memory-masked")
+    # 20 of model and the 6 that converting held: 4 above a call, and above the warm-up.
+    assert _saves(each) == (10 * MIB, 14 * MIB)
+
+
 def test_quantizing_layer_by_layer_already(tmp_path):
     each = only(_phased(tmp_path, 31, 33, 22, 22, scheme="int8dq", quantize_on="per-layer"), "memory-masked")
     assert each.finding.change == "--quantize-on cpu quantizes before anything is on the device"
 
 
 def test_loading_and_the_warm_up_may_need_more_too(tmp_path):
+    each = only(_phased(tmp_path / "a", 33, 30, 24, 22, scheme="int8dq"), "memory-masked")
+    assert each.finding.window == "load" and each.finding.change.startswith("--quantize-on per-layer")
     each = only(_phased(tmp_path, 33, 30, 24, 22, scheme="bf16"), "memory-masked")
     assert each.finding.window == "load" and each.finding.change.startswith("--offload model")
     each = only(_phased(tmp_path / "b", 20, 20, 24, 22), "memory-masked")
@@ -142,6 +151,18 @@ def test_decoding_is_the_peak_of_a_snapshot_without_windows(tmp_path):
     assert not found(write_run(tmp_path / "b", Call(step=40, marked=False).tape, kind="import"), "memory-decode")
 
 
+def test_the_highest_step_is_what_decoding_stands_above(tmp_path):
+    each = only(Call(leak=MIB, steps=4).write(tmp_path / "run"), "memory-decode")
+    assert each.finding.title == "decoding is the peak of a call, 22.00 MiB above that of a step"
+
+
+def test_a_peak_that_the_vae_has_only_a_part_in(tmp_path):
+    call = Call(marked=False)
+    call.tape.alloc(A + 300 * MIB, 20 * MIB, BLOCK)
+    call.tape.alloc(A + 330 * MIB, 25 * MIB, CONV)
+    assert not found(write_run(tmp_path / "run", call.tape, kind="import"), "memory-decode")
+
+
 def test_a_step_is_the_peak(tmp_path):
     assert not found(Call(step=40).write(tmp_path / "run"), "memory-decode")
 
@@ -161,15 +182,15 @@ def test_what_is_reserved_is_used(tmp_path):
     assert not found(run, "memory-fragmentation")
 
 
-def _quantized(tmp_path, scheme="int8wo", **spec):
+def _quantized(tmp_path, scheme="int8wo", linears=(), size=4096, **spec):
     call = Call({"transformer": 64})
     call.listed[0] |= {"role": "quantized data", "dtype": "int8", "shape": [8192, 8192]}
     call._next = A + 400 * MIB  # behind all that the call used
-    sizes = {"block.0.q.weight": (4096, 4096), "shared.weight": (4096, 4096), "norm.weight": (4096,)}
+    sizes = {"block.0.q.weight": (size, size), "shared.weight": (4096, 4096), "norm.weight": (4096,)}
     for name, shape in sizes.items():
         size = 2 * shape[0] * (shape[1] if len(shape) > 1 else 1)
         call.listed.append(weight(call._held(size), size, name, "text_encoder_2", shape=list(shape)))
-    return call.write(tmp_path / "run", spec={"scheme": scheme} | spec)
+    return call.write(tmp_path / "run", spec={"scheme": scheme} | spec, applied={"linears": list(linears)})
 
 
 def test_a_large_linear_stayed_unquantized(tmp_path):
@@ -181,6 +202,20 @@ def test_a_large_linear_stayed_unquantized(tmp_path):
     assert _saves(each) == (round(0.95 * saved), saved)
     assert each.finding.change.startswith("--quantize-text-encoder")
     assert each.finding.where[0].module == "text_encoder_2.block.0.q"
+
+
+def test_reasons_are_those_of_the_linears_that_were_left(tmp_path):
+    linears = [
+        {"module": "text_encoder_2.block.0.q", "scheme": "left", "reason": "too wide"},
+        {"module": "text_encoder_2.block.0.k", "scheme": "int8wo", "reason": "M <= 16"},
+        {"module": "transformer.x", "scheme": "left", "reason": "not asked"},
+    ]
+    each = only(_quantized(tmp_path, linears=linears), "memory-left")
+    assert each.finding.evidence[1:] == ("1 left: too wide",)
+
+
+def test_a_small_linear_is_not_worth_it(tmp_path):
+    assert not found(_quantized(tmp_path, size=512), "memory-left")
 
 
 def test_text_encoders_asked_for_and_left_have_another_way(tmp_path):
@@ -236,6 +271,18 @@ def test_out_of_memory_by_its_event(tmp_path):
     assert "free on the device and free in pieces together are enough: in one piece it would have fit" in each.finding.evidence
     for option in ("--vae-slicing decodes the 8 pictures", "--offload model", "expandable_segments:True"):
         assert option in each.finding.change
+
+
+def test_one_picture_that_does_not_fit_is_cut_into_tiles(tmp_path):
+    tape = Tape()
+    tape.segment(A, 4 * MIB)
+    tape.alloc(A, 4 * MIB, BLOCK)
+    tape.oom(3 * MIB, MIB, CONV)
+    each = only(_out_of_memory(tmp_path, tape, spec={"batch": 1}), "out-of-memory")
+    assert each.finding.change.startswith("--vae-tiling decodes tile by tile; or --offload model")
+    # Nothing is free in pieces: all that was missing must be freed.
+    assert _saves(each) == (2 * MIB, 2 * MIB)
+    assert "expandable" not in each.finding.change
 
 
 def test_out_of_memory_by_its_message_alone(tmp_path):
