@@ -38,5 +38,5 @@ def command(
     run = import_files(given, out, shlex.join(["diffuscope", *sys.argv[1:]]))
     width = shutil.get_terminal_size((100, 24)).columns
     data = {"run": str(run.path), "status": run.manifest.status}
-    following = "show" if trace is None else "diagnose"
+    following = "diagnose" if trace else "memory" if memory else "show"
     emit(as_json, data, lambda: show_text(show_data(run), _TOP, width), f"diffuscope {following} {shlex.quote(str(run.path))}")
