@@ -78,7 +78,7 @@ def ragged(shape: Shape) -> list[Shape]:
 
     A kernel is tried on those that it says it takes.
     """
-    k_and_n = [(shape.k, shape.n), (768, 160), (336, 160), (264, 136), (67, 45)]
+    k_and_n = [(shape.k, shape.n), (4096, 1048), (768, 160), (336, 160), (264, 136), (67, 45)]
     return [Shape(211, k, n) for k, n in k_and_n]
 
 
