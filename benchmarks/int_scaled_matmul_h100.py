@@ -28,21 +28,22 @@ SHAPES = (
     "4608x3072x12288,4096x3072x3072,4608x15360x3072,4608x3072x3072,4096x3072x12288,4096x12288x3072,"
     "512x3072x3072,512x3072x12288,512x12288x3072"
 )
-_WARPGROUP = "warpgroup:block_m={},block_n={},block_k=128,stages={},group={},parts={},slices={},wide={}"
+_WARPGROUP = "warpgroup:block_m={},block_n={},block_k=128,stages={},group={},parts={},slices={},lead={},wide={}"
 _HOPPER = "hopper:block_m={},block_n={},block_k=128,stages={},warps={},group=8,parts={},flatten={},wide={}"
 _POINTERS = "pointers:block_m=128,block_n=256,block_k=128,stages=3,warps=8,group=8"
 _TORCHAO = "torchao:block_m={},block_n={},block_k=128,stages={},warps={}"
 KERNELS = (
-    _WARPGROUP.format(128, 256, 4, 8, 2, 1, 1),
-    _WARPGROUP.format(128, 256, 4, 8, 2, 2, 1),
-    _WARPGROUP.format(128, 256, 4, 8, 2, 3, 1),
-    _WARPGROUP.format(128, 256, 4, 8, 2, 8, 1),
-    _WARPGROUP.format(128, 256, 4, 16, 2, 1, 1),
-    _WARPGROUP.format(128, 256, 3, 8, 1, 1, 1),
-    _WARPGROUP.format(128, 256, 4, 8, 2, 1, 0),
-    _WARPGROUP.format(256, 128, 4, 8, 2, 1, 0),
-    _WARPGROUP.format(256, 128, 4, 8, 2, 3, 0),
-    _WARPGROUP.format(128, 128, 6, 8, 1, 1, 0),
+    _WARPGROUP.format(128, 256, 4, 8, 2, 1, 3, 1),
+    _WARPGROUP.format(128, 256, 4, 8, 2, 1, 0, 1),
+    _WARPGROUP.format(128, 256, 4, 8, 2, 1, 3, 0),
+    _WARPGROUP.format(128, 256, 4, 8, 2, 2, 3, 1),
+    _WARPGROUP.format(128, 256, 4, 8, 2, 3, 3, 1),
+    _WARPGROUP.format(128, 256, 4, 8, 2, 4, 3, 1),
+    _WARPGROUP.format(128, 256, 4, 16, 2, 1, 3, 1),
+    _WARPGROUP.format(128, 256, 3, 8, 1, 1, 2, 1),
+    _WARPGROUP.format(256, 128, 4, 8, 2, 1, 3, 0),
+    _WARPGROUP.format(256, 128, 4, 8, 2, 3, 3, 0),
+    _WARPGROUP.format(128, 128, 6, 8, 1, 1, 5, 0),
     _HOPPER.format(128, 256, 4, 8, 2, 1, 1),
     _HOPPER.format(128, 256, 4, 8, 2, 1, 0),
     _HOPPER.format(128, 256, 3, 8, 1, 0, 1),

@@ -64,7 +64,7 @@ def _load(  # type: ignore[no-untyped-def]  # noqa: ANN202
 ):
     """The loading warp: fills the ring of buffers, a step of K at a time, as the multipliers empty it."""
     a_ring, weight_ring = buffers
-    ready, empty = barriers
+    ready, empty, _ahead = barriers
     units, steps, rows, columns, whole = work
     stages: gl.constexpr = weight_ring.shape[0]
     half: gl.constexpr = a_ring.shape[1]
@@ -145,11 +145,16 @@ def _multiply(  # type: ignore[no-untyped-def]  # noqa: ANN202
     has_bias: gl.constexpr,
     group: gl.constexpr,
     slices: gl.constexpr,
+    lead: gl.constexpr,
 ):
-    """One warpgroup: the upper (`mine` 0) or the lower (1) half of every tile's rows."""
+    """One warpgroup: the upper (`mine` 0) or the lower (1) half of every tile's rows.
+
+    Both take as long for a tile, so what the upper is ahead at the start it stays ahead: with a `lead` its epilogue falls into
+    the lower's last steps, which then have the tensor cores to themselves.
+    """
     out, staging, partial, arrived = results
     a_ring, weight_ring = buffers
-    ready, empty = barriers
+    ready, empty, ahead = barriers
     units, steps, rows, columns, whole = work
     stages: gl.constexpr = weight_ring.shape[0]
     half: gl.constexpr = a_ring.shape[1]
@@ -159,6 +164,8 @@ def _multiply(  # type: ignore[no-untyped-def]  # noqa: ANN202
     layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, min(block_n, 128), 32])
     stage_c = staging.index(mine)
     count = 0
+    if lead > 0 and mine == 1:
+        mbarrier.wait(ahead.index(0), 0)
     for unit in range(gl.program_id(0), units, gl.num_programs(0)):
         tile_row, tile_column, first, end = _unit(unit, steps, rows, columns, whole, group, slices)
         total = gl.zeros((half, block_n), gl.int32, layout)
@@ -170,6 +177,8 @@ def _multiply(  # type: ignore[no-untyped-def]  # noqa: ANN202
             total = warpgroup_mma_wait(1, deps=[total])  # the step before is done: its buffers may be filled again
             mbarrier.arrive(empty.index((count + stages - 1) % stages), count=1, pred=step > first)
             count += 1
+            if lead > 0 and mine == 0:
+                mbarrier.arrive(ahead.index(0), count=1, pred=count == lead)
         total = warpgroup_mma_wait(0, deps=[total])
         mbarrier.arrive(empty.index((count + stages - 1) % stages), count=1)
         store = True
@@ -184,6 +193,8 @@ def _multiply(  # type: ignore[no-untyped-def]  # noqa: ANN202
                 left, right = gl.split(gl.permute(gl.reshape(result, (half, 2, width)), (0, 2, 1)))
                 _put(out, left, row, column, stage_c)
                 _put(out, right, row, column + width, stage_c)
+    if lead > 0 and mine == 0:  # fewer steps than that in all
+        mbarrier.arrive(ahead.index(0), count=1, pred=count < lead)
     tma.store_wait(0)
 
 
@@ -205,6 +216,7 @@ def warpgroup_kernel(  # type: ignore[no-untyped-def]  # noqa: ANN201
     stages: gl.constexpr,
     group: gl.constexpr,
     slices: gl.constexpr,
+    lead: gl.constexpr,
     wide: gl.constexpr,
 ):
     """`a`, `weight`, `out`: tensor descriptors of (block_m / 2, block_k), (block_n, block_k), (block_m / 2, block_n / parts).
@@ -220,6 +232,8 @@ def warpgroup_kernel(  # type: ignore[no-untyped-def]  # noqa: ANN201
     staging = gl.allocate_shared_memory(out.dtype, [2, half, out.block_shape[1]], out.layout)
     ready = gl.allocate_shared_memory(gl.int64, [stages, 1], mbarrier.MBarrierLayout())
     empty = gl.allocate_shared_memory(gl.int64, [stages, 1], mbarrier.MBarrierLayout())
+    ahead = gl.allocate_shared_memory(gl.int64, [1, 1], mbarrier.MBarrierLayout())
+    mbarrier.init(ahead.index(0), count=1)
     for slot in gl.static_range(stages):
         mbarrier.init(ready.index(slot), count=1)
         mbarrier.init(empty.index(slot), count=2)
@@ -227,14 +241,19 @@ def warpgroup_kernel(  # type: ignore[no-untyped-def]  # noqa: ANN201
     rows, columns, steps = gl.cdiv(m_size, 2 * half), gl.cdiv(n_size, block_n), gl.cdiv(k_size, block_k)
     units = whole + (rows * columns - whole) * slices
     work = (units, steps, rows, columns, whole)
-    scales, sizes, buffers, barriers = (row_scale, col_scale, bias), (m_size, n_size), (a_ring, weight_ring), (ready, empty)
+    scales, sizes, buffers, barriers = (
+        (row_scale, col_scale, bias),
+        (m_size, n_size),
+        (a_ring, weight_ring),
+        (ready, empty, ahead),
+    )
     upper: gl.constexpr = 0
     lower: gl.constexpr = 1
     results = (out, staging, partial, arrived)
     gl.warp_specialize(
         [
-            (_multiply, (upper, results, scales, sizes, buffers, barriers, work, has_bias, group, slices)),
-            (_multiply, (lower, results, scales, sizes, buffers, barriers, work, has_bias, group, slices)),
+            (_multiply, (upper, results, scales, sizes, buffers, barriers, work, has_bias, group, slices, lead)),
+            (_multiply, (lower, results, scales, sizes, buffers, barriers, work, has_bias, group, slices, lead)),
             (_load, (a, weight, buffers, barriers, work, group, slices)),
         ],
         [4, 1],
@@ -270,6 +289,7 @@ def warpgroup_matmul(
     group: int = 8,
     parts: int = 1,
     slices: int = 1,
+    lead: int = 0,
     wide: int = 0,
 ) -> None:
     """Fill `out` (M, N) by `warpgroup_kernel`.
@@ -279,6 +299,7 @@ def warpgroup_matmul(
         row_scale: (M,) float32, col_scale: (N,) float32, bias: (N,) or None.
         out: bf16 or fp16, contiguous, N a multiple of 8.
         parts: 1 or 2 stores a half tile; slices: how many programs share a tile of the last wave, where `cut` says so.
+        lead: K steps that one warpgroup begins before the other, at most `stages`.
         wide: 1 for instructions of 256 columns (block_n 256 and block_k 128 only).
     """
     (m_size, k_size), n_size = a.shape, weight.shape[0]
@@ -305,6 +326,7 @@ def warpgroup_matmul(
         k_size,
         whole,
     )
-    constants = {"has_bias": bias is not None, "stages": stages, "group": group, "slices": slices, "wide": bool(wide)}
+    constants = {"has_bias": bias is not None, "stages": stages, "group": group, "slices": slices}
+    constants |= {"lead": lead, "wide": bool(wide)}
     with widened("warpgroup_kernel") if wide else nullcontext():
         launch(*arguments, **constants, num_warps=4, maxnreg=MAX_REGISTERS, **SAME_BITS)

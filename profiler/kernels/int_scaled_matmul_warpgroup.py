@@ -19,7 +19,7 @@ _BLOCKS = {
     (128, 128): ((6, 1),),
     (128, 64): ((8, 1),),
 }
-_GROUPS, _SLICES = (4, 8, 16), (1, 2, 3, 4, 8)
+_GROUPS, _SLICES = (8, 4, 16), (1, 2, 3, 4, 8)
 # Barriers, and what the compiler adds for warps that change their role.
 _MORE_BYTES = 512
 _MULTIPLIERS = 8
@@ -48,10 +48,12 @@ def _configs(block_m: int, block_n: int) -> list[dict[str, int]]:
     wides = (1, 0) if block_n == 256 else (0,)
     return [
         {"block_m": block_m, "block_n": block_n, "block_k": 128, "stages": stages, "group": group}
-        | {"parts": parts, "slices": slices, "wide": wide}
+        | {"parts": parts, "slices": slices, "lead": lead, "wide": wide}
         for (stages, parts), group, slices, wide in product(_BLOCKS[block_m, block_n], _GROUPS, _SLICES, wides)
-        # What Triton makes by itself of 256 columns is tried in one order of the tiles only.
-        if wide or block_n != 256 or group == _GROUPS[1]
+        for lead in (0, stages - 1)
+        # Of the many combinations: other orders of the tiles, and narrow instructions of 256 columns, by themselves only.
+        if group == _GROUPS[0] or (slices == 1 and wide == wides[0])
+        if wide == wides[0] or lead
     ]
 
 

@@ -67,7 +67,7 @@ def compile_warpgroup(config: Mapping[str, int]) -> Compiled:
         "weight": _with_layout([config["block_n"], config["block_k"]], "i8", gl.int8),
         "out": _with_layout([half, config["block_n"] // config["parts"]], "bf16", gl.bfloat16),
     }
-    constants = {"has_bias": True} | {key: config[key] for key in ("stages", "group", "slices", "wide")}
+    constants = {"has_bias": True} | {key: config[key] for key in ("stages", "group", "slices", "lead", "wide")}
     source = GluonASTSource(*_source(int_scaled_matmul_gluon.warpgroup_kernel, constants, descriptors))
     with widened("warpgroup_kernel") if config["wide"] else nullcontext():
         return _compile(source, num_warps=4, maxnreg=int_scaled_matmul_gluon.MAX_REGISTERS)

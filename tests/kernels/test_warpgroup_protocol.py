@@ -38,7 +38,11 @@ def test_every_output_is_right(kernels: Any, shape: tuple[int, int, int], slices
     assert wrong(kernels, *shape, slices=slices) == 0
 
 
-@pytest.mark.parametrize("config", [{"parts": 2}, {"stages": 2}, {"stages": 5}, {"group": 1}, {"block_n": 16}], ids=str)
+@pytest.mark.parametrize(
+    "config",
+    [{"parts": 2}, {"stages": 2}, {"stages": 5}, {"group": 1}, {"block_n": 16}, {"lead": 1}, {"lead": 2}, {"lead": 3}],
+    ids=str,
+)
 def test_each_way_to_run_it_is_right(kernels: Any, config: dict[str, int]):
     assert wrong(kernels, 104, 144, 88, slices=2, biased=False, **config) == 0
 
@@ -50,6 +54,11 @@ def test_a_tail_that_is_cut_was_among_them(kernels: Any):
     assert wrong(kernels, 150, 144, 64, slices=2, biased=False) == 0
 
 
+def test_a_lead_longer_than_all_there_is_to_do(kernels: Any):
+    assert wrong(kernels, 32, 16, 32, stages=5, lead=4) == 0
+    assert wrong(kernels, 20, 48, 24, stages=5, lead=5) == 0
+
+
 FAULTS = {
     "released before it was read": ("total = warpgroup_mma_wait(1, deps=[total])", "total = warpgroup_mma_wait(2, deps=[total])"),
     "no wait for the buffer": ("mbarrier.wait(empty.index(slot), (count // stages & 1) ^ 1)", "pass"),
@@ -58,6 +67,7 @@ FAULTS = {
     "no fence": ("    fence_async_shared()\n    tma.async", "    tma.async"),
     "a slice too few": ("if other != beyond:", "if other > beyond:"),
     "never released": ("mbarrier.arrive(empty.index((count + stages - 1) % stages), count=1)\n", "pass\n"),
+    "a lead never reached": ("pred=count == lead)", "pred=count == 99)"),
     "the other half": ("a_ring.index(2 * slot + mine)", "a_ring.index(2 * slot)"),
     "a step lost in a cut": ("steps * (part + 1) // slices, steps)", "steps * (part + 1) // slices - part, steps)"),
 }
@@ -75,7 +85,7 @@ def planted(kernels: Any, right: str = "", faulty: str = "") -> Any:
 
 def fails(kernels: Any) -> bool:
     try:
-        return wrong(kernels, 150, 400, 64, slices=2, parts=2) > 0
+        return wrong(kernels, 150, 400, 64, slices=2, parts=2, lead=2) > 0
     except (Deadlock, AssertionError):
         return True
 
