@@ -33,7 +33,10 @@ _KERNELS = _table(
     (ATTENTION, r"(?i)flash|fmha|mha_fwd|sdpa|AttentionKernel|flex_(attention|decoding)|_attn_|attn_fwd|sageattn"),
     # Templates that Inductor fills in, and matmuls written by hand in Triton.
     (CONVOLUTION, r"^triton_.*convolution\w*_template|^triton_tem_fused_convolution"),
-    (GEMM, r"^triton_(tem|mm|bmm)|^_?(scaled_)?matmul_kernel|int_scaled_matmul|linear_kernel|^triton_.*_template"),
+    (GEMM, r"^triton_(tem|mm|bmm)|^_?(scaled_)?matmul_kernel|linear_kernel|^triton_.*_template"),
+    # Ours; a kernel that Inductor fused lists the operator that it feeds, and is none itself.
+    (GEMM, r"^(descriptor|warpgroup|pointer)_kernel|^(?!triton_(poi|red|per|split|mix)_).*int_scaled_matmul"),
+    (QUANTIZE, r"^scale_kernel"),
     (FUSED_REDUCTION, r"^triton_(red|per|split|mix)_"),
     (FUSED_POINTWISE, r"^triton_"),
     # cuDNN's change of memory layout around a convolution moves data and computes nothing.
@@ -58,6 +61,7 @@ _GEMM_DTYPES = _table(
     ("fp4", r"e2m1|nvfp4|mxfp4|nvjet_(sm\d+_)?o"),
     ("int4", r"tinygemm|int4|_s4_|_u4_"),
     ("int8", r"gemm_[su]8|i8_?i8|IgemmTraits|igemm|int8|\bimma|_imma_|int_mm|int_scaled|scaled_matmul_kernel_with_block"),
+    ("int8", r"^(descriptor|warpgroup|pointer)_kernel"),
     ("bf16", r"bf16|bfloat16|nvjet_(sm\d+_)?t"),
     ("fp16", r"f16f16|fp16|gemm_f16|f16_s\d+gemm|(?<![a-z])h\d*gemm|half|nvjet_(sm\d+_)?h"),
     ("tf32", r"tf32|tfloat32|s1688gemm|nvjet_(sm\d+_)?s"),
@@ -81,7 +85,7 @@ _CPU_OPS = _table(
     (ATTENTION, r"scaled_dot_product|flash_attention|_efficient_attention|^aten::_native_multi_head"),
     (QUANTIZE, r"(?i)quantize|qparams|^aten::round|^torchao::(?!.*mm)"),
     (GEMM, r"(^|::|_)(addmm|addbmm|baddbmm|addmv|mm|bmm|mv|matmul|linear|dot|int_mm|scaled_mm)_?$"),
-    (GEMM, r"_int_mm|_scaled_mm|int_scaled|mkl_?linear|mkldnn.*linear|linear_pointwise|gemm|packed_linear"),
+    (GEMM, r"_int_mm|_scaled_mm|^(?!.*cpp_fused).*int_scaled|mkl_?linear|mkldnn.*linear|linear_pointwise|gemm|packed_linear"),
     (CONVOLUTION, r"conv\d?d?|convolution"),
     (NORM, r"(layer|group|batch|rms|instance)_norm"),
     # Inductor's C++ kernels, where its kernel profile is on; else their time is the compiled region's own.

@@ -37,6 +37,7 @@ _ATTENTION = {
 # Elements of what narrow factors give, where no output was passed.
 _RESULTS = {"signed char": "int", "c10::Float8_e4m3fn": "c10::BFloat16", "c10::Float8_e5m2": "c10::BFloat16"}
 _WEIGHT_ONLY = "small_m_linear"
+_SCALED_INT8 = "diffuscope::int_scaled_matmul"
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,15 @@ def _matmul(call: Call) -> Work | None:
     written = any(each.shape == result for n, each in enumerate(call.arguments) if each and n not in (first, first + 1))
     extra = 0 if written else math.prod(result) * SIZES[_RESULTS.get(a.dtype, a.dtype)]
     return Work(2.0 * math.prod(a.shape) * b.shape[-1], a.dtype, _given(call) + extra)
+
+
+def _scaled_int8(call: Call) -> Work | None:
+    """The sums are scaled where they are made: what is written is bf16."""
+    a, b = _pair(call, 0)
+    if a is None or b is None or len(a.shape) != 2 or len(b.shape) != 2 or a.shape[1] != b.shape[0]:
+        return None
+    result = a.shape[0] * b.shape[1]
+    return Work(2.0 * result * a.shape[1], a.dtype, _given(call) + result * SIZES["c10::BFloat16"])
 
 
 def _weight_only(call: Call) -> Work | None:
@@ -133,5 +143,6 @@ _KINDS: list[tuple[Callable[[str], bool], Callable[[Call], Work | None]]] = [
     (_MATMULS.__contains__, _matmul),
     (_CONVOLUTIONS.__contains__, _convolution),
     (_ATTENTION.__contains__, _attention),
+    (_SCALED_INT8.__eq__, _scaled_int8),
     (lambda op: _WEIGHT_ONLY in op, _weight_only),
 ]

@@ -33,6 +33,13 @@ def _call(op, dims, types, label="GEMM bf16", strides=None, values=(), kernel="k
         ("aten::_int_mm", [[64, 32], [32, 16], [64, 16]], [_INT8, _INT8, "int"], 65536, 2048 + 512 + 4096),
         ("aten::_int_mm", [[64, 32], [32, 16]], [_INT8, _INT8], 65536, 2048 + 512 + 4096),
         ("aten::_scaled_mm", [[64, 32], [32, 16], [64, 1]], [_FP8, _FP8, _FP32], 65536, 2048 + 512 + 256 + 2048),
+        (
+            "diffuscope::int_scaled_matmul",
+            [[64, 32], [32, 16], [64], [16], [16], []],
+            [_INT8, _INT8, _FP32, _FP32, _BF16, ""],
+            65536,
+            2048 + 512 + 256 + 64 + 32 + 2048,
+        ),
         # One row of 3072 against 18432 rows of a weight in fp8, with scales and a bias.
         (
             "_small_m_linear_kernel_0",
