@@ -59,7 +59,7 @@ KERNELS = (
 # Both fill no tile. The first is compiled as Flux's shapes are (all multiples of 16); in the second K is long enough that few
 # tiles are cut along it.
 _SMALL = (Shape(208, 768, 160), Shape(300, 4096, 1048))
-_TRY_S, _PROCESSES = 60.0, 8
+_TRY_S, _PROCESSES = 60.0, 16
 _FLUSH_BYTES = 256 << 20
 HEADER = "| M x K x N | kernel | us | TOPS | bits |\n|---|---|---|---|---|"
 

@@ -56,5 +56,20 @@ def main() -> None:
             report(f"scale of rows {shape} bias {biased}", outs[2], expected)
 
 
+def torchao_kernel() -> None:
+    """torchao's own kernel where its block divides K, where K is odd, and where it is known to be wrong."""
+    from profiler.kernels.int_scaled_matmul_torchao import own_kernel
+
+    for k in (64, 43, 48):
+        (a, weight, row, *_), sums, _ = problem(40, k, 24, False)
+        # What it reads past the last row is memory of ours.
+        a, weight = (torch.cat([each, torch.full_like(each, 1)])[: len(each)] for each in (a, weight))
+        out = torch.zeros(sums.shape)
+        config = {"block_m": 32, "block_n": 32, "block_k": 32, "stages": 2, "warps": 4}
+        own_kernel(a, weight.t(), row[:, None].expand(out.shape), out, config)
+        report(f"torchao K {k}", out, sums.float() * row[:, None])
+
+
 if __name__ == "__main__":
     main()
+    torchao_kernel()
