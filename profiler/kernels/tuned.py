@@ -23,7 +23,7 @@ KERNEL_VERSION = 1
 _VERSION = 1
 _SHIPPED = Path(__file__).parent / "shipped"
 _MAX_BYTES = 64 << 20
-_AGAIN = "tune again with `diffuscope tune`, or name another file"
+_AGAIN = "remove it and tune again with `diffuscope tune`, or use --tuned off"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from profiler.core.errors import Refused
+from profiler.core.errors import Refused, UnreadableInput
 from profiler.core.spec import RunSpec
-from profiler.kernels.tuned import TableKey, find_entries
+from profiler.kernels.candidate import Shape
+from profiler.kernels.tuned import Entry, TableKey, find_entries
 from profiler.recording.environment import describe_environment
 from profiler.schemes.base import Hardware, LinearPlan
 from profiler.schemes.tuned import SCHEME, kernel_of, use_tuned_forward
@@ -58,14 +59,27 @@ def refuse_tuned(spec: RunSpec, hardware: Hardware) -> None:
         return
     if hardware.device == "cuda" and spec.tuned != "auto" and not triton_version():
         raise Refused("--tuned needs Triton on a CUDA device, and there is none", "install triton, or use --tuned off")
-    find_entries(spec.tuned, current_key(hardware))
+    _entries(spec, hardware)
+
+
+def _entries(spec: RunSpec, hardware: Hardware) -> tuple[dict[Shape, Entry], list[str]]:
+    from profiler.kernels.int_scaled_matmul import SPACES
+
+    entries, tables = find_entries(spec.tuned, current_key(hardware))
+    for shape, entry in entries.items():
+        if entry.kernel.partition(":")[0] not in SPACES[hardware.device]:
+            what = (
+                f"{' or '.join(tables)} names {entry.kernel[:80]!r} for {shape}, which is no kernel of a {hardware.device} device"
+            )
+            raise UnreadableInput(what, "tune again with `diffuscope tune`, or use --tuned off")
+    return entries, tables
 
 
 def apply_tuned(spec: RunSpec, hardware: Hardware, pipe: Any, plans: list[LinearPlan]) -> Tuned:
     """Give every quantized Linear whose shape has an entry its kernel, in place."""
     if not _wanted(spec):
         return Tuned()
-    entries, tables = find_entries(spec.tuned, current_key(hardware))
+    entries, tables = _entries(spec, hardware)
     kernels = {}
     for plan in plans:
         kernel = kernel_of(plan, entries)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from processes import QUICK, diffuscope, recorded, show
 
-from profiler.core.errors import Refused
+from profiler.core.errors import Refused, UnreadableInput
 from profiler.core.spec import RunSpec
 from profiler.kernels import int_scaled_matmul_cpu
 from profiler.kernels.candidate import Shape
@@ -130,6 +130,12 @@ def test_no_entry_no_gain_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert slower.notes == [f"0 of 1 int8dq Linears run tuned kernels; without one (not tuned, or no gain): {ROWS}x{IN}x{OUT}"]
     assert "no table of tuned kernels fits this device" in Pipe().tune("auto").notes[0]
     assert Pipe().tune("off") == tuned.Tuned()
+
+
+def test_a_table_of_unknown_kernels_is_refused_before_anything_loads(tmp_path: Path):
+    table = table_at(tmp_path / "t.json", entries_of("hopper:block_m=128"))
+    with pytest.raises(UnreadableInput, match="names 'hopper:block_m=128' for 64x96x48, which is no kernel of a cpu device"):
+        refuse_tuned(RunSpec(model="m", scheme="int8dq", tuned=table), CPU)
 
 
 def test_only_int8dq_gets_kernels():
