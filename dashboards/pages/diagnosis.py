@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import streamlit as st
 
-from dashboards import data, findings, moments, navigation, parts
+from dashboards import data, findings, navigation, parts
 from dashboards.charts import ledger as charts
 from dashboards.links import Selection
 from profiler.core import palette
@@ -14,7 +14,6 @@ from profiler.core.errors import UnreadableInput
 from profiler.core.finding import CRITICAL, HIGH
 from profiler.core.units import format_size
 from profiler.metrics.floor import Floor
-from profiler.metrics.ledger import Ledger
 from profiler.report.diagnose import Report
 from profiler.report.grant import Granted
 
@@ -107,25 +106,24 @@ def _priced(report: Report) -> str:
 
 
 def _findings(name: str, report: Report) -> None:
-    ledgers = data.ledgers(name)
     chosen = navigation.selection().finding
     often = [(number, each) for number, each in enumerate(report.findings, 1) if not each.finding.once]
     once = [(number, each) for number, each in enumerate(report.findings, 1) if each.finding.once]
     parts.section("Findings", "by what they cost a call; the price of one is in no other")
     for number, each in often:
-        _card(name, number, each, ledgers, number == chosen)
+        _card(name, number, each, number == chosen)
     if not often:
         parts.note(f"No rule found anything that costs time in every {report.window}.")
     if once:
         parts.section("Once, not in every call")
     for number, each in once:
-        _card(name, number, each, ledgers, number == chosen)
+        _card(name, number, each, number == chosen)
 
 
-def _card(name: str, number: int, each: Granted, ledgers: dict[str, Ledger], chosen: bool) -> None:
+def _card(name: str, number: int, each: Granted, chosen: bool) -> None:
     with st.container(border=True, key=f"finding_{number}"):
         parts.card(findings.of_time(number, each, data.source_of(name), chosen))
-        _links(name, number, each, ledgers)
+        _links(name, number, each)
 
 
 def _memory(name: str, report: Report) -> None:
@@ -139,10 +137,11 @@ def _memory(name: str, report: Report) -> None:
     navigation.link(navigation.MEMORY, "Where every byte is", Selection(run=name), ":material/memory:")
 
 
-def _links(name: str, number: int, each: Granted, ledgers: dict[str, Ledger]) -> None:
+def _links(name: str, number: int, each: Granted) -> None:
     with st.container(horizontal=True, gap="medium"):
         to = Selection(run=name, finding=number)
-        if moments.of_finding(each, ledgers):
+        # Where in the trace is looked up by the page that shows it: it takes as long as the diagnosis.
+        if each.rows or not each.finding.once:
             navigation.link(navigation.TIMELINE, "Show in the timeline", to, ":material/view_timeline:")
         if each.finding.rule.startswith(_COMPILE_RULES):
             navigation.link(navigation.COMPILE, "Compile page", Selection(run=name), ":material/account_tree:")

@@ -15,8 +15,8 @@ from profiler.tables.run import Run
 
 _WHOLE = "the whole trace"
 _HEIGHT = 760
-# Perfetto reads a trace into the browser's memory.
-_LARGE_BYTES = 200 << 20
+# Compressed, a tenth of what Perfetto reads into the browser's memory.
+_LARGE_BYTES = 20 << 20
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _viewer(name: str, found: Run, moment: _Moment) -> None:
             f"Download {artifact} ({size / 2**20:,.1f} MiB)", trace_file_url(name, 0, artifact), icon=":material/download:"
         )
     if size > _LARGE_BYTES:
-        parts.note("A trace of this size takes the viewer a minute, and several GB of the browser's memory.")
+        parts.note("A trace of this size takes the viewer a minute or more, and gigabytes of the browser's memory.")
 
 
 def _artifact(found: Run) -> str:
