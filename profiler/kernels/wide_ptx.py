@@ -101,8 +101,11 @@ def widened(kernel: str) -> Iterator[None]:
             knobs.runtime.add_stages_inspection_hook = before
 
 
-def _hook(kernel: str) -> Callable[..., None]:
-    def change(_backend: Any, stages: dict[str, Any], *_: Any) -> None:
+def _hook(kernel: str) -> Callable[..., Any]:
+    def change(*given: Any) -> Any:
+        if not given:  # a later Triton asks what to add to the key of its cache
+            return ("wide", "wide")
+        stages = given[1]
         make = stages["ptx"]
 
         def make_wide(source: Any, metadata: Any) -> Any:
@@ -110,5 +113,6 @@ def _hook(kernel: str) -> Callable[..., None]:
             return widen(ptx) if re.search(rf"\.entry {kernel}\(", ptx) else ptx
 
         stages["ptx"] = make_wide
+        return None
 
     return change

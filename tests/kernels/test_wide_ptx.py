@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from profiler.kernels.wide_ptx import widen
+from profiler.kernels.wide_ptx import widen, widened
 
 A, B = 4611686293305294848, 4611686293305294848
 
@@ -62,3 +66,19 @@ def test_nothing_else_is_touched():
 def test_what_is_no_pair_is_refused(ptx: str, why: str):
     with pytest.raises(ValueError, match=why):
         widen(ptx)
+
+
+def test_only_the_kernel_of_that_name_and_only_in_here(monkeypatch: pytest.MonkeyPatch):
+    runtime: Any = SimpleNamespace(add_stages_inspection_hook=None)
+    monkeypatch.setitem(sys.modules, "triton", SimpleNamespace(knobs=SimpleNamespace(runtime=runtime)))
+
+    def compiled(entry: str) -> str:
+        stages = {"ptx": lambda source, _metadata: f".visible .entry {entry}(\n" + source}
+        runtime.add_stages_inspection_hook("backend", stages, "options", "language", 90)
+        return str(stages["ptx"](group(), {}))
+
+    with pytest.raises(KeyError), widened("ours"):
+        assert "m64n256k32" in compiled("ours")
+        assert "m64n256k32" not in compiled("ours_too")
+        raise KeyError
+    assert runtime.add_stages_inspection_hook is None
