@@ -120,6 +120,7 @@ def test_decoding_is_the_peak(tmp_path):
     assert each.finding.title == "decoding is the peak of a call, 22.00 MiB above that of a step"
     assert (each.finding.window, each.cost_bytes) == ("decode", 30 * MIB)
     assert _saves(each) == (15 * MIB, 22 * MIB)
+    assert each.finding.evidence[2].endswith("a quarter to a half of it is left with tiles of half the edge")
     assert "--vae-tiling" in each.finding.change
     assert each.finding.where[0].file == "site-packages/diffusers/models/autoencoders/vae.py"
 
@@ -177,8 +178,10 @@ def test_far_more_reserved_than_used(tmp_path):
     assert "torch.cuda.empty_cache()" in each.finding.change and "expandable_segments:True" in each.finding.change
 
 
-def test_what_is_reserved_is_used(tmp_path):
-    run = Call({"transformer": 440}, step=20).write(tmp_path / "run")
+@pytest.mark.parametrize("extra", [0, 40])
+def test_what_is_reserved_is_used(tmp_path, extra):
+    """470 of 512 live; with 40 more 82 are free, which is less than a fifth."""
+    run = Call({"transformer": 440}, step=20, extra=extra).write(tmp_path / "run")
     assert not found(run, "memory-fragmentation")
 
 
@@ -225,6 +228,7 @@ def test_text_encoders_asked_for_and_left_have_another_way(tmp_path):
 
 def test_nothing_is_left_where_nothing_is_quantized(tmp_path):
     assert not found(_quantized(tmp_path, scheme="bf16"), "memory-left")
+    assert not found(_quantized(tmp_path / "own", scheme="a scheme without arithmetic"), "memory-left")
     assert not found(Call().write(tmp_path / "b", spec={"scheme": "int8wo"}), "memory-left")
 
 
@@ -267,6 +271,7 @@ def test_out_of_memory_by_its_event(tmp_path):
     each = only(_out_of_memory(tmp_path, tape, spec={"batch": 8}), "out-of-memory")
     assert each.finding.title == "out of memory in warmup: 3.00 MiB asked by vae, 1.00 MiB free on the device"
     assert (each.severity, each.cost_bytes, _saves(each)) == (CRITICAL, 3 * MIB, (0, 2 * MIB))
+    assert "held: activations 2.00 MiB (2.00 MiB live)" in each.finding.evidence
     assert "4.00 MiB reserved, 2.00 MiB of it free in 2 pieces, the largest 1.00 MiB" in each.finding.evidence
     assert "free on the device and free in pieces together are enough: in one piece it would have fit" in each.finding.evidence
     for option in ("--vae-slicing decodes the 8 pictures", "--offload model", "expandable_segments:True"):
