@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from profiler.core.errors import UsageError
+from profiler.core.errors import DiffuscopeError, UsageError
 from profiler.core.spec import RunSpec
 from profiler.kernels.candidate import Shape
 from profiler.models.base import find_model
@@ -40,7 +40,16 @@ def shapes_of_model(spec: RunSpec) -> tuple[list[Wanted], RunSpec]:
     part = next((each for each in parts if each.name == _TRANSFORMER), None)
     if part is None:
         raise UsageError(f"{spec.model} has no transformer", "name the shapes: --shape MxKxN")
-    counts = _count(part.module, _calls(part, filled))
+    try:
+        calls = _calls(part, filled)
+    except DiffuscopeError:
+        raise
+    except Exception as error:
+        what = (
+            f"the forward of {spec.model}'s transformer does not run on the {part.device} device: {type(error).__name__}: {error}"
+        )
+        raise UsageError(what.splitlines()[0], "name the shapes: --shape MxKxN") from error
+    counts = _count(part.module, calls)
     if not counts:
         raise UsageError(f"no Linear of {spec.model} runs in int8 at this size and batch", "name the shapes: --shape MxKxN")
     return sort([Wanted(shape, count) for shape, count in counts.items()]), filled

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from profiler.core.errors import UsageError
@@ -61,3 +63,12 @@ def test_few_rows_are_no_int8_product():
 def test_what_a_model_cannot_do_is_refused():
     with pytest.raises(UsageError, match="frames"):
         shapes_of_model(RunSpec(model="flux-tiny", frames=9))
+
+
+def test_the_users_own_pipeline(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "recording"))
+    # Called without a length its text has 512 tokens, where that of flux-tiny has 64.
+    own, registered = (found(name, height=64, width=64) for name in ("pipelines:tiny", "flux-tiny"))
+    assert {name.replace("512x", "64x").replace("528x", "80x"): count for name, count in own.items()} == registered
+    with pytest.raises(UsageError, match=r"does not run on the meta device: RuntimeError: Tensor\.item"):
+        found("broken_pipelines:item", height=64, width=64)
