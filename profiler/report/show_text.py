@@ -162,7 +162,7 @@ def _phases(data: dict[str, Any], width: int) -> str:
         return ""
     columns = [("phase", "name"), ("start ms", "start_ms"), ("duration ms", "dur_ms")]
     if any(each["alloc_gib"] is not None or each["peak_gib"] is not None for each in data["phases"]):
-        columns += [("allocated GiB", "alloc_gib"), ("peak GiB", "peak_gib"), ("requested", "peak_requested_gib")]
+        columns += [("allocated GiB", "alloc_gib"), ("peak GiB", "peak_gib"), ("requested peak", "peak_requested_gib")]
     rows = [
         (each["name"], *(number(each[key], 3 if key.endswith("gib") else 1) for _, key in columns[1:])) for each in data["phases"]
     ]
