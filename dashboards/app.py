@@ -12,6 +12,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
 from dashboards import folder, perfetto
+from dashboards.guard import SameOrigin
 from dashboards.navigation import ENTRIES
 from profiler.core import palette
 
@@ -41,6 +42,10 @@ _FIXED = {
     # Sources do not change while this runs; watching them would import every module once more.
     "server.fileWatcherType": "none",
     "server.enableStaticServing": False,
+    "server.enableAgentApi": False,
+    # `guard.SameOrigin` does both, and asks nobody.
+    "server.enableCORS": False,
+    "server.enableXsrfProtection": False,
     "browser.gatherUsageStats": False,
     "client.toolbarMode": "minimal",
     "client.showSidebarNavigation": False,
@@ -58,7 +63,7 @@ def application(host: str) -> st.App:
     Raises:
         MissingExtra: the package with the Perfetto UI is not installed.
     """
-    middleware = [Middleware(_PagesCsp)]
+    middleware = [Middleware(_PagesCsp), Middleware(SameOrigin)]
     if host in _LOCAL:
         # Another site's name that points here must not read what this machine recorded.
         middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=[*_LOCAL, "[::1]"]))

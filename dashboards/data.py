@@ -56,7 +56,8 @@ def runs() -> list[RunRow]:
         UnreadableInput: the folder is none.
     """
     root = folder.folder()
-    manifests = tuple((str(each), each.stat().st_mtime_ns) for each in sorted(root.glob("*/" + layout.MANIFEST)))
+    found = [root / layout.MANIFEST, *sorted(root.glob("*/" + layout.MANIFEST))]
+    manifests = tuple((str(each), each.stat().st_mtime_ns) for each in found if each.is_file())
     return _runs(str(root), root.stat().st_mtime_ns if root.exists() else 0, manifests)
 
 

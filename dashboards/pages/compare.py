@@ -71,7 +71,7 @@ def _sentence(text: str) -> str:
 def _pair(names: list[str]) -> tuple[str, str]:
     at = navigation.selection()
     new = at.run if at.run in names else names[0]
-    base = at.base if at.base in names else next((name for name in _bases(names) if name != new), names[0])
+    base = at.base if at.base in names else next(name for name in _bases(names, new) if name != new)
     st.session_state["compare_base"], st.session_state["compare_new"] = base, new
     left, right = st.columns(2)
     with left:
@@ -81,9 +81,16 @@ def _pair(names: list[str]) -> tuple[str, str]:
     return base, new
 
 
-def _bases(names: list[str]) -> list[str]:
-    """Names with bf16 and without compile first: what a scheme is held against."""
-    return sorted(names, key=lambda name: (data.run(name).manifest.spec.get("scheme") != "bf16", names.index(name)))
+def _bases(names: list[str], new: str) -> list[str]:
+    """What a run is held against best comes first: the same model, in bf16, not compiled."""
+    specs = {name: data.run(name).manifest.spec for name in names}
+
+    def distance(name: str) -> tuple[bool, bool, bool, int]:
+        spec = specs[name]
+        others = spec.get("model") != specs[new].get("model"), spec.get("scheme") != "bf16", spec.get("compile") != "none"
+        return *others, names.index(name)
+
+    return sorted(names, key=distance)
 
 
 def _changed() -> None:
@@ -96,6 +103,8 @@ def _differences(found: Comparison) -> None:
         f"{each.what} differs: {' and '.join(each.spoils)} cannot be compared" for each in found.differences if each.spoils
     ]
     parts.note(" · ".join(lines) if lines else "the two runs were asked for the same")
+    if found.unknown:
+        parts.note(f"not known to be the same: {', '.join(found.unknown)}")
     for line in spoiled:
         st.warning(navigation.plain(line), icon=":material/warning:")
 

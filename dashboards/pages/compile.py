@@ -42,11 +42,8 @@ def page() -> None:
 
 
 def _without_log(name: str, breaks: pl.DataFrame) -> None:
-    answer = (
-        f"{breaks.height} graph breaks, seen in the trace alone"
-        if breaks.height
-        else "Nothing was compiled, or nobody logged it."
-    )
+    count = f"{breaks.height} graph break{'s' * (breaks.height != 1)}, seen in the trace alone."
+    answer = count if breaks.height else "Nothing was compiled, or nobody logged it."
     parts.head(_QUESTION, answer)
     if breaks.height:
         _breaks(name, breaks)

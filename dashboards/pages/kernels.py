@@ -8,6 +8,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards import data, navigation, parts
+from dashboards.charts import floor as floor_charts
 from dashboards.charts import kernels as charts
 from dashboards.links import Selection
 from profiler.core import palette
@@ -45,6 +46,7 @@ def page() -> None:
     _head(kernels, spoken(window, ledgers), source)
     parts.plot(charts.icicle(kernels, spoken(window, ledgers)), "kernel_icicle")
     _table(name, kernels, window)
+    _floor(name)
     _stability(ledgers)
     _beside(name, kernels, window, [row.name for row in rows if navigation.traced(row)])
 
@@ -137,6 +139,17 @@ def _table(name: str, kernels: pl.DataFrame, window: str) -> None:
     if chosen:
         to = Selection(run=name, kernel=chosen[0], window="" if window == WHOLE else window)
         navigation.link(navigation.TIMELINE, "Show its longest run in the timeline", to, ":material/view_timeline:")
+
+
+def _floor(name: str) -> None:
+    report = data.report(name)
+    if report.floor is None or report.floor.why:
+        return
+    times = report.untraced_ns / report.floor.floor_ns if report.floor.floor_ns else 0.0
+    ratio = f"; a {report.window} takes {times:.2f} times its floor" if times else ""
+    note = f"what this GPU's own measured matmul and copy rates allow for the same shapes{ratio}"
+    parts.section("Above the least possible time", note)
+    parts.plot(floor_charts.bars(report.floor.classes, report.window), "floor")
 
 
 def _stability(ledgers: dict[str, Ledger]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from dashboards.charts import boxes, compare, compiles, kernels, ledger, memory, runs, style
+from dashboards.charts import boxes, compare, compiles, floor, kernels, ledger, memory, runs, style
 from profiler.core import palette
 from profiler.metrics.compare_memory import Bytes
 from profiler.metrics.listing import RunRow
@@ -180,3 +180,15 @@ def test_names_are_text_in_figures(name: str):
     rows = pl.DataFrame({"name": [name], "class": [name], "count": [1], "total_ns": [10]})
     shown = kernels.icicle(kernels.with_units(rows), "x").to_json()
     assert "<b>bold" not in shown and "<a href" not in shown and "f<int>" not in shown
+
+
+def test_classes_above_their_floor():
+    row = {"count": 1.0, "priced": 1.0, "clamped": 0.0, "flops": 4e9, "bound": "FLOP"}
+    classes = [
+        row | {"class": "GEMM bf16", "measured_ns": 10e6, "floor_ns": 8e6, "ratio": 1.25},
+        row | {"class": "norm", "measured_ns": 1.0, "floor_ns": 0.0, "ratio": None},
+    ]
+    measured, least = floor.bars(pl.DataFrame(classes), "step").data
+    assert (list(measured.y), list(measured.x), list(least.x)) == (["GEMM bf16"], [10.0], [8.0])
+    assert measured.text == ("1.25 ×",)
+    assert "0 TFLOP/s" in measured.hovertext[0] and "bound by FLOP" in measured.hovertext[0]

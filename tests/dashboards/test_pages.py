@@ -131,6 +131,12 @@ def test_compare_starts_with_its_verdict(pages: Path):
     assert "memory: real" in text_of(shown)
 
 
+def test_a_run_is_held_against_bf16_of_its_model(pages: Path):
+    test = show("compare", run=FP8)
+    assert test.selectbox(key="compare_base").value == BF16
+    assert test.selectbox(key="compare_new").value == FP8
+
+
 def test_the_timeline_opens_at_the_finding(pages: Path):
     test = show("timeline", run=INT8, finding="1")
     (frame,) = test.get("iframe")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_folders import write_run
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from dashboards import app, folder, perfetto
+from dashboards.guard import SameOrigin
 
 
 @pytest.fixture
@@ -79,3 +82,48 @@ def test_a_policy_of_a_route_is_kept(client: TestClient):
     guarded = TestClient(perfetto.WithCsp(client.app, "default-src 'self'", replace=False))
     assert guarded.get("/perfetto/index.html").headers.get_list("content-security-policy") == [perfetto.CSP]
     assert guarded.get("/trace-file").headers.get_list("content-security-policy") == ["default-src 'self'"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        (None, 200),
+        ("http://testserver", 200),
+        ("http://evil.example", 403),
+        ("null", 403),
+        ("http://testserver:81", 403),
+        ("http://testserver.evil.example", 403),
+        ("http://[", 403),
+    ],
+)
+def test_other_sites_pages_are_refused(client: TestClient, origin: str | None, status: int):
+    guarded = TestClient(SameOrigin(client.app))
+    answer = guarded.get("/trace-file?run=mine&artifact=trace.json.gz", headers={"origin": origin} if origin else {})
+    assert answer.status_code == status
+    assert ("a trace" in answer.text) is (status == 200)
+
+
+def test_other_sites_pages_open_no_socket():
+    async def accept(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+
+    guarded = TestClient(SameOrigin(accept))
+    with guarded.websocket_connect("/_stcore/stream", headers={"origin": "http://testserver"}):
+        pass
+    refused = guarded.websocket_connect("/_stcore/stream", headers={"origin": "http://evil.example"})
+    with pytest.raises(WebSocketDisconnect), refused:
+        pass
+
+
+def test_streamlit_asks_nobody_for_this_machines_address(monkeypatch: pytest.MonkeyPatch):
+    from streamlit import config, net_util
+    from streamlit.web.server import server_util
+
+    def fail() -> str:
+        raise AssertionError("it asked for the address of this machine")
+
+    monkeypatch.setattr(net_util, "get_external_ip", fail)
+    settings = app.settings("0.0.0.0", 1)
+    monkeypatch.setattr(config, "get_option", settings.get)
+    assert server_util.is_url_from_allowed_origins("http://gpu-box:8501")
+    assert "SameOrigin" in [each.cls.__name__ for each in app.application("0.0.0.0")._user_middleware]
