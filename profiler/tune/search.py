@@ -12,7 +12,7 @@ from profiler.kernels.candidate import Candidate, Shape
 # Calls that are timed: of every candidate at first, then of the right ones, of which each round leaves the faster half.
 _FIRST, _ROUNDS = 2, (7, 15, 31)
 # The share of the candidates that is checked and goes on; two calls rank them only roughly, so never fewer than six.
-_CHECKED, _FEWEST = 1 / 8, 6
+_CHECKED, _FEWEST = 1 / 12, 6
 
 
 class Bench(Protocol):
