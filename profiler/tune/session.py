@@ -32,7 +32,7 @@ from profiler.tune.baselines import UNTUNED, measure_baselines
 from profiler.tune.bench import DeviceBench, work
 from profiler.tune.offers import note_imported, offered_for, wanted_shapes
 from profiler.tune.progress import Progress
-from profiler.tune.rows import best_of_torchao, rejections, row, size
+from profiler.tune.rows import TORCHAO_SPACE, best_of_torchao, rejections, row, size
 from profiler.tune.search import Found, search
 from profiler.tune.shapes import Wanted
 from profiler.tune.timing import Timer
@@ -70,6 +70,8 @@ def tune(request: Request) -> str:
     imported = torchao_file.read(request.import_torchao) if request.import_torchao else []
     wanted, spec = wanted_shapes(request.spec, request.shapes, imported)
     offered = offered_for(wanted, imported, hardware)
+    if request.export_torchao and not any(each.space == TORCHAO_SPACE for found in offered.values() for each in found):
+        raise Refused("--export-torchao holds configurations of torchao's Triton kernel, and none can run here", "leave it out")
     signal.signal(signal.SIGTERM, _interrupt)
     key = current_key(hardware)
     manifest = Manifest(kind="tune", command=request.command, process=process_identity(), spec=_spec(spec, hardware))
@@ -135,6 +137,9 @@ class _Tuning:
                     self._keep(each, found, time.monotonic() - start)
                     self.write()
                     progress.tell(f"{each.shape}: {found.us:.1f} us, {found.best.kernel}{rejections(found)}")
+        if self._export is not None:
+            note = f"{self._export}: the best of torchao's own kernel at {len(self._exported)} of {len(self._offered)} shapes"
+            self._writer.manifest.applied["notes"] = [*(self._writer.manifest.applied.get("notes") or []), note]
         if not self._found:
             raise Refused("no shape could be tuned", self._refused[0]["why"])
 
@@ -152,8 +157,8 @@ class _Tuning:
         save_merged(self._table, table_of(self._key, {found.shape: entry}))
         if torchao is not None:
             self._exported[found.shape] = (torchao["config"], torchao["us"])
-            if self._export is not None:
-                torchao_file.write(self._export, self._exported)
+        if self._export is not None and self._exported:
+            torchao_file.write(self._export, self._exported)
 
     def write(self) -> None:
         """Put what was found so far into the run directory."""

@@ -109,6 +109,14 @@ def test_the_best_of_torchaos_own_kernel_is_exported(tmp_path: Path, monkeypatch
     assert us > 0
     entry = json.loads((tmp_path / "t.json").read_text())["sections"][0]["entries"]["96x64x32"]
     assert entry["torchao"] == {"config": config, "us": us}
+    (note,) = json.loads((tmp_path / "run" / "run.json").read_text())["applied"]["notes"]
+    assert note.endswith("data.pkl: the best of torchao's own kernel at 1 of 1 shapes")
+
+
+def test_what_cannot_be_exported_is_refused_before_the_search(tmp_path: Path):
+    with pytest.raises(Refused, match="--export-torchao holds configurations of torchao's Triton kernel"):
+        tune(request(tmp_path, SHAPE, export_torchao=tmp_path / "data.pkl"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_that_exists_is_refused(tmp_path: Path):
