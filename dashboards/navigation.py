@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import streamlit as st
@@ -66,11 +66,7 @@ def selection() -> Selection:
     """What the address says, and where it names no run the one that was chosen last."""
     found = selection_of(st.query_params.to_dict())
     chosen = st.session_state.get(_CHOSEN, "")
-    return found if found.run or not chosen else Selection(**{**_dict(found), "run": chosen})
-
-
-def _dict(found: Selection) -> dict[str, object]:
-    return {name: getattr(found, name) for name in Selection.__dataclass_fields__}
+    return found if found.run or not chosen else replace(found, run=chosen)
 
 
 def select(new: Selection) -> None:
@@ -112,10 +108,33 @@ def choose_run(
         format_func=lambda name: _described(by_name[name]),
         width=width,
     )
-    if at.run != chosen:
+    if at.run and at.run != chosen:
         select(Selection(run=chosen, base=at.base))
     st.session_state[_CHOSEN] = chosen
     return chosen
+
+
+def menu(current: str) -> None:
+    """The pages in a row. Their links carry the run, so that it stands in the address of every page.
+
+    Writing it into the address once a page is shown would do so too, and lock the browser's way back.
+    """
+    at = selection()
+    to = Selection(run=at.run or _default_run(), base=at.base)
+    with st.container(horizontal=True, gap="small", key="menu"):
+        for entry in ENTRIES:
+            here = entry.path == (current or RUNS)
+            with st.container(key=f"menu_{entry.path}{'_here' if here else ''}", width="content"):
+                link(entry.path, entry.title, Selection() if entry.path == RUNS else to, entry.icon)
+
+
+def _default_run() -> str:
+    """The newest run with a trace, else the newest; empty where there is none."""
+    try:
+        rows = data.readable_runs()
+        return next((row.name for row in [*filter(traced, rows), *rows]), "")
+    except DiffuscopeError:
+        return ""
 
 
 def _run_changed() -> None:

@@ -17,4 +17,6 @@ _STATIC = Path(__file__).parents[1] / "static"
 st.set_page_config(page_title="diffuscope", page_icon=str(_STATIC / "icon.svg"), layout="wide")
 st.logo(str(_STATIC / "logo.svg"), size="large")
 st.html(_STATIC / "app.css")
-st.navigation([navigation.page(entry.path) for entry in navigation.ENTRIES], position="top").run()
+shown = st.navigation([navigation.page(entry.path) for entry in navigation.ENTRIES], position="hidden")
+navigation.menu(shown.url_path)
+shown.run()

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from processes import command, environment
-from small_folders import HOSTILE, INT8
+from small_folders import FP8, HOSTILE, INT8
 from test_command import wait_for
 
 from dashboards.navigation import ENTRIES
@@ -114,6 +114,19 @@ def test_a_link_of_a_finding_leads_to_its_moment_in_the_viewer(browser: Browser)
     assert end - start < 1.3 * (asked["end"] - asked["start"])
     assert slice_start == asked["from"]
     assert browser.left == []
+
+
+def test_the_run_stays_from_page_to_page_and_stands_in_the_address(browser: Browser):
+    window = browser.open(f"/diagnosis?run={FP8}")
+    window.get_by_role("link", name="Kernels").first.click()
+    window.wait_for_url(f"**/kernels?run={FP8}")
+    window.get_by_role("link", name="Compare").first.click()
+    window.wait_for_url(f"**/compare?run={FP8}")
+    window.go_back()
+    window.wait_for_url(f"**/kernels?run={FP8}")
+    window.go_back()
+    window.wait_for_url(f"**/diagnosis?run={FP8}")
+    assert browser.broken == []
 
 
 def test_markup_in_a_run_does_nothing(browser: Browser):
