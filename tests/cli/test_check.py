@@ -27,6 +27,12 @@ sqnr_db = 21.9
 """
 
 
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch):
+    """Lines are not wrapped in the middle of what a test looks for."""
+    monkeypatch.setenv("COLUMNS", "240")
+
+
 @pytest.fixture
 def budget(tmp_path):
     """Write a budget of this text."""

@@ -59,7 +59,7 @@ def ending(parent: subprocess.Popen[str], run: Path) -> dict[str, Any]:
     [
         ("load", "load", []),
         ("2", "timed", ["output.npz"]),
-        ("8", "memory", ["output.npz", "output.png", "rank0/trace.json.gz", "rank0/places.json.gz"]),
+        ("10", "memory", ["output.npz", "output.png", "rank0/trace.json.gz", "rank0/places.json.gz"]),
     ],
 )
 def test_a_killed_child(tmp_path: Path, moment: str, phase: str, kept: list[str]):
@@ -100,7 +100,7 @@ def test_a_run_that_still_runs_reads_as_running(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("how", "moment", "phase"),
-    [("Ctrl-C", "0", "warmup"), ("TERM to the child", "7", "places"), ("TERM to the command", "1", "timed")],
+    [("Ctrl-C", "0", "warmup"), ("TERM to the child", "9", "places"), ("TERM to the command", "1", "timed")],
 )
 def test_an_interruption_is_sealed(tmp_path: Path, how: str, moment: str, phase: str):
     with held(tmp_path, moment) as (parent, child):
