@@ -84,7 +84,7 @@ class Workers:
             return self._replace(worker)
         try:
             value, why = worker.pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):  # the latter where it died before it had read the job
             worker.process.join()
             done(job, None, f"its process died ({_ending(worker.process.exitcode)})")
             return self._replace(worker)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,14 @@ from small_folders import BF16, FP8, HOSTILE, INT8, OOM
 pytest.importorskip("streamlit", reason="the dashboard extra is not installed")
 
 GOLDEN = ROOT / "traces"
+
+
+@pytest.fixture(autouse=True)
+def _own_main() -> Iterator[None]:
+    """Streamlit puts the page in the place of `__main__`, and processes that are spawned later would start with it."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture(scope="session")
