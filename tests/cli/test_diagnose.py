@@ -87,8 +87,8 @@ def test_a_run_without_a_trace_has_its_memory_diagnosed(capsys):
     [
         b"",
         b"no gzip",
-        gzip.compress(b"{}"),
-        gzip.compress(b'{"traceEvents": ['),
+        gzip.compress(b"{}", mtime=0),
+        gzip.compress(b'{"traceEvents": [', mtime=0),
         gzip.compress(b"[1, 2]"),
         gzip.compress(b"x" * 99),
     ],

@@ -20,7 +20,7 @@ from profiler.tables.trace import open_trace
     ("content", "message"),
     [
         (b"", "is empty"),
-        (gzip.compress(b""), "is empty"),
+        (gzip.compress(b"", mtime=0), "is empty"),
         (b"hello", "is not JSON"),
         (b"\x00\x01\x02\x03", "is not JSON"),
         (b"{}", "without a list `traceEvents`"),
@@ -31,8 +31,8 @@ from profiler.tables.trace import open_trace
         (b'{"note": "\\"traceEvents\\": ["}', "without a list `traceEvents`"),
         (b'{"inner": {"traceEvents": []}}', "without a list `traceEvents`"),
         (b'{"schemaVersion": 1, "trac', "ends before its first event"),
-        (gzip.compress(gzip.compress(b'{"traceEvents": []}')), "gzipped twice"),
-        (gzip.compress(b'{"traceEvents": []}')[:10], "cannot be unpacked"),
+        (gzip.compress(gzip.compress(b'{"traceEvents": []}', mtime=0), mtime=0), "gzipped twice"),
+        (gzip.compress(b'{"traceEvents": []}', mtime=0)[:10], "cannot be unpacked"),
         ('{"traceEvents": []}'.encode("utf-16"), "is not JSON"),
     ],
 )

@@ -76,7 +76,7 @@ def test_a_log_that_began_late_still_sees_a_reset(read):
 def test_each_file_has_its_own_names_and_generation(tmp_path):
     folder = write(tmp_path / "log", MODEL, start("0/0"), name="a.log")
     packed = "".join((string(0, "other.py"), start("0/0"))).encode()
-    (folder / "b.log.gz").write_bytes(gzip.compress(packed))
+    (folder / "b.log.gz").write_bytes(gzip.compress(packed, mtime=0))
     rows = open_compile_log(folder, tmp_path / "cache").frame("compiles").select("log", "generation", "file").rows()
     assert rows == [("a.log", 0, "model.py"), ("b.log.gz", 1, "other.py")]
 

@@ -45,7 +45,7 @@ def _stacks(found):
 @pytest.mark.parametrize("packed", [False, True])
 def test_every_protocol_is_read_plain_or_gzipped(opened, protocol, packed):
     data = pickle.dumps(snapshot([_alloc(frames=[frame("f")])], segments=[segment(_AT, block(_AT, 512))]), protocol)
-    found = opened(gzip.compress(data) if packed else data)
+    found = opened(gzip.compress(data, mtime=0) if packed else data)
     assert found.rows == {"events": 1, "blocks": 1, "segments": 1, "annotations": 0, "stacks": 1}
 
 
@@ -221,7 +221,7 @@ def _run(tmp_path, **artifacts):
     writer = RunWriter(tmp_path / "run", Manifest(kind="import"))
     for name, data in artifacts.items():
         with writer.artifact(f"rank0/{name}.pickle.gz") as path:
-            path.write_bytes(gzip.compress(pickle.dumps(data)))
+            path.write_bytes(gzip.compress(pickle.dumps(data), mtime=0))
     writer.seal("ok")
     return Run.open(tmp_path / "run")
 

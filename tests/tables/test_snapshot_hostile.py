@@ -26,7 +26,7 @@ _HAND_MADE = {**RUNS_CODE, **BROKEN, **HUNGRY}
 # By name: the bytes of each, made when the test asks.
 _FILES = (
     {f"pickle-{number}": (lambda data=data: data) for number, data in enumerate(_HAND_MADE.values())}
-    | {f"gzipped-{number}": (lambda data=data: gzip.compress(data)) for number, data in enumerate(RUNS_CODE.values())}
+    | {f"gzipped-{number}": (lambda data=data: gzip.compress(data, mtime=0)) for number, data in enumerate(RUNS_CODE.values())}
     | {f"large-{number}": make for number, make in enumerate(LARGE.values())}
     | {f"wrong-{number}": make for number, (make, _) in enumerate(WRONG.values())}
 )
