@@ -122,7 +122,10 @@ WRONG: dict[str, tuple[Callable[[], bytes], str]] = {
     "a block's history of another kind": (lambda: _block(history=7), "the history of a block is a int"),
     "an annotation at no time": (lambda: _events([_ALLOC], external_annotations=[{"stage": "START"}]), "'time_us'"),
     "one event a million times": (lambda: _repeated(1_000_000), "the same records again and again"),
-    "one event fifty million times": (lambda: gzip.compress(_repeated(50_000_000), 1, mtime=0), "the same records again and again"),
+    "one event fifty million times": (
+        lambda: gzip.compress(_repeated(50_000_000), 1, mtime=0),
+        "the same records again and again",
+    ),
     "the same frames again and again": (lambda: _same_frames(2000, 32_000), "the same frames again and again"),
     "a trace that holds itself": (lambda: record(segments=b"]", device_traces=b"]q\x01(h\x01e"), "holds a list"),
     "frames that hold themselves": (
