@@ -14,7 +14,7 @@ import polars as pl
 from profiler.metrics import ledger_cpu, ledger_gpu
 from profiler.metrics.gpu_timeline import device_events
 from profiler.metrics.ledger_pricing import Pricing, price, pricing_of, stretch_of
-from profiler.metrics.ledger_recording import Marks, host_marks
+from profiler.metrics.ledger_recording import Marks
 from profiler.metrics.ledger_segments import BUSY, Cut, in_windows, with_python_places
 from profiler.metrics.windows import CALL, COMPILE, DECODE, STEP, TEXT, windows_of
 from profiler.tables.run import Run
@@ -68,7 +68,7 @@ def ledgers(run: Run, names: Sequence[str], rank: int = 0) -> dict[str, Ledger]:
         UnreadableInput: no trace, or one that cannot be read.
     """
     every, cut, on_gpu = _cut(run, rank)
-    marks = host_marks(run.trace(rank))
+    marks = Marks(run.trace(rank))
     # Prices come from the whole call of a recording, whatever window is asked for.
     pricing = pricing_of(run.manifest, cut, every, marks)
     known = set(every["name"])

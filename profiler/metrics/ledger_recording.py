@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cached_property
 
 import polars as pl
 
@@ -19,12 +19,20 @@ _TABLES = ("host", "runtime", "python")
 _HALVINGS = 40
 
 
-@dataclass(frozen=True)
 class Marks:
-    """Where events of the host begin and end, in ns, each sorted: at both the profiler does its work."""
+    """Where events of the host begin and end, in ns, each sorted: at both the profiler does its work.
 
-    starts: pl.Series
-    ends: pl.Series
+    Read when first asked for: a trace without an untraced time needs none.
+    """
+
+    def __init__(self, trace: TraceTables) -> None:
+        self._trace = trace
+
+    @cached_property
+    def _points(self) -> tuple[pl.Series, pl.Series]:
+        ends = (pl.col("ts_ns") + pl.col("dur_ns")).alias("end_ns")
+        every = pl.concat([self._trace.lazy(name).select("ts_ns", ends) for name in _TABLES]).collect()
+        return every["ts_ns"].sort(), every["end_ns"].sort()
 
     def within(self, segments: pl.DataFrame, labels: pl.DataFrame) -> pl.Series:
         """How many of them lie in each segment, its edges included: a pause between two operators has one at each edge.
@@ -32,7 +40,8 @@ class Marks:
         Args:
             segments, labels: of `ledger_segments.Cut`; a segment that no host holds up has none.
         """
-        counts = self._count(self.starts, segments) + self._count(self.ends, segments)
+        starts, ends = self._points
+        counts = self._count(starts, segments) + self._count(ends, segments)
         own = labels.filter(pl.col("label").is_in(_OF_THE_GPU))["number"].implode()
         held = segments.select((~pl.col("number").is_in(own)).cast(pl.Int64).alias("held"))["held"]
         return counts * held
@@ -41,13 +50,6 @@ class Marks:
     def _count(points: pl.Series, segments: pl.DataFrame) -> pl.Series:
         until = points.search_sorted(segments["end_ns"], side="right").cast(pl.Int64)
         return until - points.search_sorted(segments["start_ns"], side="left").cast(pl.Int64)
-
-
-def host_marks(trace: TraceTables) -> Marks:
-    """The marks of a trace."""
-    spans = [trace.lazy(name).select("ts_ns", (pl.col("ts_ns") + pl.col("dur_ns")).alias("end_ns")) for name in _TABLES]
-    every = pl.concat(spans).collect()
-    return Marks(every["ts_ns"].sort(), every["end_ns"].sort())
 
 
 def idle_of(cut: Cut, marks: Marks, windows: pl.DataFrame) -> pl.DataFrame:

@@ -38,7 +38,7 @@ def _of(context: Context, window: str) -> Iterable[Finding]:
 
 def _with_latency(context: Context, window: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Both kinds of labels; where a GPU waits for launches it waits for their latency too, which is the dearer kind's."""
-    idle = {row.id: row for row in context.rows(window) if row.kind == "idle"}.values()
+    idle = context.select(window, lambda row: row.kind == "idle")
     eager, compiled = (sum(row.priced_ns for row in idle if row.label in labels) for labels in (_EAGER, _COMPILED))
     return ((*_EAGER, LATENCY), _COMPILED) if eager >= compiled else (_EAGER, (*_COMPILED, LATENCY))
 

@@ -58,7 +58,7 @@ def nothing_compiled(context: Context) -> Iterable[Finding]:
 def dominated(context: Context) -> Iterable[Finding]:
     """Text encoding or decoding takes a large part of a call whose transformer was made fast."""
     parts = {name: context.duration_ns(name) * context.repeats(name) for name in context.windows()}
-    total = sum(parts.values())
+    total = context.call_ns
     for name, component in ((TEXT, "text encoding"), (DECODE, "the VAE's decoding")):
         share = parts.get(name, 0.0) / total if total else 0.0
         if share > 0.2:
