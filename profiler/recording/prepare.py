@@ -19,7 +19,7 @@ from profiler.recording.compile_counts import keep_every_compile
 from profiler.recording.tuned import Tuned, refuse_tuned
 from profiler.recording.weights import components
 from profiler.schemes.apply import list_linears, quantize
-from profiler.schemes.base import SCHEMES, Hardware, LinearPlan, Scheme, refuse_hardware
+from profiler.schemes.base import SCHEMES, Hardware, LinearPlan, Scheme, refuse_hardware, refuse_installation
 from profiler.schemes.policy import LEFT, plan_linears
 
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
@@ -49,6 +49,7 @@ def refuse_early(plan: Plan) -> None:
         Refused: with what is missing and what would work here.
     """
     refuse_hardware(plan.scheme, plan.hardware)
+    refuse_installation(plan.scheme, plan.hardware)
     refuse_machine(plan.compiler, plan.device)
     spec = plan.spec
     refuse_placement(plan.offload, plan.device, spec.compile, compiles_vae=spec.compile_vae)

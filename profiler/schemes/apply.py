@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from profiler.core.errors import UsageError
@@ -52,13 +52,24 @@ def quantize(component: Any, plans: list[LinearPlan], *, prefix: str, torchao_de
     for plan in plans:
         if plan.scheme != LEFT:
             groups[plan.scheme].add(plan.module.removeprefix(prefix))
-    for scheme, names in groups.items():
-        config = SCHEMES.get(scheme).config
-        assert config is not None  # a plan names only schemes that quantize
-        quantize_(component, config(torchao_defaults), filter_fn=_named(names), device=device)
+    for name, modules in groups.items():
+        scheme = SCHEMES.get(name)
+        if scheme.convert is not None:
+            _convert(component, scheme.convert, modules, torchao_defaults, device)
+            continue
+        assert scheme.config is not None  # a plan names only schemes that quantize
+        quantize_(component, scheme.config(torchao_defaults), filter_fn=_named(modules), device=device)
     for plan in plans:
         if plan.scheme != LEFT and not SCHEMES.get(plan.scheme).dynamic:
             use_sane_forward(component.get_submodule(plan.module.removeprefix(prefix)))
+
+
+def _convert(
+    component: Any, convert: Callable[[Any, bool], None], modules: set[str], torchao_defaults: bool, device: str | None
+) -> None:
+    for name, module in component.named_modules():
+        if name in modules:
+            convert(module if device is None else module.to(device), torchao_defaults)
 
 
 def _named(names: set[str]) -> Any:

@@ -54,7 +54,10 @@ class Scheme:
 
     Attributes:
         base_dtype: torch dtype name of everything that is not quantized.
-        config: makes the torchao config; its argument is torchao's `set_inductor_config`. None: quantizes nothing.
+        config: makes the torchao config; its argument is torchao's `set_inductor_config`. None: torchao has none.
+        convert: (Linear, `set_inductor_config`) -> None; quantizes one `torch.nn.Linear` in place, where a config alone does
+            not. A scheme with neither quantizes nothing.
+        missing: what this installation lacks to run it on a CUDA device, or None; asked only there, and may import torch.
         weight_only: the scheme for Linears that this one cannot run; None for weight-only schemes.
         min_rows: the fewest rows (M) that its GEMM takes.
         multiple_of: both dimensions of a weight must be multiples of it.
@@ -67,6 +70,8 @@ class Scheme:
     summary: str
     base_dtype: str = "bfloat16"
     config: Callable[[bool], Any] | None = None
+    convert: Callable[[Any, bool], None] | None = None
+    missing: Callable[[], str | None] = lambda: None
     weight_only: str | None = None
     min_rows: int = 0
     multiple_of: int = 1
@@ -82,7 +87,7 @@ class Scheme:
     @property
     def quantizes(self) -> bool:
         """Whether the scheme changes any weight."""
-        return self.config is not None
+        return self.config is not None or self.convert is not None
 
     def obstacle(self, hardware: Hardware) -> str | None:
         """What this hardware lacks for the scheme, or None."""
@@ -103,3 +108,10 @@ def refuse_hardware(scheme: Scheme, hardware: Hardware) -> None:
         f"scheme {scheme.name} needs {obstacle}; this machine has {hardware.name or hardware.device}",
         f"schemes that run here: {', '.join(runnable)}",
     )
+
+
+def refuse_installation(scheme: Scheme, hardware: Hardware) -> None:
+    """Raise Refused where the device could run the scheme, and what is installed beside it cannot."""
+    why = scheme.missing() if hardware.device == "cuda" else None
+    if why:
+        raise Refused(f"scheme {scheme.name} cannot run here: {why}", "install what is missing, or choose another --scheme")
