@@ -13,6 +13,9 @@ ITEM_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 DENSE = ("left", "bf16", "fp16")
 """What `run.json` calls a Linear that no scheme changed, and the schemes that change none."""
 
+DENSE_TWIN = {"sparsify": "int8dq", "fp8-sparse": "fp8dqrow"}
+"""Schemes with 2:4 sparse weights, and what each is without: the seed writes `sparsify` as int8dq with sparsity."""
+
 
 @dataclass(frozen=True)
 class WeightBytes:

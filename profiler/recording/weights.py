@@ -11,6 +11,7 @@ from profiler.placement.resident import resident
 
 # What the inner tensors of a quantized weight are for, by the names that torchao gives them.
 _ROLES = {"qdata": "quantized data", "scale": "scale", "zero_point": "zero point"}
+_ROLES |= {"sparse_metadata": "sparsity metadata"}
 _ROLES |= {"act_quant_scale": "scale", "act_quant_zero_point": "zero point", "act_pre_scale": "scale"}
 
 
@@ -106,6 +107,9 @@ def flatten(tensor: Any, role: str = "") -> Iterator[tuple[str, Any]]:
     """The plain tensors inside a tensor subclass, each with its role; a plain tensor yields itself."""
     if not hasattr(tensor, "__tensor_flatten__"):
         yield role, tensor
+        return
+    if hasattr(tensor, "described"):
+        yield from tensor.described()
         return
     for name in tensor.__tensor_flatten__()[0]:
         inner = getattr(tensor, name)

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profiler.core.errors import Refused, UsageError
-from profiler.schemes.base import SCHEMES, Hardware, LinearInfo, LinearPlan, refuse_hardware
+from profiler.schemes.base import SCHEMES, Hardware, LinearInfo, LinearPlan, Scheme, refuse_hardware, refuse_installation
 from profiler.schemes.policy import LEFT, plan_linears
 
-DYNAMIC = ("fp8dq", "fp8dqrow", "int8dq")
-SIBLING = {"fp8dq": "fp8wo", "fp8dqrow": "fp8wo", "int8dq": "int8wo"}
+DYNAMIC = ("fp8dq", "fp8dqrow", "int8dq", "sparsify", "fp8-sparse")
+SIBLING = {"fp8dq": "fp8wo", "fp8dqrow": "fp8wo", "int8dq": "int8wo", "sparsify": "int8wo", "fp8-sparse": "fp8wo"}
 CPU, H100, A100, T4 = (
     Hardware("cpu"),
     Hardware("cuda", (9, 0), "H100"),
@@ -23,7 +23,7 @@ CPU, H100, A100, T4 = (
 )
 
 
-def linear(rows: int | None = 512, k: int = 64, n: int = 256, compiled: bool = True) -> LinearInfo:
+def linear(rows: int | None = 512, k: int = 384, n: int = 256, compiled: bool = True) -> LinearInfo:
     return LinearInfo("transformer.a", k, n, rows, compiled)
 
 
@@ -60,6 +60,16 @@ def test_outside_every_region_gets_the_sibling_only_when_compiling(scheme: str):
     assert plan.scheme == SIBLING[scheme]
     assert plan.reason.startswith("outside every compiled region")
     assert plan_one(scheme, outside, compiling=False).scheme == scheme
+
+
+@pytest.mark.parametrize(
+    ("scheme", "k", "n", "odd", "multiple"), [("sparsify", 96, 48, 48, 32), ("fp8-sparse", 128, 192, 192, 128)]
+)
+def test_sparse_products_take_whole_blocks(scheme: str, k: int, n: int, odd: int, multiple: int):
+    plan = plan_one(scheme, linear(k=k, n=n))
+    assert plan.scheme == SIBLING[scheme]
+    assert plan.reason == f"{scheme} needs dimensions in multiples of {multiple}, this one has {odd}"
+    assert plan_one(scheme, linear(k=k, n=multiple * 3)).scheme == scheme
 
 
 @pytest.mark.parametrize("scheme", ["fp8dq", "fp8dqrow"])
@@ -132,18 +142,37 @@ def test_no_linear_gets_a_gemm_that_cannot_run(linears: list[LinearInfo], scheme
 
 
 @pytest.mark.parametrize(
-    ("scheme", "hardware", "needs", "runnable"),
+    ("scheme", "hardware", "needs", "one_and_other"),
     [
-        ("fp8dqrow", CPU, "needs a CUDA device; this machine has cpu", "bf16, fp16, fp8wo, int8dq, int8wo"),
-        ("fp8dq", A100, "needs CUDA compute capability 8.9 or newer; this machine has A100", "bf16, fp16, fp8wo, int8dq, int8wo"),
-        ("int8dq", T4, "needs CUDA compute capability 8.0 or newer; this machine has T4", "bf16, fp16, fp8wo, int8wo"),
+        ("fp8dqrow", CPU, "needs a CUDA device; this machine has cpu", ("int8dq", "sparsify")),
+        ("sparsify", CPU, "needs a CUDA device; this machine has cpu", ("int8dq", "sparsify")),
+        ("fp8-sparse", CPU, "needs a CUDA device; this machine has cpu", ("int8dq", "fp8-sparse")),
+        ("fp8dq", A100, "needs CUDA compute capability 8.9 or newer; this machine has A100", ("sparsify", "fp8dqrow")),
+        ("fp8-sparse", A100, "needs CUDA compute capability 9.0 or newer; this machine has A100", ("sparsify", "fp8-sparse")),
+        ("int8dq", T4, "needs CUDA compute capability 8.0 or newer; this machine has T4", ("int8wo", "int8dq")),
+        ("sparsify", T4, "needs CUDA compute capability 8.0 or newer; this machine has T4", ("int8wo", "sparsify")),
     ],
 )
-def test_hardware_refusals_name_the_need_and_what_would_run(scheme: str, hardware: Hardware, needs: str, runnable: str):
+def test_hardware_refusals_name_the_need_and_what_would_run(
+    scheme: str, hardware: Hardware, needs: str, one_and_other: tuple[str, str]
+):
     with pytest.raises(Refused) as caught:
         refuse_hardware(SCHEMES.get(scheme), hardware)
     assert caught.value.message == f"scheme {scheme} {needs}"
-    assert caught.value.hint == f"schemes that run here: {runnable}"
+    start, _, names = caught.value.hint.partition(": ")
+    listed, (runs, does_not) = names.split(", "), one_and_other
+    assert start == "schemes that run here"
+    assert runs in listed
+    assert does_not not in listed
+    assert listed == [each.name for each in SCHEMES.values() if each.obstacle(hardware) is None]
+
+
+def test_what_an_installation_lacks_is_asked_only_where_the_device_would_do():
+    lacking = Scheme(name="lacking", summary="", missing=lambda: "no library")
+    refuse_installation(lacking, CPU)
+    with pytest.raises(Refused, match="scheme lacking cannot run here: no library"):
+        refuse_installation(lacking, H100)
+    refuse_installation(SCHEMES.get("bf16"), H100)
 
 
 @pytest.mark.parametrize("scheme", sorted(SCHEMES))
@@ -162,10 +191,12 @@ def test_every_sibling_is_weight_only():
 def test_an_unknown_scheme_lists_the_known():
     with pytest.raises(UsageError) as caught:
         SCHEMES.get("int3wo")
-    assert caught.value.hint == "choose from: bf16, fp16, fp8dq, fp8dqrow, fp8wo, int8dq, int8wo"
+    assert caught.value.hint == "choose from: " + ", ".join(SCHEMES)
+    assert "int8wo" in caught.value.hint
 
 
 def test_listing_schemes_imports_no_torch():
     code = "import sys; from profiler.schemes.base import SCHEMES; print(*SCHEMES, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["bf16", "fp16", "fp8dq", "fp8dqrow", "fp8wo", "int8dq", "int8wo", "False"]
+    assert done.stdout.split() == [*SCHEMES, "False"]
+    assert {"bf16", "fp8dqrow", "int8wo", "sparsify"} <= set(SCHEMES)

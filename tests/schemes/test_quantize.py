@@ -135,7 +135,7 @@ def test_inductors_switches_change_only_when_asked(scheme: str, ask: bool, after
     assert done.stdout.split() == ["False", after]
 
 
-@pytest.mark.parametrize("scheme", [each.name for each in SCHEMES.values() if each.quantizes])
+@pytest.mark.parametrize("scheme", [each.name for each in SCHEMES.values() if each.config])
 @pytest.mark.parametrize("ask", [False, True])
 def test_every_config_passes_the_switch_on(scheme: str, ask: bool):
     config = SCHEMES.get(scheme).config
