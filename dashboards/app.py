@@ -88,5 +88,5 @@ def serve(runs: str, host: str, port: int) -> None:
     os.environ[folder.VARIABLE] = runs
     for entry in ENTRIES:
         # What the first visitor would wait for.
-        importlib.import_module(f"dashboards.pages.{entry.path}")
+        importlib.import_module(entry.module)
     application(host).run(config=settings(host, port))

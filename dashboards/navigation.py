@@ -14,7 +14,7 @@ from dashboards.links import Selection, selection_of
 from profiler.core.errors import DiffuscopeError
 from profiler.metrics.listing import RunRow
 
-RUNS, DIAGNOSIS, KERNELS, TIMELINE, COMPILE, MEMORY, COMPARE = (
+RUNS, DIAGNOSIS, KERNELS, TIMELINE, COMPILE, MEMORY, COMPARE, TUNE, IMPORT = (
     "runs",
     "diagnosis",
     "kernels",
@@ -22,16 +22,34 @@ RUNS, DIAGNOSIS, KERNELS, TIMELINE, COMPILE, MEMORY, COMPARE = (
     "compile",
     "memory",
     "compare",
+    "tune",
+    "import",
 )
+# Kinds of runs with a page of their own; every other page shows all other kinds.
+OWN_PAGE = ("tune", "sweep")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One page: its address, its name in the menu, its icon."""
+    """One page.
+
+    Args:
+        path: its address.
+        title, icon: in the menu.
+        kind: of the runs that it shows; empty: all that have no page of their own.
+        file: of `pages/`, where that is not called like the address.
+    """
 
     path: str
     title: str
     icon: str
+    kind: str = ""
+    file: str = ""
+
+    @property
+    def module(self) -> str:
+        """The module that shows it."""
+        return f"dashboards.pages.{self.file or self.path}"
 
 
 ENTRIES = (
@@ -42,6 +60,8 @@ ENTRIES = (
     Entry(COMPILE, "Compile", ":material/account_tree:"),
     Entry(MEMORY, "Memory", ":material/memory:"),
     Entry(COMPARE, "Compare", ":material/compare_arrows:"),
+    Entry(TUNE, "Tune", ":material/tune:", "tune"),
+    Entry(IMPORT, "Import", ":material/upload_file:", file="import_files"),
 )
 _CHOSEN = "chosen_run"
 
@@ -55,26 +75,26 @@ def page(path: str) -> st.Page:
 def _shown(entry: Entry) -> Callable[[], None]:
     def show() -> None:
         try:
-            importlib.import_module(f"dashboards.pages.{entry.path}").page()
+            importlib.import_module(entry.module).page()
         except DiffuscopeError as error:
             parts.nothing(error.message, error.hint)
 
     return show
 
 
-def selection() -> Selection:
-    """What the address says, and where it names no run the one that was chosen last."""
+def selection(kind: str = "") -> Selection:
+    """What the address says, and where it names no run the one of a kind that was chosen last."""
     found = selection_of(st.query_params.to_dict())
-    chosen = st.session_state.get(_CHOSEN, "")
+    chosen = st.session_state.get(_CHOSEN + kind, "")
     return found if found.run or not chosen else replace(found, run=chosen)
 
 
-def select(new: Selection) -> None:
+def select(new: Selection, kind: str = "") -> None:
     """Put a selection into the address."""
     if new.query() != st.query_params.to_dict():
         st.query_params.from_dict(new.query())
     if new.run:
-        st.session_state[_CHOSEN] = new.run
+        st.session_state[_CHOSEN + kind] = new.run
 
 
 def link(path: str, label: str, to: Selection, icon: str | None = None) -> None:
@@ -83,18 +103,22 @@ def link(path: str, label: str, to: Selection, icon: str | None = None) -> None:
 
 
 def choose_run(
-    rows: list[RunRow], usable: Callable[[RunRow], bool] = lambda _: True, width: int | Literal["stretch"] = 700
+    rows: list[RunRow],
+    usable: Callable[[RunRow], bool] = lambda _: True,
+    width: int | Literal["stretch"] = 700,
+    kind: str = "",
 ) -> str:
     """The run of this page, picked in a menu; at first that of the address, else the newest that this page can show.
 
     Returns an empty text, and says why on the page, where there is none.
     """
+    every, rows = rows, of_kind(rows, kind)
     names = [row.name for row in rows]
     if not names:
         parts.nothing("No run to show", "This folder holds no run that can be read.", "diffuscope record flux-tiny --device cpu")
         return ""
-    at = selection()
-    if at.run and at.run not in names:
+    at = selection(kind)
+    if at.run and at.run not in {row.name for row in every}:
         st.warning(f"There is no run called `{at.run.replace('`', '')}` here; showing another.", icon=":material/link_off:")
     newest = next((row.name for row in rows if usable(row)), names[0])
     wanted = at.run if at.run in names else newest
@@ -105,13 +129,19 @@ def choose_run(
         names,
         key="run_menu",
         on_change=_run_changed,
+        args=(kind,),
         format_func=lambda name: _described(by_name[name]),
         width=width,
     )
     if at.run and at.run != chosen:
-        select(Selection(run=chosen, base=at.base))
-    st.session_state[_CHOSEN] = chosen
+        select(Selection(run=chosen, base=at.base), kind)
+    st.session_state[_CHOSEN + kind] = chosen
     return chosen
+
+
+def of_kind(rows: list[RunRow], kind: str) -> list[RunRow]:
+    """The runs that a page for this kind shows, in their order."""
+    return [row for row in rows if (row.kind == kind if kind else row.kind not in OWN_PAGE)]
 
 
 def menu(current: str) -> None:
@@ -119,27 +149,36 @@ def menu(current: str) -> None:
 
     Writing it into the address once a page is shown would do so too, and lock the browser's way back.
     """
-    at = selection()
-    to = Selection(run=at.run or _default_run(), base=at.base)
+    to = {kind: _selection_of(kind) for kind in {entry.kind for entry in ENTRIES}}
     with st.container(horizontal=True, gap="small", key="menu"):
         for entry in ENTRIES:
             here = entry.path == (current or RUNS)
             with st.container(key=f"menu_{entry.path}{'_here' if here else ''}", width="content"):
-                link(entry.path, entry.title, Selection() if entry.path == RUNS else to, entry.icon)
+                bare = entry.path in (RUNS, IMPORT)
+                link(entry.path, entry.title, Selection() if bare else to[entry.kind], entry.icon)
 
 
-def _default_run() -> str:
-    """The newest run with a trace, else the newest; empty where there is none."""
+def _selection_of(kind: str) -> Selection:
+    """The run of a kind that is selected, the one that was, or a default; of recorded runs with the base."""
     try:
         rows = data.readable_runs()
-        return next((row.name for row in [*filter(traced, rows), *rows]), "")
     except DiffuscopeError:
-        return ""
+        return Selection()
+    at, fitting = selection(kind), of_kind(rows, kind)
+    run = at.run
+    if run not in {row.name for row in fitting} and (kind or run in {row.name for row in rows}):
+        run = st.session_state.get(_CHOSEN + kind, "")
+    return Selection(run=run or _default_run(fitting), base="" if kind else at.base)
 
 
-def _run_changed() -> None:
+def _default_run(rows: list[RunRow]) -> str:
+    """The newest run with a trace, else the newest; empty where there is none."""
+    return next((row.name for row in [*filter(traced, rows), *rows]), "")
+
+
+def _run_changed(kind: str) -> None:
     """Another run: what was selected in the last one is gone."""
-    select(Selection(run=st.session_state["run_menu"], base=selection().base))
+    select(Selection(run=st.session_state["run_menu"], base=selection(kind).base), kind)
 
 
 def _described(row: RunRow) -> str:

@@ -22,18 +22,19 @@ PAGES = [entry.path for entry in ENTRIES]
 
 
 def show(page: str, **query: str) -> AppTest:
-    def script(page: str) -> None:
+    def script(module: str) -> None:
         import importlib
 
         from dashboards import parts
         from profiler.core.errors import DiffuscopeError
 
         try:
-            importlib.import_module(f"dashboards.pages.{page}").page()
+            importlib.import_module(module).page()
         except DiffuscopeError as error:
             parts.nothing(error.message, error.hint)
 
-    test = AppTest.from_function(script, kwargs={"page": page}, default_timeout=60)
+    (module,) = (entry.module for entry in ENTRIES if entry.path == page)
+    test = AppTest.from_function(script, kwargs={"module": module}, default_timeout=60)
     for name, value in query.items():
         test.query_params[name] = value
     return test.run()
@@ -74,7 +75,8 @@ def test_an_empty_folder_says_what_to_run(page: str, tmp_path: Path, monkeypatch
     monkeypatch.setenv(folder.VARIABLE, str(tmp_path))
     test = show(page)
     assert not test.exception
-    assert "diffuscope record" in text_of(test)
+    made_by = {"tune": "diffuscope tune", "sweep": "diffuscope sweep", "import": "diffuscope import"}
+    assert made_by.get(page, "diffuscope record") in text_of(test)
 
 
 def test_no_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

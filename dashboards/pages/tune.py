@@ -1,0 +1,226 @@
+"""Tune: what are tuned int8 kernels worth, and which kernel runs each shape?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+import streamlit as st
+
+from dashboards import data, navigation, parts
+from dashboards.charts import tune as charts
+from profiler.metrics.tune import TUNED, UNTUNED, TuneResult, tune_result
+from profiler.tables.run import Run
+
+KIND = "tune"
+_QUESTION = "What are tuned int8 kernels worth?"
+_COMMAND = "diffuscope tune flux-dev"
+# Baselines with a key figure, and what they are.
+_BASELINES = {
+    UNTUNED: ("untuned", "torchao's own int8 product"),
+    "bf16": ("bf16", "nothing quantized"),
+    "fp8 row-wise": ("fp8", "row-wise"),
+}
+_TABLE_HEIGHT = 460
+
+
+def page() -> None:
+    """The page."""
+    rows = data.readable_runs()
+    if not navigation.of_kind(rows, KIND):
+        parts.head(_QUESTION, "This folder holds no tuning yet.")
+        why = "A tuning searches, checks and keeps the fastest int8 kernel of every shape that a model multiplies."
+        parts.nothing("Nothing was tuned", why, _COMMAND)
+        return
+    name = navigation.choose_run(rows, kind=KIND)
+    run = data.run(name)
+    result = tune_result(run)
+    _head(run, result)
+    if result.shapes.is_empty():
+        parts.nothing("No shape was tuned", _ended(run) or "It was stopped before the first one was done.", _COMMAND)
+    else:
+        _step(result)
+        _rates(result)
+        _table(result)
+        _shape(name, result)
+    _left(run, result)
+
+
+def answer(result: TuneResult) -> str:
+    """What tuning is worth, in one sentence."""
+    tuned = result.step_ms.get(TUNED)
+    if not tuned:
+        return "No shape was tuned."
+    faster = [(result.step_ms[key] / tuned, short) for key, (short, _) in _BASELINES.items() if key in result.step_ms]
+    times = [
+        f"{ratio:.2f} times as fast as {short}" if not number else f"{ratio:.2f} as {short}"
+        for number, (ratio, short) in enumerate(faster)
+    ]
+    return f"Tuned, all int8 products of a step take {charts.ms(tuned)} ms" + (f": {', '.join(times)}" if times else "")
+
+
+def _head(run: Run, result: TuneResult) -> None:
+    parts.head(_QUESTION, answer(result), about(run, result))
+    if _ended(run):
+        st.warning(navigation.plain(_ended(run)), icon=":material/warning:")
+    frame, tuned = result.shapes, result.step_ms.get(TUNED)
+    wrong, failed, tried = (int(frame[name].sum()) for name in ("wrong", "failed", "candidates"))
+    done = f"{frame.height}" if frame.height == result.tables.wanted else f"{frame.height} of {result.tables.wanted}"
+    figures = [("tuned", charts.ms(tuned), "ms", "all products of a step, predicted")] if tuned else []
+    for key, (short, what) in _BASELINES.items():
+        if key in result.step_ms:
+            figures.append((short, charts.ms(result.step_ms[key]), "ms", what))
+    figures.append(("shapes", done, "", f"{int(frame['pays'].sum())} faster than untuned"))
+    figures.append(("candidates", f"{tried:,}", "", f"{wrong:,} wrong and rejected, {failed:,} failed"))
+    parts.figures(figures)
+
+
+def about(run: Run, result: TuneResult) -> str:
+    """What was tuned, and where the times hold."""
+    spec, key = run.manifest.spec, result.tables.key
+    size = f"{spec['height']} x {spec['width']}" if spec.get("height") and spec.get("width") else ""
+    what = [spec.get("model"), f"batch {spec['batch']}" if spec.get("batch") else "", size]
+    versions = [f"{name} {key[name]}" for name in ("torch", "triton") if key.get(name)]
+    return " · ".join(str(each) for each in (*what, key.get("device"), *versions) if each)
+
+
+def _ended(run: Run) -> str:
+    """Why a tuning did not come to its end; empty where it did."""
+    status, failure = run.manifest.status, run.manifest.failure
+    if status == "ok":
+        return ""
+    return f"Tuning ended as {status}" + (f": {failure.message.splitlines()[0]}" if failure and failure.message else "")
+
+
+def _step(result: TuneResult) -> None:
+    parts.section(
+        "All int8 products of a step",
+        "the time of each shape, as often as a step multiplies it; tuned takes the faster of tuned and untuned",
+    )
+    parts.plot(charts.step(result.step_ms), "tune_step")
+
+
+def _rates(result: TuneResult) -> None:
+    parts.section(
+        "Rate by shape", "M x K x N, dearest first; the bar is tuned, marks are what runs otherwise; further right is faster"
+    )
+    parts.plot(charts.rates(result), "tune_rates")
+
+
+def table(result: TuneResult) -> pl.DataFrame:
+    """One row a shape as it is shown, dearest of a step first."""
+    frame = result.shapes.with_columns(
+        pl.format("{}x{}x{}", "m", "k", "n").alias("product"),
+        (pl.col("us") * pl.col("count") / 1e3).alias("step_ms"),
+        (pl.col("share") * 100).alias("limit"),
+        (pl.col("untuned_us") / pl.col("us")).alias("gain"),
+        pl.col("kernel").str.split(":").list.first().alias("space"),
+    )
+    for name in ("bf16", "fp8 row-wise"):
+        found = result.tables.baselines.filter(pl.col("baseline") == name).select("shape", pl.col("us").alias(name))
+        frame = frame.join(found, on="shape", how="left", maintain_order="left")
+    columns = ("product", "count", "step_ms", "us", "tops", "limit", "untuned_us", "gain", "bf16", "fp8 row-wise", "space")
+    return frame.sort("step_ms", descending=True).select(*columns, "candidates", "wrong", "failed")
+
+
+def _table(result: TuneResult) -> None:
+    shown = table(result)
+    number = st.column_config.NumberColumn
+    config: dict[str, Any] = {
+        "product": st.column_config.TextColumn("M x K x N", pinned=True),
+        "count": number("a step", help="how often a step multiplies it"),
+        "step_ms": number("ms a step", format="%.2f"),
+        "us": number("us", format="%.1f", help="median of a call, tuned"),
+        "tops": number("TOPS", format="%.0f" if shown["tops"].max() > 10 else "%.3f"),  # type: ignore[operator]
+        "limit": number("of limit, %", format="%.0f", help="of this device's fastest 8-bit product, measured in the same run"),
+        "untuned_us": number("untuned, us", format="%.1f"),
+        "gain": number("gain", format="%.2f ×", help="untuned over tuned; below 1 the shape stays untuned"),
+        "bf16": number("bf16, us", format="%.1f"),
+        "fp8 row-wise": number("fp8, us", format="%.1f"),
+        "space": "kernel",
+    }
+    used = [name for name in shown.columns if shown[name].null_count() < shown.height]
+    parts.section("Shapes", "times are of the fused operation: product, both scales, bias, out in bf16")
+    st.dataframe(
+        shown.select(used),
+        hide_index=True,
+        placeholder="–",
+        key="tune_table",
+        column_config={name: config[name] for name in used if name in config},
+        height=parts.table_height(shown.height, _TABLE_HEIGHT),
+    )
+
+
+def _shape(name: str, result: TuneResult) -> None:
+    """One shape: what was kept, what lost against it, what was no good."""
+    parts.section("One shape")
+    index = _chosen(name, result)
+    shape = result.tables.shapes[index]
+    row = result.shapes.row(index, named=True)
+    left, right = st.columns([0.44, 0.56])
+    with left, st.container(border=True):
+        change = "" if row["pays"] else "no kernel was faster than untuned: a recorded run leaves this shape as it is"
+        price = f"{row['us']:,.1f} us · {_tops(row['tops'])} TOPS" + (
+            f" · {row['share']:.0%} of the limit" if row["share"] else ""
+        )
+        space = shape.best.kernel.partition(":")[0]
+        parts.card(parts.Card(title=f"{charts.shape_name(row)}", tag=space, colour=charts.COLOURS[TUNED], price=price))
+        parts.code(config_text(shape.best.kernel, shape.best.config))
+        parts.note(
+            f"{shape.candidates:,} candidates in {shape.seconds:,.1f} s: {len(shape.wrong):,} wrong, {len(shape.failed):,} failed"
+        )
+        if change:
+            parts.note(change)
+    with right:
+        parts.plot(charts.ways(result, index), "tune_ways")
+    rejected = [f"{kernel} is wrong: {why}" for kernel, why in shape.wrong.items()]
+    rejected += [f"{kernel} failed: {why}" for kernel, why in shape.failed.items()]
+    if rejected:
+        with st.expander(f"{len(rejected)} candidates that were no good"):
+            parts.bullets(rejected[:200])
+
+
+def config_text(kernel: str, config: dict[str, Any]) -> str:
+    """A kernel and its configuration, a line a setting."""
+    width = max((len(name) for name in config), default=0)
+    return "\n".join(
+        [kernel.partition(":")[0] if config else kernel, *(f"  {name:<{width}}  {value}" for name, value in config.items())]
+    )
+
+
+def _chosen(name: str, result: TuneResult) -> int:
+    """The shape that the address names, and a menu of the others, dearest first."""
+    at = replace(navigation.selection(KIND), run=name)
+    rows = sorted(result.shapes.iter_rows(named=True), key=lambda row: -row["us"] * row["count"])
+    names = {charts.shape_name(row): int(row["shape"]) for row in rows}
+    st.session_state["shape_menu"] = at.row if at.row in names else next(iter(names))
+    chosen: str = st.selectbox(
+        "Shape",
+        list(names),
+        key="shape_menu",
+        width=420,
+        on_change=lambda: navigation.select(replace(at, row=st.session_state["shape_menu"]), KIND),
+    )
+    return names[chosen]
+
+
+def _left(run: Run, result: TuneResult) -> None:
+    """Where the kernels lie, what was refused, what else was noted."""
+    lines = [f"{each.m}x{each.k}x{each.n} was not tuned: {each.why}" for each in result.tables.refused]
+    lines += (
+        [f"limit: {result.ceiling_tops:,.0f} TOPS, this device's fastest 8-bit product, measured in this run"]
+        if result.ceiling_tops
+        else []
+    )
+    lines += [str(each) for each in run.manifest.applied.get("notes") or []]
+    model = run.manifest.spec.get("model") or "MODEL"
+    lines += [
+        f"kept in {result.tables.table}: diffuscope record {model} --scheme int8dq --compile regional uses it on this device"
+    ]
+    parts.section("Kept")
+    parts.bullets(lines)
+
+
+def _tops(value: float) -> str:
+    return f"{value:,.1f}" if value >= 10 else f"{value:.3f}"
