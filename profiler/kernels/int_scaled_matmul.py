@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from profiler.kernels.candidate import Candidate, Shape
+from profiler.kernels.relaunch import ready
 
 # By device type. Modules are imported where they are asked for: those of a GPU need Triton.
 SPACES: dict[str, tuple[str, ...]] = {"cpu": ("cpu",), "cuda": ("warpgroup", "hopper", "pointers", "torchao", "cublaslt")}
@@ -30,8 +31,8 @@ def _matmul(
     bias: torch.Tensor | None,
     kernel: str,
 ) -> torch.Tensor:
-    out: torch.Tensor = _space(kernel.partition(":")[0]).matmul(a, b, row_scale, col_scale, bias, kernel)
-    return out
+    out: torch.Tensor | None = ready(a, b, row_scale, col_scale, bias, kernel)
+    return _space(kernel.partition(":")[0]).matmul(a, b, row_scale, col_scale, bias, kernel) if out is None else out
 
 
 def _fake(

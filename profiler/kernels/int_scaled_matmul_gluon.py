@@ -29,6 +29,7 @@ from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 from profiler.kernels.int_scaled_matmul_triton import SAME_BITS, multiprocessors, place
 from profiler.kernels.int_scaled_matmul_warpgroup import cut
+from profiler.kernels.relaunch import Launched
 from profiler.kernels.wide_ptx import widened
 
 # Registers a thread: of the second warpgroup that multiplies (the first gets what is left, about as many) and of the loader,
@@ -266,7 +267,7 @@ def descriptor(tensor: torch.Tensor, block_shape: list[int], dtype: Any) -> Tens
     return TensorDescriptor.from_tensor(tensor, block_shape, _layout(*block_shape, dtype))
 
 
-@cache  # each call would cost the host 5 us, three times a launch
+@cache
 def _layout(rows: int, columns: int, dtype: Any) -> Any:
     return gl.NVMMASharedLayout.get_default_for([rows, columns], dtype)
 
@@ -291,8 +292,8 @@ def warpgroup_matmul(
     slices: int = 1,
     lead: int = 0,
     wide: int = 0,
-) -> None:
-    """Fill `out` (M, N) by `warpgroup_kernel`.
+) -> Launched:
+    """Fill `out` (M, N) by `warpgroup_kernel`; gives what it takes to launch that again.
 
     Args:
         a: (M, K) int8, weight: (N, K) int8; rows contiguous and K a multiple of 16, which the copy engine asks for.
@@ -308,25 +309,21 @@ def warpgroup_matmul(
     whole = cut(tiles, steps, programs, slices)
     units = whole + (tiles - whole) * slices
     partial = arrived = row_scale
+    partial_size, arrived_size = (units - whole) * block_m * block_n, (tiles - whole) * 2
     if slices > 1:  # of the same dtype where no tile is cut: that is no reason to compile again
-        partial = torch.empty((units - whole) * block_m * block_n, dtype=torch.int32, device=a.device)
-        arrived = torch.zeros((tiles - whole) * 2, dtype=torch.int32, device=a.device)
-    launch = warpgroup_kernel[(min(programs, units),)]
-    arguments = (
+        partial = torch.empty(partial_size, dtype=torch.int32, device=a.device)
+        arrived = torch.zeros(arrived_size, dtype=torch.int32, device=a.device)
+    programs = min(programs, units)
+    operands = (
         descriptor(a, [block_m // 2, block_k], gl.int8),
         descriptor(weight, [block_n, block_k], gl.int8),
         descriptor(out, [block_m // 2, block_n // parts], _DTYPES[out.dtype]),
-        row_scale,
-        col_scale,
-        row_scale if bias is None else bias,
-        partial,
-        arrived,
-        m_size,
-        n_size,
-        k_size,
-        whole,
     )
+    pointers = (row_scale, col_scale, row_scale if bias is None else bias, partial, arrived)
+    numbers = (m_size, n_size, k_size, whole)
     constants = {"has_bias": bias is not None, "stages": stages, "group": group, "slices": slices}
     constants |= {"lead": lead, "wide": bool(wide)}
+    options = {"num_warps": 4, "maxnreg": MAX_REGISTERS} | SAME_BITS
     with widened("warpgroup_kernel") if wide else nullcontext():
-        launch(*arguments, **constants, num_warps=4, maxnreg=MAX_REGISTERS, **SAME_BITS)
+        compiled = warpgroup_kernel[(programs,)](*operands, *pointers, *numbers, **constants, **options)
+    return Launched(compiled, programs, operands, (*numbers, *constants.values()), partial_size, arrived_size)

@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
 
+from profiler.kernels.relaunch import Launched
 from profiler.kernels.wide_ptx import widened
 
 # A product and the addition after it must not melt into one rounding: every kernel then gives the same bits.
@@ -194,8 +195,8 @@ def descriptor_matmul(
     flatten: int = 1,
     specialize: int = 0,
     wide: int = 0,
-) -> None:
-    """Fill `out` (M, N) by `descriptor_kernel`.
+) -> Launched:
+    """Fill `out` (M, N) by `descriptor_kernel`; gives what it takes to launch that again.
 
     Args:
         a: (M, K) int8, weight: (N, K) int8; rows contiguous and K a multiple of 16, which the copy engine asks for.
@@ -208,22 +209,19 @@ def descriptor_matmul(
     (m_size, k_size), n_size = a.shape, weight.shape[0]
     tiles = triton.cdiv(m_size, block_m) * triton.cdiv(n_size, block_n)
     programs = min(multiprocessors(a.device), tiles)
-    arguments = (
+    operands = (
         TensorDescriptor.from_tensor(a, [block_m, block_k]),
         TensorDescriptor.from_tensor(weight, [block_n, block_k]),
         TensorDescriptor.from_tensor(out, [block_m, block_n // parts]),
-        row_scale,
-        col_scale,
-        row_scale if bias is None else bias,
-        m_size,
-        n_size,
-        k_size,
-        programs,
     )
+    pointers = (row_scale, col_scale, row_scale if bias is None else bias)
+    numbers = (m_size, n_size, k_size, programs)
     constants = {"has_bias": bias is not None, "block_m": block_m, "block_n": block_n, "block_k": block_k, "group": group}
     constants |= {"parts": parts, "flatten": bool(flatten), "specialize": bool(specialize), "wide": bool(wide)}
     with widened("descriptor_kernel") if wide else nullcontext():
-        descriptor_kernel[(programs,)](*arguments, **constants, num_stages=stages, num_warps=warps, **SAME_BITS)
+        launch = descriptor_kernel[(programs,)]
+        compiled = launch(*operands, *pointers, *numbers, **constants, num_stages=stages, num_warps=warps, **SAME_BITS)
+    return Launched(compiled, programs, operands, (*numbers, *constants.values()))
 
 
 def pointer_matmul(
@@ -240,30 +238,18 @@ def pointer_matmul(
     stages: int,
     warps: int,
     group: int = 8,
-) -> None:
+) -> Launched:
     """Fill `out` (M, N) by `pointer_kernel`; arguments as `descriptor_matmul`'s, without its limits on K and N."""
     (m_size, k_size), n_size = a.shape, weight.shape[0]
     tiles = triton.cdiv(m_size, block_m) * triton.cdiv(n_size, block_n)
-    pointer_kernel[(tiles,)](
-        a,
-        weight,
-        out,
-        row_scale,
-        col_scale,
-        row_scale if bias is None else bias,
-        m_size,
-        n_size,
-        k_size,
-        has_bias=bias is not None,
-        even_k=k_size % block_k == 0,
-        block_m=block_m,
-        block_n=block_n,
-        block_k=block_k,
-        group=group,
-        num_stages=stages,
-        num_warps=warps,
-        **SAME_BITS,
-    )
+    operands = (a, weight, out)
+    pointers = (row_scale, col_scale, row_scale if bias is None else bias)
+    numbers = (m_size, n_size, k_size)
+    constants = {"has_bias": bias is not None, "even_k": k_size % block_k == 0}
+    constants |= {"block_m": block_m, "block_n": block_n, "block_k": block_k, "group": group}
+    launch = pointer_kernel[(tiles,)]
+    compiled = launch(*operands, *pointers, *numbers, **constants, num_stages=stages, num_warps=warps, **SAME_BITS)
+    return Launched(compiled, tiles, operands, (*numbers, *constants.values()))
 
 
 def scale(
