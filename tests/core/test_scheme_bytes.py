@@ -11,7 +11,13 @@ from profiler.core.scheme_bytes import WeightBytes, known, weight_bytes
 from profiler.schemes.base import SCHEMES
 
 _TRACES = Path(__file__).resolve().parents[2] / "traces"
-_RUNS = ["flux-dev-bf16", "flux-dev-fp8dqrow-regional", "flux-dev-int8dq-regional"]
+_RUNS = [
+    "flux-dev-bf16",
+    "flux-dev-fp8dqrow-regional",
+    "flux-dev-int8dq-regional",
+    "flux-dev-int8wo-regional",
+    "flux-dev-fp8wo-regional",
+]
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,8 @@ def test_what_cannot_be_reckoned_is_named(make_run, linears, rows, why):
     [
         ("fp8dqrow-regional", 11_886_059_264, {"fp8dqrow": 418, "fp8wo": 86}),
         ("int8dq-regional", 11_882_993_344, {"int8dq": 418, "int8wo": 86}),
+        ("int8wo-regional", 11_882_993_344, {"int8wo": 504}),
+        ("fp8wo-regional", 11_886_059_264, {"fp8wo": 504}),
     ],
 )
 def test_the_kept_runs_keep_their_promise_within_half_a_percent(name, win, linears):
