@@ -14,7 +14,7 @@ from profiler.metrics.floor_products import Work, product
 FLOP, BYTES = "FLOP", "bytes"
 NO_SHAPES, NO_CEILING = "no shapes", "no ceiling"
 COPY_GBS = "copy_gbs"
-_TFLOPS = {
+TFLOPS = {
     "c10::BFloat16": "bf16_tflops",
     "c10::Half": "fp16_tflops",
     "float": "fp32_tflops",
@@ -22,6 +22,7 @@ _TFLOPS = {
     "c10::Float8_e5m2": "fp8_tflops",
     "signed char": "int8_tops",
 }
+"""The ceiling of each dtype, as Kineto writes it."""
 # fp32 factors rounded for the tensor cores: nobody measured a ceiling for that.
 _TF32 = "tf32"
 
@@ -74,16 +75,17 @@ def price_copy(name: str, size_bytes: int | None, ceilings: Mapping[str, float])
 
 
 def _multiplying(call: Call, work: Work, ceilings: Mapping[str, float]) -> Price:
-    if not _multiplies(call.label):
+    if not multiplies(call.label):
         return Price(0.0, helper=True)
-    rate = ceilings.get(_TFLOPS.get(work.dtype, ""))
+    rate = ceilings.get(TFLOPS.get(work.dtype, ""))
     if rate is None or _TF32 in call.label or _TF32 in call.kernel:
         return Price(why=NO_CEILING)
     by_flops, by_bytes = work.flops / rate / 1e3, _bytes_ns(work.size_bytes, ceilings)
     return Price(max(by_flops, by_bytes), FLOP if by_flops >= by_bytes else BYTES, work.flops)
 
 
-def _multiplies(label: str) -> bool:
+def multiplies(label: str) -> bool:
+    """Whether a kernel class does matrix products, convolutions or attention."""
     return label in (ATTENTION, CONVOLUTION) or label.startswith(GEMM)
 
 

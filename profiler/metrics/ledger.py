@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import polars as pl
 
@@ -94,8 +95,18 @@ def _of(name: str, every: pl.DataFrame, cut: Cut, on_gpu: bool, pricing: Pricing
     )
 
 
+_CUTS: WeakKeyDictionary[Run, dict[int, tuple[pl.DataFrame, Cut, bool]]] = WeakKeyDictionary()
+
+
 def _cut(run: Run, rank: int) -> tuple[pl.DataFrame, Cut, bool]:
-    """All windows, the trace cut into labelled segments, and whether a GPU is in it."""
+    """All windows, the trace cut into labelled segments, and whether a GPU is in it; made once for each run and rank."""
+    known = _CUTS.setdefault(run, {})
+    if rank not in known:
+        known[rank] = _made(run, rank)
+    return known[rank]
+
+
+def _made(run: Run, rank: int) -> tuple[pl.DataFrame, Cut, bool]:
     trace = run.trace(rank)
     events = device_events(trace)
     every = windows_of(trace, events)

@@ -45,14 +45,14 @@ class Report:
     memory: MemoryFindings = field(default_factory=MemoryFindings)
 
 
-def diagnose(run: Run, base: Run | None = None, window: str = "step") -> Report:
+def diagnose(run: Run, base: Run | None = None, window: str = "step", rank: int = 0) -> Report:
     """Run every rule and grant each ledger row to one finding. Without a trace a run still has its memory diagnosed.
 
     Raises:
         UnreadableInput: the run holds no trace that can be read and nothing about memory, or its trace and compile log are of two
             programs.
     """
-    context = Context(run, base)
+    context = Context(run, base, rank)
     if not context.has(TRACE) and memory_findings.can_tell(run, context.rank):
         return _without_trace(context, window)
     ledger = context.ledger(window)

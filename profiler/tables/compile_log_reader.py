@@ -249,8 +249,9 @@ class FileReader:
             self._add("kernels", record, kernel=name, **values)
 
     def code(self, record: Record) -> None:
-        places = self._places.get(record.header.compile_id, {})
-        for name, nodes in provenance.kernels_of_code(self._text(record)):
+        places, written = self._places.get(record.header.compile_id, {}), self._text(record)
+        self._add("code", record, text=written)
+        for name, nodes in provenance.kernels_of_code(written):
             if self._kernel(record, name)["source"] == "code":
                 where = list(dict.fromkeys(places[each] for each in nodes if each in places))
                 self._kernel(record, name).update(nodes=nodes, places=where)

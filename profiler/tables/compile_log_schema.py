@@ -10,7 +10,7 @@ import polars as pl
 from profiler.tables.schema import Column, Table
 
 # Raised when a table gains, loses or changes a column, or the reading changes: caches of another version are rebuilt.
-VERSION = 1
+VERSION = 2
 
 _Type = pl.DataType | type[pl.DataType]
 
@@ -160,4 +160,12 @@ PROVENANCE = _table(
     _column("source", pl.String, "`tracking` (torch's provenance records) or `code` (comments in the generated code)"),
 )
 
-TABLES = {each.name: each for each in (COMPILES, BREAKS, RECOMPILES, LIMITS, CUDAGRAPH_SKIPS, SPANS, GUARDS, KERNELS, PROVENANCE)}
+CODE = _table(
+    "code",
+    "each file of code that Inductor generated, in the order of the log; one a graph that it compiled",
+    *_COMPILE,
+    _column("text", pl.String, "the file"),
+)
+
+_ALL = (COMPILES, BREAKS, RECOMPILES, LIMITS, CUDAGRAPH_SKIPS, SPANS, GUARDS, KERNELS, PROVENANCE, CODE)
+TABLES = {each.name: each for each in _ALL}

@@ -222,6 +222,7 @@ def test_the_shared_log(shared: Path, tmp_path):
         "guards": 4617,
         "kernels": 90,
         "provenance": 103,
+        "code": 13,
     }
     counts = log.frame("compiles").group_by("generation").len().sort("generation")["len"].to_list()
     assert counts == [11, 17, 1]
