@@ -2,7 +2,7 @@
 
 python3 benchmarks/tune_h100.py tune [--shapes MxKxN,...]         # our search, Triton's cache empty
 python3 benchmarks/tune_h100.py exhaustive [--shapes MxKxN,...]   # every configuration of torchao's 960 that is right and fits
-python3 benchmarks/tune_h100.py serial [--shapes MxKxN,...] [--configs 100]   # torchao's own search, one after the other
+python3 benchmarks/tune_h100.py serial [--shapes MxKxN,...] [--configs 100] [--limit-s 200]   # torchao's own search, serial
 
 Needs torch, Triton and torchao on a CUDA device. Each prints rows of Markdown; `serial` also what 960 would take.
 """
@@ -61,8 +61,8 @@ def search_all(shapes: list[Shape], *, exhaustive: bool) -> None:
     print(f"{time.monotonic() - start:.1f} s in all, {len(os.sched_getaffinity(0))} cores")
 
 
-def serial(shapes: list[Shape], count: int) -> None:
-    """torchao's own measurement of some configurations, and the whole search extrapolated from it."""
+def serial(shapes: list[Shape], count: int, limit_s: float) -> None:
+    """torchao's own measurement of some configurations a shape, fewer where time runs out, and the whole search from it."""
     import torch
     from torchao.kernel.autotuner import do_bench
     from torchao.kernel.intmm_triton import int8_mm_kernel_configs, int_scaled_matmul_kernel
@@ -75,11 +75,14 @@ def serial(shapes: list[Shape], count: int) -> None:
         given = [a, b, torch.rand(m, 1, device="cuda").expand(m, n), torch.empty(m, n, device="cuda")]
         chosen = random.Random(0).sample(int8_mm_kernel_configs, count)
         start, best = time.monotonic(), float("inf")
+        done = 0
         for config in chosen:
-            best = min(best, do_bench(int_scaled_matmul_kernel, given, config, best))
+            if time.monotonic() - start > limit_s:
+                break
+            best, done = min(best, do_bench(int_scaled_matmul_kernel, given, config, best)), done + 1
         took = time.monotonic() - start
-        whole = took * len(int8_mm_kernel_configs) / count
-        print(f"| {shape} | {count} | {took:.1f} | {whole:.0f} | {best * 1e3:.1f} |", flush=True)
+        whole = took * len(int8_mm_kernel_configs) / done
+        print(f"| {shape} | {done} | {took:.1f} | {whole:.0f} | {best * 1e3:.1f} |", flush=True)
 
 
 def main() -> None:
@@ -87,10 +90,11 @@ def main() -> None:
     parser.add_argument("what", choices=("tune", "exhaustive", "serial"))
     parser.add_argument("--shapes", default=BIGGEST)
     parser.add_argument("--configs", type=int, default=100)
+    parser.add_argument("--limit-s", type=float, default=200.0, help="of serial: no configuration is begun after it, a shape")
     asked = parser.parse_args()
     shapes = [parse_shape(each) for each in asked.shapes.split(",")]
     if asked.what == "serial":
-        serial(shapes, asked.configs)
+        serial(shapes, asked.configs, asked.limit_s)
     else:
         search_all(shapes, exhaustive=asked.what == "exhaustive")
 
