@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable
 
 from profiler.core.finding import Finding, Saving
+from profiler.metrics.kernel_architecture import NAMES, architecture
 from profiler.rules.base import GPU_TRACE, RULES, Rule
 from profiler.rules.context import Context, Row
 from profiler.rules.kernels_of import kernel_finding, milliseconds
 
-_ARCHITECTURE = re.compile(
-    r"cutlass_?(?P<cutlass>\d{2})_|(?:^|[^a-z])sm(?P<sm>\d{2,3})(?!\d)|(?P<ampere>ampere_)|(?P<turing>turing_)|(?P<volta>volta_)"
-)
-_NAMES = {7: "Volta or Turing", 8: "Ampere", 9: "Hopper", 10: "Blackwell"}
 # A kernel of the right generation against the older one, on Hopper: measured between 0.55 and 0.7 of its time.
 _SAVING = Saving(share_low=0.25, share_high=0.5)
 
@@ -35,20 +31,9 @@ def check(context: Context) -> Iterable[Finding]:
             yield _finding(context, window, label, made_for, major, rows)
 
 
-def architecture(kernel: str) -> int | None:
-    """Major compute capability that a kernel's name says it was written for, or None."""
-    match = _ARCHITECTURE.search(kernel)
-    if not match:
-        return None
-    digits = match["cutlass"] or match["sm"]
-    if digits:
-        return int(digits) // 10
-    return 8 if match["ampere"] else 7
-
-
 def _finding(context: Context, window: str, label: str, made_for: int, major: int, rows: list[Row]) -> Finding:
     share = 1e6 * milliseconds(rows) / context.duration_ns(window) if context.duration_ns(window) else 0.0
-    old, new = _NAMES.get(made_for, f"sm{made_for}0"), _NAMES.get(major, f"sm{major}0")
+    old, new = NAMES.get(made_for, f"sm{made_for}0"), NAMES.get(major, f"sm{major}0")
     return kernel_finding(
         RULE.name,
         window,

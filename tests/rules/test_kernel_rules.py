@@ -6,7 +6,7 @@ import pytest
 from ledger_traces import kernel, launch, mark, op
 from small_runs import BF16, H100, NVJET, busy, found, only
 
-from profiler.rules.old_gemm import architecture
+from profiler.metrics.kernel_architecture import architecture
 
 INT8 = "void cutlass::Kernel2<cutlass_80_tensorop_i16832gemm_s8_128x64_128x3_tn_align16>(cutlass_80::Params)"
 FP32 = (

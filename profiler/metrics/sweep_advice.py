@@ -1,0 +1,165 @@
+"""Which cell to ship, in words: the fastest, the smallest, the best within a budget; and what is not known."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from profiler.metrics.sweep_front import PEAK, Group
+
+FASTEST, SMALLEST, BUDGET, NEAREST = "fastest", "smallest", "within budget", "nearest to bf16"
+_NAMES = {PEAK: "at the inference peak"}
+RELATIVE = "weights are random: SQNR and PSNR order schemes, and say nothing about pictures"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a cell may take and must keep: GiB at the inference peak, dB of SQNR; None where it is not asked."""
+
+    memory_gib: float | None = None
+    sqnr_db: float | None = None
+
+    @property
+    def words(self) -> str:
+        """`24 GiB and at least 20 dB`."""
+        parts = [f"{self.memory_gib:g} GiB"] if self.memory_gib is not None else []
+        return " and ".join(parts + ([f"at least {self.sqnr_db:g} dB"] if self.sqnr_db is not None else []))
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One sentence about one group of cells; `cell` is None where no cell will do."""
+
+    what: str
+    work: dict[str, Any]
+    cell: str | None
+    text: str
+
+
+def advise(groups: Iterable[Group], rows: list[dict[str, Any]], budget: Budget) -> list[Advice]:
+    """What to ship, for each kind of work in the sweep."""
+    by_id = {row["id"]: row for row in rows}
+    return [each for group in groups for each in _advise(group, by_id, budget)]
+
+
+def _advise(group: Group, by_id: dict[str, dict[str, Any]], budget: Budget) -> list[Advice]:
+    rows = [by_id[each] for each in group.ids if by_id[each].get("sqnr_db") != -math.inf]
+    if not rows:
+        return []
+    fastest = min(rows, key=lambda row: row["time_s"])
+    found = [Advice(FASTEST, group.work, fastest["id"], _sentence(fastest, group, rows) + _ties(fastest, rows))]
+    sized = [row for row in rows if group.memory and row.get(group.memory) is not None]
+    if sized:
+        smallest = min(sized, key=lambda row: (row[group.memory], row["time_s"]))
+        found.append(Advice(SMALLEST, group.work, smallest["id"], _again(smallest, found) or _sentence(smallest, group, rows)))
+    if group.quality:
+        changed = [row for row in rows if row.get("sqnr_db") is not None and row["scheme"] not in ("bf16", "fp16")]
+        found += [_nearest(changed, group, rows, found)] if changed else []
+    if budget.words:
+        found.append(_within(rows, group, budget, found))
+    return found
+
+
+def _nearest(changed: list[dict[str, Any]], group: Group, rows: list[dict[str, Any]], found: list[Advice]) -> Advice:
+    row = max(changed, key=lambda each: (each["sqnr_db"], -each["time_s"]))
+    return Advice(NEAREST, group.work, row["id"], _again(row, found) or _sentence(row, group, rows))
+
+
+def _again(row: dict[str, Any], found: list[Advice]) -> str:
+    """A cell that was described already is only named."""
+    before = next((each.what for each in found if each.cell == row["id"]), "")
+    return f"{row['id']}, the {before} too" if before else ""
+
+
+def _within(rows: list[dict[str, Any]], group: Group, budget: Budget, found: list[Advice]) -> Advice:
+    fitting = [row for row in rows if _fits(row, group, budget)]
+    if not fitting:
+        return Advice(BUDGET, group.work, None, f"no cell keeps {budget.words}{_not_known(rows, group, budget)}")
+    best = min(fitting, key=lambda row: row["time_s"])
+    text = f"{budget.words}: {_again(best, found) or _sentence(best, group, rows)}"
+    loads = best.get("load_peak_gib")
+    if budget.memory_gib is not None and loads is not None and loads > budget.memory_gib:
+        text += f"; loading and quantizing as recorded peaks at {loads:.2f} GiB: choose --quantize-on cpu or per-layer"
+    return Advice(BUDGET, group.work, best["id"], text + _not_known(rows, group, budget))
+
+
+def _fits(row: dict[str, Any], group: Group, budget: Budget) -> bool:
+    size, level = row.get(group.memory) if group.memory else None, row.get("sqnr_db")
+    small = budget.memory_gib is None or (size is not None and size <= budget.memory_gib)
+    return small and (budget.sqnr_db is None or (level is not None and level >= budget.sqnr_db))
+
+
+def _not_known(rows: list[dict[str, Any]], group: Group, budget: Budget) -> str:
+    """Cells that might keep the budget, had they been measured."""
+    no_size = budget.memory_gib is not None and (lambda row: not group.memory or row.get(group.memory) is None)
+    no_level = budget.sqnr_db is not None and (lambda row: row.get("sqnr_db") is None)
+    unknown = [row["id"] for row in rows if (no_size and no_size(row)) or (no_level and no_level(row))]
+    return f"; not known of {', '.join(unknown)}" if unknown else ""
+
+
+def _sentence(row: dict[str, Any], group: Group, rows: list[dict[str, Any]]) -> str:
+    parts = [f"{row['id']}: {_time(row)}{_speedup(row, rows)}"]
+    if group.memory and row.get(group.memory) is not None:
+        parts.append(f"{_size(row[group.memory])} {_NAMES.get(group.memory, 'of model memory')}")
+    if row.get("sqnr_db") is not None and row.get("base") != row["id"]:
+        parts.append("equal to bf16 to the bit" if row["sqnr_db"] == math.inf else f"SQNR {row['sqnr_db']:.1f} dB")
+    return ", ".join(parts)
+
+
+def _time(row: dict[str, Any]) -> str:
+    if not row["extrapolated"]:
+        return f"{row['time_s']:.3f} s"
+    error = f" give or take {row['error_s']:.3f} s" if row.get("error_s") is not None else ""
+    return f"{row['time_s']:.3f} s, extrapolated{error}"
+
+
+def _size(size_gib: float) -> str:
+    return f"{size_gib:.2f} GiB" if size_gib >= 0.1 else f"{size_gib * 1024:.2f} MiB"
+
+
+def _speedup(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """Against the fastest bf16 cell: what a scheme gives on top of compiling."""
+    plain = [each for each in rows if each["scheme"] == "bf16"]
+    if not plain or row["scheme"] == "bf16" or not row["time_s"]:
+        return ""
+    best = min(plain, key=lambda each: each["time_s"])
+    return f" ({best['time_s'] / row['time_s']:.2f} times as fast as {best['id']}, the fastest bf16 cell)"
+
+
+def _ties(best: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """Cells that are as fast as the fastest, as far as their repeats or extrapolations tell."""
+    near = [row["id"] for row in rows if row is not best and row["time_s"] - best["time_s"] <= max(_doubt(row), _doubt(best))]
+    return f"; as fast within spread: {', '.join(near)}" if near else ""
+
+
+def _doubt(row: dict[str, Any]) -> float:
+    return float(row.get("error_s") or row.get("spread_s") or 0.0)
+
+
+def not_known(rows: list[dict[str, Any]], groups: Iterable[Group], specs: Iterable[dict[str, Any]]) -> list[str]:
+    """What the answer does not rest on: cells without a result, without an axis, extrapolated ones, random weights."""
+    notes = []
+    unfinished = [row for row in rows if row["status"] != "ok"]
+    if unfinished:
+        counts = Counter(row["status"] for row in unfinished)
+        listed = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+        notes.append(f"{len(unfinished)} of {len(rows)} cells have no result: {listed}")
+    timeless = [row["id"] for row in rows if row["status"] == "ok" and row.get("time_s") is None]
+    notes += [f"not timed: {', '.join(timeless)}"] if timeless else []
+    for group in groups:
+        notes += [f"{name} is not ranked: {why}" for name, why in group.left_out.items()]
+        notes += [] if group.memory else ["memory is not known, and no axis"]
+        notes += [] if group.quality or len(group.ids) < 2 else [_no_quality(group, rows)]
+    extrapolated = [row["id"] for row in rows if row["extrapolated"]]
+    notes += [f"extrapolated from shorter calls: {', '.join(extrapolated)}"] if extrapolated else []
+    if any(row.get("sqnr_db") is not None or row.get("psnr_db") is not None for row in rows):
+        notes += [RELATIVE] if any(spec.get("weights") is None for spec in specs) else []
+    return list(dict.fromkeys(notes))
+
+
+def _no_quality(group: Group, rows: list[dict[str, Any]]) -> str:
+    whys = [row.get("quality_note") for row in rows if row["id"] in group.ids and row.get("sqnr_db") is None]
+    return "SQNR is not known, and no axis" + (f": {whys[0]}" if whys and whys[0] else "")

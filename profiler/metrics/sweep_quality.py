@@ -1,0 +1,79 @@
+"""How near each cell of a sweep is to its bf16 cell: the same model, seed, batch, size and prompt."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from profiler.core.errors import UnreadableInput, UsageError
+from profiler.metrics.quality import LAST_LATENTS, Quality, mismatch, quality
+from profiler.tables.run import Run
+from profiler.tables.sweep import CellRun
+
+TRANSFORMER = "last_transformer_output"
+IS_BASE, EQUAL = "the base", "equal to the bit"
+_BASE_SCHEME = "bf16"
+
+
+def add_quality(rows: list[dict[str, Any]], cells: list[CellRun], base: str | Path | None = None) -> None:
+    """Fill `sqnr_db`, `sqnr_transformer_db`, `psnr_db`, `base` and `quality_note` of each row.
+
+    The base itself, and what is equal to it to the bit, is at `inf` dB; an output that is not finite at `-inf`; what could not be
+    computed is None, and `quality_note` says why.
+
+    Args:
+        base: a cell's id or a run directory; None for the plainest bf16 cell of the same work as each cell.
+    """
+    bases = _candidates(cells) if base is None else [_named(cells, base)]
+    for row, each in zip(rows, cells, strict=True):
+        if each.run is not None and row["status"] == "ok":
+            row.update(_against(each.run, bases))
+
+
+def _candidates(cells: list[CellRun]) -> list[tuple[str, Run]]:
+    """bf16 cells that finished, the plainest first: eager, nothing fused."""
+    found = [(each.cell.id, each.run) for each in cells if each.run and each.cell.status == "ok"]
+    plain = [(name, run) for name, run in found if run.manifest.spec.get("scheme") == _BASE_SCHEME]
+    return sorted(plain, key=lambda each: [each[1].manifest.spec.get(key) not in (None, False, "none") for key in _CHANGES])
+
+
+_CHANGES = ("compile", "fuse_qkv", "compile_vae", "channels_last", "offload", "vae_tiling", "vae_slicing")
+
+
+def _named(cells: list[CellRun], base: str | Path) -> tuple[str, Run]:
+    cell = next((each for each in cells if each.cell.id == str(base)), None)
+    if cell is not None and cell.run is None:
+        raise UsageError(f"base cell {base} has no run directory", "choose a cell that finished")
+    if cell is not None and cell.run is not None:
+        return cell.cell.id, cell.run
+    try:
+        return str(base), Run.open(base)
+    except UnreadableInput as error:
+        names = ", ".join(each.cell.id for each in cells if each.run)
+        raise UsageError(f"base {base} is neither a cell nor a run: {error.message}", f"cells: {names}") from None
+
+
+def _against(run: Run, bases: list[tuple[str, Run]]) -> dict[str, Any]:
+    """Against the first base that can be held against the run; where none can, why not the first of the same work."""
+    whys = []
+    for name, base in bases:
+        if base.path.resolve() == run.path.resolve():
+            return {"base": name, "sqnr_db": math.inf, "sqnr_transformer_db": math.inf, "quality_note": IS_BASE}
+        other = mismatch(run, base)
+        found = None if other else quality(run, base)
+        if found and (found.sqnr[LAST_LATENTS].db is not None or found.psnr.db is not None):
+            return {"base": name} | _levels(found)
+        whys.append((bool(other), other or (found.sqnr[LAST_LATENTS].why if found else "")))
+    # Why not the base of the same work says more than in what the others differ.
+    return {"quality_note": min(whys)[1] if whys else f"no finished {_BASE_SCHEME} cell to hold it against"}
+
+
+def _levels(found: Quality) -> dict[str, Any]:
+    latents, picture = found.sqnr[LAST_LATENTS], found.psnr
+    notes = [latents.why, picture.why if picture.db is None else ""]
+    if latents.db == math.inf:
+        notes.append(EQUAL)
+    note = "; ".join(each for each in dict.fromkeys(notes) if each)
+    levels = {"sqnr_db": latents.db, "sqnr_transformer_db": found.sqnr[TRANSFORMER].db, "psnr_db": picture.db}
+    return levels | {"quality_note": note or None}
