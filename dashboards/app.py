@@ -11,9 +11,10 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
-from dashboards import folder, perfetto
+from dashboards import ahead, folder, perfetto
 from dashboards.guard import SameOrigin
 from dashboards.navigation import ENTRIES
+from dashboards.uploads import LIMIT_MIB
 from profiler.core import palette
 
 _SCRIPT = Path(__file__).parent / "script" / "menu.py"
@@ -42,6 +43,8 @@ _FIXED = {
     # Sources do not change while this runs; watching them would import every module once more.
     "server.fileWatcherType": "none",
     "server.enableStaticServing": False,
+    # What the page for imports says; larger files are refused while they are sent.
+    "server.maxUploadSize": LIMIT_MIB,
     "server.enableAgentApi": False,
     # `guard.SameOrigin` does both, and asks nobody.
     "server.enableCORS": False,
@@ -63,7 +66,7 @@ def application(host: str) -> st.App:
     Raises:
         MissingExtra: the package with the Perfetto UI is not installed.
     """
-    middleware = [Middleware(_PagesCsp), Middleware(SameOrigin)]
+    middleware = [Middleware(_PagesCsp), Middleware(ahead.Preload), Middleware(SameOrigin)]
     if host in _LOCAL:
         # Another site's name that points here must not read what this machine recorded.
         middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=[*_LOCAL, "[::1]"]))
@@ -89,4 +92,5 @@ def serve(runs: str, host: str, port: int) -> None:
     for entry in ENTRIES:
         # What the first visitor would wait for.
         importlib.import_module(entry.module)
+    ahead.read_folder()
     application(host).run(config=settings(host, port))
