@@ -22,10 +22,12 @@ _COMMANDS = {
     "memory": "profiler.cli.memory",
     "compare": "profiler.cli.compare",
     "check": "profiler.cli.check",
+    "report": "profiler.cli.report",
     "runs": "profiler.cli.runs",
     "dashboard": "profiler.cli.dashboard",
     "explain": "profiler.cli.explain",
     "tune": "profiler.cli.tune",
+    "sweep": "profiler.cli.sweep",
     "clinic": "profiler.cli.clinic",
 }
 

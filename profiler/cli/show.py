@@ -29,6 +29,11 @@ def command(
     say_if_long(run)
     opened = Run.open(run)
     width = shutil.get_terminal_size((100, 24)).columns
+    if opened.manifest.kind == "sweep":
+        from profiler.cli.sweep_text import print_sweep
+
+        print_sweep(run, as_json)
+        return
     if opened.manifest.kind == "tune":
         found = tune_data(opened)
         emit(as_json, found, lambda: tune_text(found, width), _runs(run))

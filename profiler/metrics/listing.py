@@ -29,11 +29,13 @@ class RunRow:
     median_ms: float | None = None
     model_gib: float | None = None
     inference_peak_gib: float | None = None
+    graph_breaks: int | None = None
+    recompiles: int | None = None
     error: str | None = None
 
 
 def list_runs(folder: Path) -> list[RunRow]:
-    """Every run below `folder`, by name (`folder` itself where it is one); a broken one is a row with its error.
+    """Every run below `folder`, by name (`folder` itself where it is one, with its cells where it is a sweep); a broken one says why.
 
     Raises:
         UnreadableInput: `folder` is no folder.
@@ -42,13 +44,14 @@ def list_runs(folder: Path) -> list[RunRow]:
         raise UnreadableInput(
             f"{folder} is no folder", "record a run with `diffuscope record`, or name the folder that holds runs"
         )
-    if is_run(folder):
-        return [_row(folder)]
+    itself = [_row(folder)] if is_run(folder) else []
+    if itself and itself[0].kind != "sweep":
+        return itself
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:
         raise UnreadableInput(f"cannot list {folder}: {error.strerror}", "check its permissions") from None
-    return [_row(path) for path in paths if _looks_like_run(path)]
+    return itself + [_row(path) for path in paths if _looks_like_run(path)]
 
 
 def _looks_like_run(path: Path) -> bool:
@@ -83,4 +86,6 @@ def _described(path: Path, manifest: Manifest) -> RunRow:
         median_ms=phases.timed(manifest).median_ms,
         model_gib=sizes.model_gib,
         inference_peak_gib=sizes.inference_peak_gib,
+        graph_breaks=manifest.applied.get("graph_breaks"),
+        recompiles=manifest.applied.get("recompiles"),
     )

@@ -10,7 +10,7 @@ from typing import Any
 from profiler.core.spec import PHASES
 from profiler.recording import trace
 from profiler.recording.calls import PipelineCall, show_progress
-from profiler.recording.compile_counts import count_compiles
+from profiler.recording.compile_counts import count_caches, count_compiles
 from profiler.recording.marks import marked
 from profiler.recording.memory_workspaces import free_workspaces
 from profiler.recording.module_marks import marked_modules, module_mark
@@ -64,7 +64,7 @@ def warm_up(stage: Stage, call: PipelineCall, steps: int, warmup: int) -> None:
 
 def after_warm_up(stage: Stage, capture: Capture | None) -> None:
     """Keep what the warm-up showed: compile counts, captured tensors, the memory history so far."""
-    stage.manifest.applied |= count_compiles()
+    stage.manifest.applied |= count_compiles() | {"caches": count_caches()}
     if capture is not None and capture.arrays():
         stage.manifest.applied["output"] = {"finite": capture.finite, "steps": capture.steps}
         stage.writer.try_artifact(layout.OUTPUT_TENSORS, partial(save_arrays, capture.arrays()))

@@ -52,6 +52,16 @@ def bury_on_disk(run: Path, status: str, message: str) -> None:
     write_atomic(run / layout.MANIFEST, json.dumps(manifest.to_dict(), indent=1))
 
 
+def overwrite_status(run: Path, status: str, message: str) -> None:
+    """Write another status over a run whose process is gone: for one that ended it, and knows better why than it could."""
+    manifest = _parse(run)
+    manifest.failure = Failure(type="Ended", message=message, phase=manifest.failure.phase if manifest.failure else None)
+    manifest.failure.phase = manifest.failure.phase or manifest.open_phase
+    manifest.status, manifest.process = status, {}
+    (run / layout.RESERVE).unlink(missing_ok=True)
+    write_atomic(run / layout.MANIFEST, json.dumps(manifest.to_dict(), indent=1))
+
+
 def is_run(path: Path) -> bool:
     """Whether `path` looks like a run directory."""
     return (path / layout.MANIFEST).is_file()

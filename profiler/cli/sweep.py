@@ -1,0 +1,140 @@
+"""`diffuscope sweep`: a grid of recordings, each in a process of its own, resumable, here or on a Ray cluster."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from profiler.cli.names import free_name
+from profiler.cli.output import JsonOption, emit
+from profiler.cli.record import command_line, parse_size
+from profiler.compilers.base import COMPILERS
+from profiler.core.errors import EXIT_OK, RecordedProgramFailed, UsageError
+from profiler.core.spec import RunSpec
+from profiler.models.base import MODELS
+from profiler.sweep.caches import CHOICES, SHARED
+from profiler.sweep.driver import Limits
+from profiler.sweep.executors.base import EXECUTORS
+from profiler.sweep.grid import SWITCHES, parse_list, parse_numbers
+from profiler.sweep.presets import PRESETS, find_preset
+from profiler.sweep.session import Request, plan_cells, sweep
+
+Option = typer.Option
+
+
+def command(
+    model: Annotated[str | None, typer.Argument(help=f"{', '.join(MODELS)}, or module:function; default: the preset's.")] = None,
+    preset: Annotated[str | None, Option(help="; ".join(f"{each.name}: {each.summary}" for each in PRESETS.values()))] = None,
+    schemes: Annotated[str | None, Option(help="Schemes, comma-separated; of a preset only these.")] = None,
+    compile: Annotated[
+        str | None, Option(help=f"Compile modes, comma-separated: {', '.join(COMPILERS)}; of a preset's compiled rows.")
+    ] = None,
+    batch: Annotated[str | None, Option(help="Batch sizes, comma-separated; of a preset only these.")] = None,
+    fuse_qkv: Annotated[bool, Option("--fuse-qkv", help="Each cell also with fused Q, K, V.")] = False,
+    compile_vae: Annotated[bool, Option("--compile-vae", help="Each cell also with a compiled VAE.")] = False,
+    quantize_vae: Annotated[bool, Option("--quantize-vae", help="Each cell also with a quantized VAE.")] = False,
+    quantize_text_encoder: Annotated[
+        bool, Option("--quantize-text-encoder", help="Each cell also with quantized text encoders.")
+    ] = False,
+    steps: Annotated[int | None, Option(help="Denoising steps of the answer; default: the model's.")] = None,
+    extrapolate_from: Annotated[
+        str | None, Option(help="Run only two step counts, for example 4,8, and extrapolate to --steps.")
+    ] = None,
+    time_limit: Annotated[float, Option(min=1, help="Seconds of one cell.")] = 900.0,
+    limit_s: Annotated[float | None, Option(min=1, help="Seconds of this sweep: no cell starts that cannot end in them.")] = None,
+    executor: Annotated[str, Option(help=f"Where cells run: {', '.join(EXECUTORS)}.")] = "local",
+    retry: Annotated[bool, Option("--retry", help="Run again what failed, ran out of memory or took too long.")] = False,
+    cache: Annotated[str, Option(help=f"Compile caches: {', '.join(CHOICES)} (an empty one for each cell).")] = SHARED,
+    trace_steps: Annotated[int, Option(help="Denoising steps of the traced call.")] = 4,
+    size: Annotated[str | None, Option(help="Pixels: N, or HEIGHTxWIDTH.")] = None,
+    frames: Annotated[int | None, Option(help="Video frames, 8 n + 1 for CogVideoX.")] = None,
+    seed: Annotated[int, Option(help="Seed of the latents and of random weights.")] = 0,
+    guidance: Annotated[float | None, Option(help="Guidance scale; default: the model's.")] = None,
+    prompt: Annotated[str, Option(help="Prompt.")] = RunSpec.prompt,
+    warmup: Annotated[int, Option(help="Short calls before timing, beside the one that compiles.")] = 1,
+    repeats: Annotated[int, Option(help="Timed calls.")] = 3,
+    weights: Annotated[str | None, Option(help="Directory or repository of real weights; default: random ones.")] = None,
+    device: Annotated[str, Option(help="auto, cuda or cpu.")] = "auto",
+    phases: Annotated[str, Option(help="What each cell records after its warm-up, as `record --phases`.")] = "timed,traced",
+    dry_run: Annotated[bool, Option("--dry-run", help="List the cells in their order, and run nothing.")] = False,
+    out: Annotated[Path | None, Option("-o", "--out", help="The sweep's folder; one that exists goes on.")] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Record every combination of schemes and options, each in a process of its own; what is done is never done again."""
+    name = _model(model, preset)
+    height, width = parse_size(size)
+    base = RunSpec(
+        model=name,
+        steps=steps,
+        trace_steps=trace_steps,
+        height=height,
+        width=width,
+        frames=frames,
+        seed=seed,
+        guidance=guidance,
+        prompt=prompt,
+        warmup=warmup,
+        repeats=repeats,
+        weights=weights,
+        device=device,
+        phases=phases,
+    )
+    if cache not in CHOICES:
+        raise UsageError(f"--cache {cache} is not known", f"choose from: {', '.join(CHOICES)}")
+    for each in parse_list("--compile", compile) if compile else ():
+        COMPILERS.get(each)
+    EXECUTORS.get(executor)
+    switches = (fuse_qkv, compile_vae, quantize_vae, quantize_text_encoder)
+    request = Request(
+        base=base,
+        out=out or free_name(f"sweep-{preset or name}"),
+        schemes=parse_list("--schemes", schemes) if schemes else None,
+        compile=parse_list("--compile", compile) if compile else None,
+        batch=parse_numbers("--batch", batch) if batch else None,
+        switches=[name for name, given in zip(SWITCHES, switches, strict=True) if given],
+        preset=preset,
+        executor=executor,
+        limits=Limits(cell_s=time_limit, all_s=limit_s),
+        from_steps=parse_numbers("--extrapolate-from", extrapolate_from) if extrapolate_from else None,
+        cache=cache,
+        retry=retry,
+        command=command_line(),
+    )
+    return _list(request, as_json) if dry_run else _run(request, as_json)
+
+
+def _model(model: str | None, preset: str | None) -> str:
+    if model is None and preset is None:
+        raise UsageError("nothing to sweep was named", f"name a model, or --preset {', '.join(PRESETS)}")
+    return model or find_preset(preset or "").model
+
+
+def _list(request: Request, as_json: bool) -> int:
+    from profiler.cli.sweep_text import cells_text
+
+    cells, _ = plan_cells(request)
+    emit(as_json, {"cells": [each.to_dict() for each in cells]}, lambda: cells_text(cells))
+    return EXIT_OK
+
+
+def _run(request: Request, as_json: bool) -> int:
+    from profiler.cli.sweep_text import print_sweep
+    from profiler.sweep.live import LiveView
+
+    _, steps = plan_cells(request)
+    with LiveView(request.out, steps) as view:
+        status = sweep(request, view)
+    counts = print_sweep(request.out, as_json)
+    where = f"{request.out} holds what was recorded; the same command goes on"
+    if status != "ok":
+        raise RecordedProgramFailed(f"the sweep is not finished: {_unfinished(counts)}", where)
+    if not counts.get("ok"):
+        raise RecordedProgramFailed("no cell of the sweep went well", f"see {shlex.quote(str(request.out / 'logs'))}")
+    return EXIT_OK
+
+
+def _unfinished(counts: dict[str, Any]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in counts.items())

@@ -1,0 +1,92 @@
+"""One cell of a sweep: a spec, where its run lies, and how it ended. The rows of `sweep.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import PurePath
+from typing import Any
+
+from profiler.core.errors import UnreadableInput
+from profiler.core.spec import RunSpec
+
+QUEUED, RUNNING, OK, OOM, FAILED = "queued", "running", "ok", "oom", "failed"
+TIMEOUT, REFUSED, INTERRUPTED = "timeout", "refused", "interrupted"
+STATUSES = (QUEUED, RUNNING, OK, OOM, FAILED, TIMEOUT, REFUSED, INTERRUPTED)
+# What a cell is done with: a failure is a result as well.
+RESULTS = (OK, OOM, FAILED, TIMEOUT)
+
+_SHORT = {
+    "fuse_qkv": "qkv",
+    "compile_vae": "cvae",
+    "quantize_vae": "qvae",
+    "quantize_text_encoder": "qtext",
+    "channels_last": "nhwc",
+}
+
+
+@dataclass(kw_only=True)
+class Cell:
+    """One cell. Times are epoch nanoseconds and seconds; `run` is its run directory's name below the sweep's folder.
+
+    `attempts` counts how often it was started with this spec, `extrapolated` is what `extrapolate` made of two step counts,
+    `cache` how the compile caches did; None where there is nothing to say.
+    """
+
+    id: str
+    spec: RunSpec
+    status: str = QUEUED
+    run: str | None = None
+    attempts: int = 0
+    began_ns: int | None = None
+    seconds: float | None = None
+    worker: str | None = None
+    reason: str | None = None
+    extrapolated: dict[str, Any] | None = None
+    cache: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row of `sweep.json`."""
+        row = {field.name: getattr(self, field.name) for field in fields(self)}
+        return row | {"spec": self.spec.to_dict(), "hash": self.spec.hash}
+
+    @classmethod
+    def from_dict(cls, raw: Any) -> Cell:
+        """The inverse of `to_dict`; fields of a later version are left out.
+
+        Raises:
+            UnreadableInput: no id, no spec, or a status that there is not.
+        """
+        try:
+            known = {field.name: raw[field.name] for field in fields(cls) if field.name in raw}
+            cell = cls(**known | {"spec": RunSpec.from_dict(raw["spec"])})
+        except (TypeError, KeyError, AttributeError) as error:
+            raise UnreadableInput(f"a cell of the sweep has a wrong shape: {error!r}", "sweep into another folder") from None
+        if cell.status not in STATUSES:
+            raise UnreadableInput(f"cell {cell.id} has the status {cell.status!r}", f"there are: {', '.join(STATUSES)}")
+        return cell
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has a result that is not asked for again."""
+        return self.status in RESULTS
+
+
+def cell_id(spec: RunSpec) -> str:
+    """A readable name: scheme, compile mode, options, batch; what all cells of a sweep share is not in it."""
+    scheme = PurePath(spec.scheme).stem if "/" in spec.scheme or spec.scheme.endswith(".json") else spec.scheme
+    parts = [scheme, spec.compile, *(short for name, short in _SHORT.items() if getattr(spec, name))]
+    parts += [] if spec.offload == "none" else [spec.offload]
+    parts += [] if spec.batch == 1 else [f"b{spec.batch}"]
+    return "-".join("".join(each if each.isalnum() or each in "_." else "_" for each in part) for part in parts)
+
+
+def make_cells(specs: Iterable[RunSpec]) -> list[Cell]:
+    """One cell for each distinct spec, in the given order; ids are made distinct by a number."""
+    cells: dict[str, Cell] = {}
+    for spec in dict.fromkeys(specs):
+        name, number = cell_id(spec), 2
+        while name in cells:
+            name, number = f"{cell_id(spec)}-{number}", number + 1
+        cells[name] = Cell(id=name, spec=spec)
+    return list(cells.values())

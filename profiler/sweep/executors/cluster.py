@@ -1,0 +1,148 @@
+"""ray: a Ray cluster, one GPU for each cell where the cluster has any, one node where it has none.
+
+The worker records into a folder of its own and sends the run directory back as a tar. A task is never retried by Ray: how often a
+cell was started is the sweep's own count.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import shutil
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from profiler.core.errors import MissingExtra, Refused
+from profiler.sweep.executors.base import EXECUTORS, Ended, Site
+from profiler.sweep.executors.local import host_name
+from profiler.sweep.probe import probe_machine
+from profiler.sweep.work import Outcome, Place, Task, run_task
+
+_PROBE_S = 600.0
+
+
+class RayExecutor:
+    """Tasks of a Ray cluster: the one of `RAY_ADDRESS`, one that runs on this machine, or a new one of this machine alone."""
+
+    def __init__(self, site: Site) -> None:
+        try:
+            import ray
+        except ImportError:
+            raise MissingExtra("--executor ray", "cluster") from None
+        self._ray, self._site = ray, site
+        self._ours = not ray.is_initialized()
+        if self._ours:
+            try:
+                ray.init(log_to_driver=False, logging_level=logging.WARNING)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise Refused(f"no Ray cluster: {error}", "set RAY_ADDRESS to its address, or unset it") from None
+        self._tasks: dict[Any, str] = {}
+        self._stopped = False
+
+    def probe(self, specs: list[dict[str, Any]]) -> list[str | None]:
+        """Why the first worker that is free refuses each spec, or None."""
+        asked = self._remote(_probe).remote(specs)
+        try:
+            _, reasons = self._ray.get(asked, timeout=_PROBE_S)
+        except self._ray.exceptions.GetTimeoutError:
+            raise Refused(f"no worker of the Ray cluster was free within {_PROBE_S:.0f} s", "see `ray status`") from None
+        return list(reasons)
+
+    def slots(self) -> int:
+        """GPUs of the nodes that are alive; where there is no GPU, how often the smallest node's CPUs are there."""
+        gpus, cpus = self._nodes("GPU"), self._nodes("CPU")
+        return int(sum(gpus)) if gpus else sum(int(each // min(cpus)) for each in cpus)
+
+    def start(self, task: Task) -> str:
+        """Give a task to the cluster."""
+        reference = self._remote(_run).remote(task, bool(self._nodes("GPU")))
+        self._tasks[reference] = task.id
+        return "ray"
+
+    def wait(self, timeout_s: float) -> list[Ended]:
+        """The tasks that have ended, their run directories unpacked."""
+        if not self._tasks:
+            time.sleep(timeout_s)
+            return []
+        ready, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=timeout_s)
+        return [self._receive(each, self._tasks.pop(each)) for each in ready]
+
+    def stop(self) -> None:
+        """End what runs; what a worker had recorded until then is not sent."""
+        self._stopped = True
+        for each in self._tasks:
+            self._ray.cancel(each)
+
+    def close(self) -> None:
+        """Leave the cluster; one that this executor started ends."""
+        for each in self._tasks:
+            self._ray.cancel(each)
+        if self._ours:
+            self._ray.shutdown()
+
+    def _receive(self, reference: Any, name: str) -> Ended:
+        try:
+            outcome, packed = self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            # The worker or its node died, its memory ran out, or the result was lost with it.
+            lines = [each.strip() for each in str(error).splitlines() if each.strip()]
+            return Ended(id=name, lost=f"{type(error).__name__}: {lines[0] if lines else 'no word'}")
+        unpack(packed, self._site.work / name)
+        return Ended(id=name, outcome=outcome)
+
+    def _remote(self, function: Any) -> Any:
+        # Without GPUs a cell gets all cores of a node: cells side by side would slow each other down.
+        cpus = min(self._nodes("CPU"), default=1)
+        resources = {"num_gpus": 1, "num_cpus": 0} if self._nodes("GPU") else {"num_cpus": cpus}
+        return self._ray.remote(max_retries=0, **resources)(function)
+
+    def _nodes(self, unit: str) -> list[float]:
+        """How much of a resource each living node has, those that have none left out."""
+        if unit == "GPU" and self._site.device == "cpu":
+            return []
+        found = [each["Resources"].get(unit, 0.0) for each in self._ray.nodes() if each["Alive"]]
+        return [each for each in found if each > 0]
+
+
+def _probe(specs: list[dict[str, Any]]) -> tuple[int, list[str | None]]:
+    return probe_machine(specs)
+
+
+def _run(task: Task, gpu: bool) -> tuple[Outcome, bytes]:
+    """On a worker: run a task in a folder of its own; its outcome and its run directory as a tar (empty where it made none)."""
+    import ray
+
+    with tempfile.TemporaryDirectory(prefix="diffuscope-cell-") as folder:
+        ids = ray.get_gpu_ids() if gpu else []
+        worker = f"{host_name()}-{ray.get_runtime_context().get_node_id()[:6]}/{f'gpu{ids[0]}' if ids else 'cpu'}"
+        # The mark begins with the sweep's. Cells of one sweep share the caches of a node; no two nodes share a disk for certain.
+        cache = Path(tempfile.gettempdir()) / f"diffuscope-cache-{task.mark.partition('/')[0]}"
+        outcome = run_task(task, Path(folder), Place(worker=worker, cache=cache, gpu=gpu))
+        return outcome, pack(Path(folder) / task.id)
+
+
+def pack(run: Path) -> bytes:
+    """A run directory as a tar; not compressed, because what is large in it is compressed already."""
+    if not run.is_dir():
+        return b""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.add(run, arcname=".")
+    return buffer.getvalue()
+
+
+def unpack(packed: bytes, run: Path) -> None:
+    """The inverse of `pack`; what lay there before is gone."""
+    shutil.rmtree(run, ignore_errors=True)
+    if not packed:
+        return
+    run.mkdir(parents=True)
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        # No absolute names, no links out of the folder: workers are trusted, and bytes on a network are not.
+        tar.extractall(run, filter="data")
+
+
+EXECUTORS.add("ray", RayExecutor)

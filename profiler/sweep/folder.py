@@ -1,0 +1,210 @@
+"""The folder of a sweep: `run.json`, `sweep.json`, one run directory a cell. Whatever kills the sweep, it opens and goes on."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from profiler.core.errors import UnreadableInput, UsageError
+from profiler.rundir import layout
+from profiler.rundir.manifest import Failure, Manifest
+from profiler.rundir.reader import is_run, read_manifest
+from profiler.rundir.writer import process_identity, write_atomic
+from profiler.sweep.cells import OK, REFUSED, Cell
+from profiler.sweep.extrapolate import extrapolate
+
+SCHEMA = 1
+# Names in the folder beside those of the cells.
+WORK, CACHE, LOGS, LOCK = ".work", layout.CACHE_DIR, "logs", ".lock"
+
+
+@dataclass(kw_only=True)
+class Header:
+    """What `sweep.json` says beside its cells: the sweep as it was last asked for."""
+
+    model: str
+    preset: str | None = None
+    executor: str = "local"
+    steps: int | None = None
+    time_limit_s: float = 900.0
+    began_ns: int = field(default_factory=time.time_ns)
+
+
+class SweepFolder:
+    """The one writer of a sweep's folder.
+
+    Args:
+        path: made where it does not exist; a folder that holds something else is refused.
+        header: the sweep as asked for now.
+        spec: the same for `run.json`, JSON-ready.
+        command: what the user typed.
+
+    Raises:
+        UsageError: another sweep works in it, it holds something else, or it cannot be written.
+        UnreadableInput: its `sweep.json` is no such file.
+    """
+
+    def __init__(self, path: Path, header: Header, spec: dict[str, Any], command: str) -> None:
+        refuse_other(path)
+        self.path, self.header, self.cells = path, header, []  # type: Path, Header, list[Cell]
+        try:
+            (path / WORK).mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(path)
+        except OSError as error:
+            raise UsageError(f"cannot write to {path}: {error.strerror}", "name a writable place with -o") from None
+        self.before = read_cells(path) if (path / layout.SWEEP).exists() else []
+        self.manifest = Manifest(kind="sweep", command=command, spec=spec, process=process_identity(), created_ns=time.time_ns())
+
+    @property
+    def work(self) -> Path:
+        """Where run directories are made, before they are sealed under their cells' ids."""
+        return self.path / WORK
+
+    @property
+    def cache(self) -> Path:
+        """Where the cells' compile caches lie."""
+        return self.path / CACHE
+
+    def begin(self, cells: list[Cell], retry: bool = False) -> None:
+        """Take over what earlier sweeps of this folder finished, and write the cells down.
+
+        A cell keeps its result where its spec is the same, also where the sweep was killed before it could note that result;
+        with `retry` only a good one.
+        Finished cells that are no longer asked for stay, behind the others; what was left half made is removed.
+        """
+        before = {each.id: each for each in self.before}
+        self.cells = [self._taken_over(each, before.get(each.id), retry) for each in cells]
+        asked = {each.id for each in cells}
+        self.cells += [each for each in self.before if each.ended and each.id not in asked]
+        for left in self.work.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        for each in self.cells:
+            self.note_extrapolation(each)
+        self.write()
+        self.write_manifest("running")
+
+    def _taken_over(self, asked: Cell, before: Cell | None, retry: bool) -> Cell:
+        if before is not None and before.spec == asked.spec:
+            kept = before.ended and (before.status == OK or not retry)
+            if kept and (before.run is None or is_run(self.path / before.run)):
+                return before
+            asked.attempts = before.attempts
+        self._adopt(asked)
+        return asked
+
+    def _adopt(self, cell: Cell) -> None:
+        """A run that ended well, though no one was left to say so."""
+        for place in (self.path / cell.id, self.work / cell.id):
+            try:
+                manifest = read_manifest(place)
+            except UnreadableInput:
+                continue
+            if manifest.status == OK and manifest.spec_hash == cell.spec.hash:
+                cell.status, cell.began_ns, cell.seconds = manifest.status, manifest.created_ns, _seconds(manifest)
+                cell.run = self._move(place, cell.id)
+                return
+
+    def seal(self, cell: Cell, log: str) -> None:
+        """Take a cell's run directory, where one was made, out of the work folder to its place, and write all down."""
+        made = self.work / cell.id
+        cell.run = self._move(made, cell.id) if is_run(made) else None
+        if log:
+            (self.path / LOGS).mkdir(exist_ok=True)
+            (self.path / LOGS / f"{cell.id}.log").write_text(log, encoding="utf-8")
+        self.note_extrapolation(cell)
+        self.write()
+
+    def _move(self, made: Path, name: str) -> str:
+        target, old = self.path / name, self.work / f"{name}.old"
+        if made != target:
+            # The run of an earlier spec goes only once the new one is there.
+            if target.exists():
+                target.rename(old)
+            made.rename(target)
+            shutil.rmtree(old, ignore_errors=True)
+        return name
+
+    def note_extrapolation(self, cell: Cell) -> None:
+        """What a cell of fewer steps says about the steps asked for."""
+        cell.extrapolated = None
+        if cell.run and self.header.steps and cell.spec.steps and cell.spec.steps < self.header.steps:
+            cell.extrapolated = extrapolate(read_manifest(self.path / cell.run), self.header.steps)
+
+    def write(self) -> None:
+        """Put the cells as they are on disk, in one step."""
+        content = {"schema": SCHEMA, **vars(self.header), "cells": [each.to_dict() for each in self.cells]}
+        write_atomic(self.path / layout.SWEEP, json.dumps(content, indent=1))
+
+    def write_manifest(self, status: str, why: str | None = None) -> None:
+        """The folder's own `run.json`: what a listing shows of it."""
+        self.manifest.status = status
+        self.manifest.failure = Failure(type="Unfinished", message=why) if why else None
+        if status != "running":
+            self.manifest.process = {}
+        write_atomic(self.path / layout.MANIFEST, json.dumps(self.manifest.to_dict(), indent=1))
+
+    def close(self) -> None:
+        """Let another sweep in; the work folder goes where nothing is left in it."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        os.close(self._lock)
+
+
+def read_cells(path: Path) -> list[Cell]:
+    """The cells of a folder's `sweep.json`.
+
+    Raises:
+        UnreadableInput: not JSON, of another shape, or of a later schema.
+    """
+    file = path / layout.SWEEP
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+        schema, rows = raw["schema"], raw["cells"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UnreadableInput(f"{file} is no list of a sweep's cells: {error}", "sweep into another folder") from None
+    if not isinstance(schema, int) or schema > SCHEMA or not isinstance(rows, list):
+        raise UnreadableInput(f"{file} has schema {schema!r}; this diffuscope reads up to {SCHEMA}", "upgrade diffuscope")
+    return [Cell.from_dict(each) for each in rows]
+
+
+def refuse_other(path: Path) -> None:
+    """Refuse a path that holds anything but a sweep.
+
+    Raises:
+        UsageError: a file, a folder with other content, or a run of another kind.
+    """
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise UsageError(f"{path} is no folder", "name another with -o")
+    names = {each.name for each in path.iterdir()}
+    sweep = {layout.SWEEP, WORK} & names or not names
+    kind = read_manifest(path).kind if is_run(path) else "sweep"
+    if not sweep or kind != "sweep":
+        raise UsageError(f"{path} holds something that is no sweep", "name an empty or new folder with -o")
+
+
+def _lock(path: Path) -> int:
+    """Hold the folder until this process ends, however it ends."""
+    file = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        raise UsageError(f"another sweep works in {path}", "wait for it, or name another folder with -o") from None
+    return file
+
+
+def _seconds(manifest: Manifest) -> float | None:
+    ends = [each.end_ns for each in manifest.phases if each.end_ns is not None]
+    return round((max(ends) - manifest.created_ns) / 1e9, 3) if ends else None
+
+
+def interrupted(cells: list[Cell]) -> list[Cell]:
+    """The cells that have no result yet."""
+    return [each for each in cells if not each.ended and each.status != REFUSED]

@@ -1,0 +1,145 @@
+"""Presets: sweeps with a name. The seed's are its rows, as combinations of today's options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+from profiler.core.errors import UsageError
+from profiler.core.spec import RunSpec
+from profiler.sweep.grid import Grid
+
+# What the seed calls a quantization, where we call it otherwise. Its `fp8` of CogVideoX runs faster than its bf16, as only
+# dynamic schemes do, and holds less than its row-wise rows: one scale a tensor.
+SEED_NAMES = {"None": "bf16", "fp8": "fp8dq", "fp6": "fp6_e3m2"}
+# The CogVideoX rows hold a quantized T5 too; a plan of autoquant names the transformer's layers alone.
+_TEXT_LEFT = ("bf16", "fp16", "autoquant")
+
+_OFF, _BOTH = (False,), (False, True)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of the seed that are every combination of these values."""
+
+    schemes: str
+    batch: Sequence[int] = (1,)
+    compiled: Sequence[bool] = _BOTH
+    compile_vae: Sequence[bool] = _OFF
+    fuse_qkv: Sequence[bool] = _BOTH
+
+
+# FLUX.1-dev on the H100: 77 rows. `sparsify` is the seed's int8dq with 2:4 sparsity.
+_FLUX = (
+    _Rows("bf16", (1, 4, 8), fuse_qkv=_OFF),
+    _Rows("bf16", (16,), _OFF, fuse_qkv=_OFF),
+    _Rows("fp8dq int8dq fp8wo int8wo", (1, 4, 8)),
+    _Rows("fp8dqrow", (1, 4), (True,), _BOTH),
+    _Rows("fp8dq", (16,), (True,)),
+    _Rows("fp8dq", (16,), (True,), (True,), _OFF),
+    _Rows("fp8dqrow", (16,), (True,), _BOTH, _OFF),
+    _Rows("fp6_e3m2", (16,), (True,)),
+    _Rows("fp6_e3m2", (16,), (True,), (True,), _OFF),
+    _Rows("fp4_e2m1", (16,), (True,)),
+    _Rows("fp4_e2m1", (16,), (True,), (True,), _OFF),
+    _Rows("sparsify", (16,), (True,), _BOTH),
+)
+_SMALL = "fp6_e3m2 fp5_e2m2 fp4_e2m1"
+_COG = {
+    ("cogvideox-5b", "H100"): (
+        _Rows("bf16 fp16 fp8dq int8wo int4dq", fuse_qkv=(True,)),
+        _Rows("fp8dqrow"),
+        _Rows("int8dq", compiled=(True,), fuse_qkv=(True,)),
+        _Rows("int4wo", compiled=_OFF, fuse_qkv=(True,)),
+    ),
+    ("cogvideox-5b", "A100"): (
+        _Rows(f"bf16 fp16 int8wo int8dq int4wo int4dq autoquant {_SMALL}"),
+        _Rows("sparsify", compiled=_OFF),
+    ),
+    ("cogvideox-2b", "A100"): (
+        _Rows("bf16 fp16 int8wo int8dq int4wo int4dq autoquant fp6_e3m2"),
+        _Rows("sparsify", compiled=_OFF),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A sweep with a name.
+
+    Attributes:
+        model: what it is a sweep of, where the user names none.
+        specs: (base spec, compile modes asked for or none) -> the cells' specs.
+        strict: whether a scheme that does not exist is the user's mistake, and not a row that cannot be had today.
+    """
+
+    name: str
+    summary: str
+    model: str
+    specs: Callable[[RunSpec, Sequence[str]], list[RunSpec]]
+    strict: bool = True
+
+
+def _expand(rows: Iterable[_Rows], base: RunSpec, modes: Sequence[str]) -> list[RunSpec]:
+    """Rows as specs; a compiled row stands for each of the compile modes."""
+    made = []
+    for each in rows:
+        for scheme, batch, compiled, vae, fused in product(
+            each.schemes.split(), each.batch, each.compiled, each.compile_vae, each.fuse_qkv
+        ):
+            row = replace(base, scheme=scheme, batch=batch, compile_vae=vae, fuse_qkv=fused)
+            made += [replace(row, compile=mode) for mode in (modes if compiled else ("none",))]
+    return list(dict.fromkeys(made))
+
+
+def _modes(asked: Sequence[str]) -> Sequence[str]:
+    return [each for each in asked if each != "none"] or ["regional"]
+
+
+def _flux(base: RunSpec, asked: Sequence[str]) -> list[RunSpec]:
+    return _expand(_FLUX, base, _modes(asked))
+
+
+def _cogvideox(base: RunSpec, asked: Sequence[str]) -> list[RunSpec]:
+    """The H100's rows of a model first, then what it only measured on an A100."""
+    found = [rows for gpu in ("H100", "A100") for rows in _COG.get((base.model, gpu), ())]
+    if not found:
+        models = sorted({model for model, _ in _COG})
+        raise UsageError(f"the seed has no rows of {base.model}", f"the preset is for: {', '.join(models)}")
+    specs = _expand(found, base, _modes(asked))
+    return [replace(each, quantize_text_encoder=each.scheme not in _TEXT_LEFT) for each in specs]
+
+
+def _quick(base: RunSpec, asked: Sequence[str]) -> list[RunSpec]:
+    small: dict[str, Any] = {
+        "steps": base.steps or 2,
+        "height": base.height or 64,
+        "width": base.width or 64,
+        "trace_steps": 1,
+        "warmup": 0,
+    }
+    grid = Grid(schemes=("bf16", "int8wo", "int8dq"), compile=asked or ("none",), switches=("fuse_qkv",))
+    return grid.specs(replace(base, **small))
+
+
+PRESETS = {
+    each.name: each
+    for each in (
+        Preset("seed-flux", "the seed's 77 rows of FLUX.1-dev", "flux-dev", _flux, strict=False),
+        Preset("seed-cogvideox", "the seed's rows of CogVideoX-5b or 2b", "cogvideox-5b", _cogvideox, strict=False),
+        Preset("quick", "six eager cells, seconds each on a CPU", "flux-tiny", _quick),
+    )
+}
+
+
+def find_preset(name: str) -> Preset:
+    """A preset by name.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name not in PRESETS:
+        raise UsageError(f"no preset is called {name!r}", f"choose from: {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,76 @@
+"""Processes of a cell: started so that they die with whoever started them, ended with everything that they started."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+# In the environment of a cell's process and of all that it starts, in sessions of their own too (Inductor's workers).
+MARK = "DIFFUSCOPE_CELL"
+# Seconds for a process that is told to end to seal its run.
+GRACE_S = 20.0
+_POLL_S = 0.1
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(parent: int) -> None:
+    """Let the kernel kill this process when the one that started it dies, however that happens: nothing may outlive a sweep.
+
+    Args:
+        parent: that process's id; where it has died already, this one ends at once.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def wait_for(child: subprocess.Popen[bytes], limit_s: float, stop: Callable[[], bool]) -> str | None:
+    """Wait for a process: None where it ended by itself, "timeout" or "stopped" where it has to be ended."""
+    deadline = time.monotonic() + limit_s
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=_POLL_S)
+            return None
+        if stop():
+            return "stopped"
+        if time.monotonic() >= deadline:
+            return "timeout"
+
+
+def end(child: subprocess.Popen[bytes], mark: str, grace_s: float = GRACE_S) -> None:
+    """End a process: asked first, so that it can seal its run; then kill what is left of its group and all with its mark."""
+    if child.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            child.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=grace_s)
+    kill(child, mark)
+
+
+def kill(child: subprocess.Popen[bytes], mark: str) -> None:
+    """Kill a process's group, and every process that carries its mark."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    for pid in marked(mark):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    child.wait()
+
+
+def marked(mark: str) -> list[int]:
+    """The processes of this user whose environment carries a mark, this one left out."""
+    wanted, found = f"{MARK}={mark}".encode(), []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdecimal() or int(folder.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+    return found

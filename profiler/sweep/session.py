@@ -1,0 +1,146 @@
+"""A whole sweep: from what was asked to a folder in which every cell has a result, or is still asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from profiler.core.errors import DiffuscopeError, UsageError
+from profiler.core.spec import RunSpec
+from profiler.models.base import find_model
+from profiler.schemes.base import SCHEMES
+from profiler.sweep.caches import SHARED
+from profiler.sweep.cells import Cell, make_cells
+from profiler.sweep.commands import record_command
+from profiler.sweep.driver import Driver, Limits, View
+from profiler.sweep.executors.base import EXECUTORS, Site
+from profiler.sweep.folder import Header, SweepFolder
+from profiler.sweep.grid import Grid, refuse_steps, resolve
+from profiler.sweep.order import in_order
+from profiler.sweep.presets import find_preset
+from profiler.sweep.refusals import refuse_cells
+from profiler.sweep.work import CHILD
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to sweep.
+
+    Attributes:
+        base: what all cells have in common; its `steps` are those of the answer.
+        schemes, compile, batch: the values of an axis; None where the user named none. Under a preset of the seed they choose
+            among its rows, and `compile` is what a compiled row stands for.
+        switches: options that are tried both off and on.
+        from_steps: the two step counts that are run where `steps` are extrapolated; None to run them.
+        retry: run again what failed, ran out of memory or took too long.
+    """
+
+    base: RunSpec
+    out: Path
+    schemes: list[str] | None = None
+    compile: list[str] | None = None
+    batch: list[int] | None = None
+    switches: list[str] | None = None
+    preset: str | None = None
+    executor: str = "local"
+    limits: Limits = field(default_factory=Limits)
+    from_steps: list[int] | None = None
+    cache: str = SHARED
+    retry: bool = False
+    command: str = ""
+    child: str = CHILD
+
+
+def plan_cells(request: Request) -> tuple[list[Cell], int | None]:
+    """The cells in their order, those that cannot be marked as refused, and the steps of the answer.
+
+    Raises:
+        UsageError: the grid is empty, or what all cells share cannot be meant.
+    """
+    base = request.base
+    steps = find_model(base.model).resolve(base).steps
+    if request.from_steps:
+        refuse_steps(steps, request.from_steps)
+        if base.repeats < 2:
+            raise UsageError("--extrapolate-from needs the spread of at least two calls", "give --repeats 2 or more")
+        base = replace(base, trace_steps=request.from_steps[0], steps=request.from_steps[1])
+    specs = resolve(_specs(request, base))
+    if not specs:
+        raise UsageError("no cell is left to run", "choose among the preset's schemes and batches, or leave them out")
+    cells = in_order(make_cells(specs))
+    refuse_cells(cells)
+    return cells, steps if request.from_steps else specs[0].steps
+
+
+def _specs(request: Request, base: RunSpec) -> list[RunSpec]:
+    if request.preset is None:
+        _refuse_unknown(request.schemes or [])
+        axes: dict[str, Any] = {"schemes": request.schemes, "compile": request.compile, "batch": request.batch}
+        return Grid(switches=request.switches or (), **{name: each for name, each in axes.items() if each}).specs(base)
+    preset = find_preset(request.preset)
+    if preset.strict:
+        _refuse_unknown(request.schemes or [])
+    specs = preset.specs(base, request.compile or ())
+    schemes, batch = request.schemes, request.batch
+    return [each for each in specs if (not schemes or each.scheme in schemes) and (not batch or each.batch in batch)]
+
+
+def _refuse_unknown(schemes: list[str]) -> None:
+    """A scheme that is named on the command line and does not exist is a slip, and no result."""
+    for each in schemes:
+        SCHEMES.get(each)
+
+
+def sweep(request: Request, view: View) -> str:
+    """Run every cell that has no result yet; the sweep's status: ok or interrupted.
+
+    Raises:
+        UsageError, Refused, MissingExtra, UnreadableInput: before any cell runs.
+    """
+    cells, steps = plan_cells(request)
+    make_executor = EXECUTORS.get(request.executor)
+    folder = SweepFolder(request.out, _header(request, steps), _spec(request), request.command)
+    try:
+        folder.begin(cells, request.retry)
+        executor = make_executor(Site(work=folder.work.absolute(), cache=folder.cache.absolute(), device=request.base.device))
+        try:
+            driver = Driver(
+                folder, executor, view, request.limits, lambda cell: record_command(cell.spec), request.cache, request.child
+            )
+            return driver.run()
+        finally:
+            executor.close()
+    except DiffuscopeError as error:
+        folder.write_manifest("refused", error.message)
+        raise
+    finally:
+        folder.close()
+
+
+def _header(request: Request, steps: int | None) -> Header:
+    return Header(
+        model=request.base.model,
+        preset=request.preset,
+        executor=request.executor,
+        steps=steps,
+        time_limit_s=request.limits.cell_s,
+    )
+
+
+def _spec(request: Request) -> dict[str, Any]:
+    """The sweep as asked. What varies goes by names of its own: a run's `compile` is one mode."""
+    varied = {
+        "schemes": request.schemes,
+        "compile_modes": request.compile,
+        "batches": request.batch,
+        "switches": request.switches,
+        "preset": request.preset,
+        "executor": request.executor,
+        "extrapolate_from": request.from_steps,
+        "time_limit_s": request.limits.cell_s,
+        "limit_s": request.limits.all_s,
+        "cache": request.cache,
+    }
+    shown = ("model", "steps", "height", "width", "frames", "seed", "device", "weights", "repeats", "phases")
+    return {name: getattr(request.base, name) for name in shown} | varied

@@ -1,0 +1,156 @@
+"""Running one cell where it should run, to a run directory and an outcome: the same for every executor."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from profiler.core.errors import EXIT_USAGE, UnreadableInput
+from profiler.rundir.reader import bury_on_disk, is_run, overwrite_status, read_manifest
+from profiler.sweep.caches import COLD, cache_counts, cache_environment, count_kernels
+from profiler.sweep.cells import FAILED, INTERRUPTED, OK, REFUSED, TIMEOUT
+from profiler.sweep.child import WARNING
+from profiler.sweep.processes import MARK, end, kill, wait_for
+
+CHILD = "profiler.sweep.child"
+# Bytes of what a cell printed that are kept: its end.
+_LOG_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a worker needs to know of a cell: everything here pickles.
+
+    `spec` is the RunSpec as a mapping, `mark` names sweep and cell among all processes of a machine, `cache` is "shared" or
+    "cold", `child` is the module that records, `paths` is where it looks for modules first: a user's own pipeline lies there.
+    """
+
+    id: str
+    spec: dict[str, Any]
+    command: str
+    limit_s: float
+    mark: str
+    cache: str = "shared"
+    child: str = CHILD
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a task runs: the worker's name, variables of its own, whether it has a GPU, its folder of compile caches."""
+
+    worker: str
+    cache: Path
+    gpu: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a task ended; its run directory, where it made one, lies in the work folder under the task's id."""
+
+    status: str
+    worker: str
+    began_ns: int
+    seconds: float
+    reason: str | None = None
+    cache: dict[str, Any] | None = None
+    log: str = ""
+
+
+def run_task(task: Task, work: Path, place: Place, stop: Callable[[], bool] = lambda: False) -> Outcome:
+    """Record one cell into `work / task.id` in a process of its own.
+
+    The process is ended when it has run for `limit_s`, when `stop()` is true, and when this call ends in any other way; with it
+    ends everything that it started.
+    """
+    run, log = work / task.id, work / f"{task.id}.log"
+    work.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(run, ignore_errors=True)
+    cold = work / f"{task.id}.cache"
+    cache = cold if task.cache == COLD else place.cache
+    kernels, began_ns = count_kernels(cache), time.time_ns()
+    try:
+        code, ended = _record(task, run, log, _environment(task, place, cache), place.gpu, stop)
+        said = _tail(log)
+        status, reason = _judge(run, code, ended, task, said)
+        counts = cache_counts(run, kernels, cache)
+    finally:
+        shutil.rmtree(cold, ignore_errors=True)
+        log.unlink(missing_ok=True)
+    seconds = round((time.time_ns() - began_ns) / 1e9, 3)
+    return Outcome(status=status, worker=place.worker, began_ns=began_ns, seconds=seconds, reason=reason, cache=counts, log=said)
+
+
+def _environment(task: Task, place: Place, cache: Path) -> dict[str, str]:
+    paths = [*task.paths, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    ours = {"PYTHONUNBUFFERED": "1", MARK: task.mark, "PYTHONPATH": os.pathsep.join(dict.fromkeys(filter(None, paths)))}
+    return {**os.environ, **cache_environment(cache.absolute()), **place.environment, **ours}
+
+
+def _record(
+    task: Task, run: Path, log: Path, environment: Mapping[str, str], gpu: bool, stop: Callable[[], bool]
+) -> tuple[int, str | None]:
+    """(exit code, why it was ended or None)."""
+    request = {"spec": task.spec, "out": str(run), "command": task.command}
+    arguments = [sys.executable, "-m", task.child, str(os.getpid()), *(["gpu"] if gpu else [])]
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            arguments, stdin=subprocess.PIPE, stdout=output, stderr=output, env=dict(environment), start_new_session=True
+        )
+        try:
+            assert child.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
+                child.stdin.write(json.dumps(request).encode())
+                child.stdin.close()
+            ended = wait_for(child, task.limit_s, stop)
+            if ended:
+                end(child, task.mark)
+        finally:
+            kill(child, task.mark)
+    return child.returncode, ended
+
+
+def _judge(run: Path, code: int, ended: str | None, task: Task, said: str) -> tuple[str, str | None]:
+    """Status and reason from the exit code, the run directory and what was printed."""
+    if ended is not None:
+        status, why = (TIMEOUT, f"took longer than {task.limit_s:.0f} s") if ended == "timeout" else (INTERRUPTED, "stopped")
+        if is_run(run):
+            overwrite_status(run, status, why)
+        return status, why
+    if not is_run(run):
+        return (REFUSED if code == EXIT_USAGE else FAILED), _last_error(said) or f"its process ended with code {code} and no run"
+    bury_on_disk(run, FAILED, f"the recording process died (exit code {code})")
+    try:
+        manifest = read_manifest(run)
+    except UnreadableInput as error:
+        return FAILED, error.message
+    if manifest.status == OK:
+        return OK, _warning(said)
+    failure = manifest.failure
+    return manifest.status, (failure.message.splitlines() or [failure.type])[0] if failure else None
+
+
+def _tail(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _LOG_BYTES))
+        return file.read().decode(errors="replace")
+
+
+def _last_error(said: str) -> str | None:
+    lines = [each for each in said.splitlines() if each.strip()]
+    errors = [each.removeprefix("error: ") for each in lines if each.startswith("error: ")]
+    return (errors or lines)[-1] if lines else None
+
+
+def _warning(said: str) -> str | None:
+    return next((each.removeprefix(WARNING) for each in said.splitlines() if each.startswith(WARNING)), None)
