@@ -44,7 +44,7 @@ def show_text(data: dict[str, Any], top: int, width: int = MAX_WIDTH) -> str:
 
 def _head(data: dict[str, Any]) -> str:
     lines = [f"{data['run']}  [{data['kind']}, {data['status']}]"]
-    lines += [line for line in (describe_spec(data["spec"]), _describe_environment(data["environment"])) if line]
+    lines += [line for line in (describe_spec(data["spec"]), describe_environment(data["environment"])) if line]
     return "\n".join(lines)
 
 
@@ -64,7 +64,8 @@ def describe_spec(spec: dict[str, Any]) -> str:
     return one_line(" · ".join(shown))
 
 
-def _describe_environment(environment: dict[str, Any]) -> str:
+def describe_environment(environment: dict[str, Any]) -> str:
+    """A machine in one line: its GPU or CPU, and the versions that matter."""
     gpu, cpu, versions = (_mapping(environment.get(key)) for key in ("gpu", "cpu", "versions"))
     hardware = gpu.get("name") or cpu.get("model")
     shown = [str(hardware)] if hardware else []
@@ -79,18 +80,18 @@ def _failure(data: dict[str, Any], width: int) -> str:
     where = f" in phase {failure['phase']}" if failure.get("phase") else ""
     text = f"{data['status']}{where}: {failure['type']}: {failure['message']}"
     filled = textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-    return "\n".join([filled, *(f"  {line}" for line in _last_frames(failure.get("traceback") or ""))])
+    return "\n".join([filled, *(f"  {line}" for line in last_frames(failure.get("traceback") or ""))])
 
 
-def _last_frames(traceback: str, most: int = 2) -> list[str]:
+def last_frames(traceback: str, most: int = 2) -> list[str]:
     """The innermost frames of a traceback, each `file:line function: code`; the whole of it is in the run's manifest."""
     found = _FRAME.findall(traceback)
     return [one_line(f"at {file}:{line} {function}: {code}") for file, line, function, code in found[-most:]]
 
 
 def _facts(data: dict[str, Any], width: int) -> str:
-    lines = [("timed", _timed(data)), ("memory", _memory(data)), ("traced", _recording(data))]
-    lines += [("applied", line) for line in _applied(data["applied"])]
+    lines = [("timed", describe_timed(data)), ("memory", _memory(data)), ("traced", describe_recording(data))]
+    lines += [("applied", line) for line in describe_applied(data["applied"])]
     shown: list[str] = []
     last = ""
     for label, text in lines:
@@ -100,7 +101,8 @@ def _facts(data: dict[str, Any], width: int) -> str:
     return "\n".join(shown)
 
 
-def _timed(data: dict[str, Any]) -> str:
+def describe_timed(data: dict[str, Any]) -> str:
+    """What a timed call takes; empty where none was timed."""
     timed = data["timed"]
     if timed["median_ms"] is None:
         return ""
@@ -115,7 +117,8 @@ def _memory(data: dict[str, Any]) -> str:
     return ", ".join(f"{name} {sizes[key]:,.2f} GiB" if sizes[key] is not None else f"{name} -" for name, key in names)
 
 
-def _recording(data: dict[str, Any]) -> str:
+def describe_recording(data: dict[str, Any]) -> str:
+    """The traced call beside the untraced one of the same length; empty where there is none."""
     recording = data["recording"]
     if recording["traced_ms"] is None and recording["untraced_ms"] is None:
         return ""
@@ -124,7 +127,8 @@ def _recording(data: dict[str, Any]) -> str:
     return f"{format_ms(recording['traced_ms'])} = {recording['factor']:.2f} x untraced ({format_ms(recording['untraced_ms'])})"
 
 
-def _applied(applied: dict[str, Any]) -> list[str]:
+def describe_applied(applied: dict[str, Any]) -> list[str]:
+    """What was really done to the model, a line each."""
     return [*_linears(applied), *_compiled(applied), *(str(note) for note in applied.get("notes") or [])]
 
 

@@ -1,0 +1,71 @@
+"""`diffuscope report`: a run as one HTML file to keep or to send."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from profiler.cli.output import JsonOption, emit
+from profiler.cli.waiting import say_if_long
+from profiler.core.errors import UsageError
+
+NAME = "report.html"
+_ENDINGS = (".html", ".htm")
+
+
+def command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE.html", help=f"File to write; default: RUN/{NAME}.")
+    ] = None,
+    base: Annotated[Path | None, typer.Option(metavar="RUN", help="Run directory to compare with.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file where it exists.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """One HTML file of a run: diagnosis, kernels, memory; opens offline."""
+    from profiler.report.html import page
+    from profiler.report.html_data import gather
+    from profiler.tables.run import Run
+
+    target = _target(run, out, force)
+    say_if_long(run)
+    found = gather(Run.open(run), Run.open(base) if base else None)
+    _write(target, page(found))
+    missing = [{"section": each.section, "why": each.why} for each in found.missing]
+    data = {"run": str(run), "status": found.show["status"], "file": str(target), "size_bytes": target.stat().st_size}
+    data |= {"sections": found.sections, "missing": missing}
+    emit(as_json, data, lambda: _text(data), f"diffuscope diagnose {shlex.quote(str(run))}")
+
+
+def _target(run: Path, out: Path | None, force: bool) -> Path:
+    """Where to write; refused before anything is read."""
+    target = out or run / NAME
+    if target.suffix.lower() not in _ENDINGS:
+        # So that no slip of the hand, with --force, writes over what was recorded.
+        raise UsageError(f"-o {target} does not end in .html", f"name the file to write, for example -o {NAME}")
+    if target.is_dir():
+        raise UsageError(f"{target} is a folder", f"name the file to write, for example -o {target / NAME}")
+    if target.exists() and not force:
+        raise UsageError(f"{target} exists already", "replace it with --force, or name another file with -o")
+    return target
+
+
+def _write(path: Path, text: str) -> None:
+    from profiler.rundir.writer import write_atomic
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, text)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise UsageError(f"cannot write {path}: {why}", "name a file in a folder that can be written with -o") from None
+
+
+def _text(data: dict[str, Any]) -> str:
+    lines = [f"{data['file']}  ({data['size_bytes'] / 1024:,.0f} KiB, one file, opens offline)"]
+    lines.append(f"holds: {', '.join(data['sections']) or 'what the run says of itself'}")
+    lines += [f"not in it: {each['section']}: {each['why']}" for each in data["missing"]]
+    return "\n".join(lines)
