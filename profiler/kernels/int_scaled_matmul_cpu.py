@@ -59,7 +59,8 @@ def _u8s8(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def _dequantize(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    return a.to(torch.bfloat16) @ b.to(torch.bfloat16)
+    # Not as bf16: its product would round each sum to bf16, and then again once scaled.
+    return a.float() @ b.float()
 
 
 _SUMS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
