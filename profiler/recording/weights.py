@@ -113,5 +113,8 @@ def flatten(tensor: Any, role: str = "") -> Iterator[tuple[str, Any]]:
         return
     for name in tensor.__tensor_flatten__()[0]:
         inner = getattr(tensor, name)
-        if inner is not None:
+        if inner is not None and name == "scale_and_zero":
+            # Of tile-packed int4: the two lie side by side.
+            yield from zip(("scale", "zero point"), inner.unbind(-1), strict=True)
+        elif inner is not None:
             yield from flatten(inner, _ROLES.get(name, name))

@@ -4,6 +4,7 @@
 - int8 under compile on CUDA: Inductor recognizes torchao's `mm(x, w.to(bf16)) * scale` and replaces it by
   `_weight_int8pack_mm`, which on CUDA is a naive kernel hundreds of times slower than the GEMM (measured on an H100:
   84 ms instead of 0.2 at 4096 x 3072 x 3072). Scaling the weight before the GEMM keeps Inductor from it.
+- tile-packed int4 with many rows: unpacked once, since its own kernel unpacks it anew for each 16 rows.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ def _weight_only_class() -> Any:
     import torch
 
     from profiler.kernels.small_m_linear import MAX_ROWS, small_m_linear, supported
+    from profiler.kernels.tile_packed import MOST_OWN_ROWS, dequantize_tiles, tile_packed
 
     class WeightOnlyLinear(torch.nn.Linear):  # type: ignore[misc]
         def forward(self, x: Any) -> Any:
@@ -35,6 +37,8 @@ def _weight_only_class() -> Any:
                 return out.reshape(*x.shape[:-1], out.shape[-1])
             if torch.compiler.is_compiling() and weight.qdata.dtype == torch.int8:
                 return torch.nn.functional.linear(x, scaled(weight, x.dtype), self.bias)
+            if rows > MOST_OWN_ROWS and tile_packed(weight):
+                return torch.nn.functional.linear(x, dequantize_tiles(weight), self.bias)
             return super().forward(x)
 
     return WeightOnlyLinear
