@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
 import streamlit as st
 
-from dashboards import folder
+from dashboards import folder, kept
+from dashboards.kept import Stamp
 from profiler.metrics import compiles as compile_metrics
 from profiler.metrics import graph_breaks as break_metrics
 from profiler.metrics import memory
 from profiler.metrics import recompiles as recompile_metrics
 from profiler.metrics.compare import Comparison
 from profiler.metrics.compare import compare as compare_metrics
+from profiler.metrics.compare_timelines import Overlaid, overlay
 from profiler.metrics.compile_join import has_log
 from profiler.metrics.kernels import Breakdown
 from profiler.metrics.kernels import breakdown as kernel_breakdown
@@ -23,7 +25,9 @@ from profiler.metrics.ledger import Ledger
 from profiler.metrics.ledger import ledgers as window_ledgers
 from profiler.metrics.listing import RunRow, list_runs
 from profiler.metrics.memory.live import alive_at
-from profiler.metrics.quality import LAST_LATENTS, quality
+from profiler.metrics.quality import LAST_LATENTS, sqnr
+from profiler.metrics.roofline import Roofline
+from profiler.metrics.roofline import roofline as make_roofline
 from profiler.metrics.windows import CALL, DECODE, STEP, TEXT
 from profiler.report.diagnose import Report
 from profiler.report.diagnose import diagnose as make_report
@@ -31,8 +35,6 @@ from profiler.report.diagnose_text import source_lines
 from profiler.rundir import layout
 from profiler.tables.run import Run
 
-Stamp = tuple[tuple[str, int, int], ...]
-"""Name, size and time of change of every file that a run's figures come from."""
 # Lines of source on either side of the one that is meant.
 _AROUND = 4
 WINDOWS = (STEP, TEXT, DECODE, CALL)
@@ -40,7 +42,10 @@ WINDOWS = (STEP, TEXT, DECODE, CALL)
 
 def stamp(path: Path) -> Stamp:
     """The stamp of a run directory; of `cache/`, which figures fill, nothing."""
-    files = [path / layout.MANIFEST, *(each for rank in sorted(path.glob("rank*")) for each in sorted(rank.rglob("*")))]
+    return _stamp_of([path / layout.MANIFEST, *(each for rank in sorted(path.glob("rank*")) for each in sorted(rank.rglob("*")))])
+
+
+def _stamp_of(files: Iterable[Path]) -> Stamp:
     return tuple((str(each), stat.st_size, stat.st_mtime_ns) for each in files if each.is_file() and (stat := each.stat()))
 
 
@@ -80,18 +85,21 @@ def _run(path: str, stamp: Stamp) -> Run:
     return Run.open(path)
 
 
-def report(name: str, base: str = "", window: str = STEP) -> Report:
-    """The diagnosis of a run.
+def report(name: str, base: str = "", window: str = STEP, rank: int = 0) -> Report:
+    """The diagnosis of a run, against a base where there is one; kept beside the run.
 
     Raises:
         UnreadableInput: it holds no trace that can be read.
     """
-    return _report(*_key(name), _key(base) if base else None, window)
+    return _report(*_key(name), _key(base) if base else None, window, rank)
 
 
 @st.cache_resource(max_entries=24, show_spinner="Reading the trace and checking every rule …")
-def _report(path: str, stamp: Stamp, base: tuple[str, Stamp] | None, window: str) -> Report:
-    return make_report(_run(path, stamp), _run(*base) if base else None, window)
+def _report(path: str, stamp: Stamp, base: tuple[str, Stamp] | None, window: str, rank: int) -> Report:
+    found, other = _run(path, stamp), _run(*base) if base else None
+    called = f"diagnosis-{window}-rank{rank}" + ("-against" if base else "")
+    stamps = [stamp, *([base[1]] if base else [])]
+    return kept.report(found, called, stamps, lambda: make_report(found, other, window, rank))
 
 
 def source_of(name: str) -> Callable[[str | None, int | None], list[str]]:
@@ -104,86 +112,108 @@ def source_of(name: str) -> Callable[[str | None, int | None], list[str]]:
     return lines
 
 
-def breakdown(name: str) -> Breakdown:
+def breakdown(name: str, rank: int = 0) -> Breakdown:
     """Busy time of the whole trace, as `show` prints it."""
-    return _breakdown(*_key(name))
+    return _breakdown(*_key(name), rank)
 
 
 @st.cache_resource(max_entries=24, show_spinner="Reading the trace …")
-def _breakdown(path: str, stamp: Stamp) -> Breakdown:
-    return kernel_breakdown(_run(path, stamp).trace())
+def _breakdown(path: str, stamp: Stamp, rank: int) -> Breakdown:
+    return kernel_breakdown(_run(path, stamp).trace(rank))
 
 
-def ledgers(name: str) -> dict[str, Ledger]:
+def ledgers(name: str, rank: int = 0) -> dict[str, Ledger]:
     """The ledgers of text encoding, steps, decoding and call."""
-    return _ledgers(*_key(name))
+    return _ledgers(*_key(name), rank)
 
 
 @st.cache_resource(max_entries=12, show_spinner="Cutting the trace into windows …")
-def _ledgers(path: str, stamp: Stamp) -> dict[str, Ledger]:
-    return window_ledgers(_run(path, stamp), WINDOWS)
+def _ledgers(path: str, stamp: Stamp, rank: int) -> dict[str, Ledger]:
+    return window_ledgers(_run(path, stamp), WINDOWS, rank)
 
 
-@st.cache_resource(max_entries=24, show_spinner="Reading the compile log …")
-def _compile_frames(path: str, stamp: Stamp) -> dict[str, pl.DataFrame]:
-    found = _run(path, stamp)
-    if not has_log(found):
-        # A trace with stacks still tells where functions were cut.
-        return {"breaks": break_metrics.graph_breaks(found)}
-    return {
-        "compiles": compile_metrics.compiles(found),
-        "breaks": break_metrics.graph_breaks(found),
-        "recompiles": recompile_metrics.recompiles(found),
-        "limits": compile_metrics.limits(found),
-        "cudagraph skips": compile_metrics.cudagraph_skips(found),
-        "kernels": found.compile_log().frame("kernels"),
-    }
+def roofline(name: str, rank: int = 0) -> Roofline:
+    """Work and traffic of the kernels of a step, beside what this GPU can do at most."""
+    return _roofline(*_key(name), rank)
 
 
-def compile_frames(name: str) -> dict[str, pl.DataFrame]:
-    """Compiles, breaks, recompiles, limits, cudagraph skips and kernels of a run's compile log; of a run without one only breaks.
+@st.cache_resource(max_entries=12, show_spinner="Counting work and traffic …")
+def _roofline(path: str, stamp: Stamp, rank: int) -> Roofline:
+    cut = _ledgers(path, stamp, rank)
+    return make_roofline(_run(path, stamp), cut[STEP], rank)
+
+
+def compile_frames(name: str, rank: int = 0) -> dict[str, pl.DataFrame]:
+    """Compiles, breaks, recompiles, limits, cudagraph skips and generated code of a run's compile log; of a run without one only
+    breaks.
 
     Raises:
         UnreadableInput: neither log nor trace can be read.
     """
-    return _compile_frames(*_key(name))
+    return _compile_frames(*_key(name), rank)
 
 
-def memory_timeline(name: str, part: str, by: str) -> memory.MemoryTimeline:
+@st.cache_resource(max_entries=24, show_spinner="Reading the compile log …")
+def _compile_frames(path: str, stamp: Stamp, rank: int) -> dict[str, pl.DataFrame]:
+    found = _run(path, stamp)
+    if not has_log(found, rank):
+        # A trace with stacks still tells where functions were cut.
+        return {"breaks": break_metrics.graph_breaks(found, rank)}
+    return {
+        "compiles": compile_metrics.compiles(found, rank),
+        "breaks": break_metrics.graph_breaks(found, rank),
+        "recompiles": recompile_metrics.recompiles(found, rank),
+        "limits": compile_metrics.limits(found, rank),
+        "cudagraph skips": compile_metrics.cudagraph_skips(found, rank),
+        "code": found.compile_log(rank).frame("code"),
+    }
+
+
+def memory_timeline(name: str, part: str, by: str, rank: int = 0) -> memory.MemoryTimeline:
     """Live bytes over a part of a run."""
-    return _memory_timeline(*_key(name), part, by)
+    return _memory_timeline(*_key(name), part, by, rank)
 
 
 @st.cache_resource(max_entries=24, show_spinner="Reading the memory snapshot …")
-def _memory_timeline(path: str, stamp: Stamp, part: str, by: str) -> memory.MemoryTimeline:
-    return memory.timeline(_run(path, stamp), 0, part, by)
+def _memory_timeline(path: str, stamp: Stamp, part: str, by: str, rank: int) -> memory.MemoryTimeline:
+    return memory.timeline(_run(path, stamp), rank, part, by)
 
 
-def memory_peak(name: str, part: str) -> memory.MemoryPeak:
+def memory_peak(name: str, part: str, rank: int = 0) -> memory.MemoryPeak:
     """The peak of a part of a run."""
-    return _memory_peak(*_key(name), part)
+    return _memory_peak(*_key(name), part, rank)
 
 
 @st.cache_resource(max_entries=24, show_spinner="Taking the peak apart …")
-def _memory_peak(path: str, stamp: Stamp, part: str) -> memory.MemoryPeak:
-    return memory.peak(_run(path, stamp), 0, part)
+def _memory_peak(path: str, stamp: Stamp, part: str, rank: int) -> memory.MemoryPeak:
+    return memory.peak(_run(path, stamp), rank, part)
 
 
-def alive_at_peak(name: str, part: str) -> pl.DataFrame:
+def alive_at_peak(name: str, part: str, rank: int = 0) -> pl.DataFrame:
     """Every allocation alive at the peak of a part: category, component, role, size_bytes."""
-    return _alive_at_peak(*_key(name), part)
+    return _alive_at_peak(*_key(name), part, rank)
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
-def _alive_at_peak(path: str, stamp: Stamp, part: str) -> pl.DataFrame:
-    rows = memory.allocations(_run(path, stamp), 0, part)
-    return alive_at(rows, _memory_peak(path, stamp, part).index).select("category", "component", "role", "size_bytes")
+def _alive_at_peak(path: str, stamp: Stamp, part: str, rank: int) -> pl.DataFrame:
+    rows = memory.allocations(_run(path, stamp), rank, part)
+    return alive_at(rows, _memory_peak(path, stamp, part, rank).index).select("category", "component", "role", "size_bytes")
 
 
-def memory_parts(name: str) -> list[str]:
+def memory_parts(name: str, rank: int = 0) -> list[str]:
     """The parts whose memory events the run holds."""
     found = run(name)
-    return [part for part in (memory.MEMORY_PART, memory.LOAD_PART) if memory.has_part(found, 0, part)]
+    return [part for part in (memory.MEMORY_PART, memory.LOAD_PART) if memory.has_part(found, rank, part)]
+
+
+def live_over_call(names: tuple[str, ...]) -> list[Overlaid]:
+    """Live bytes of several runs over the same parts of a call, side by side; a run without memory events has no points."""
+    return _live_over_call(tuple(_key(name) for name in names))
+
+
+@st.cache_resource(max_entries=12, show_spinner="Reading the memory snapshots …")
+def _live_over_call(runs: tuple[tuple[str, Stamp], ...]) -> list[Overlaid]:
+    return overlay([_run(path, stamp) for path, stamp in runs])
 
 
 def comparison(name: str, base: str) -> Comparison:
@@ -197,13 +227,35 @@ def _comparison(path: str, stamp: Stamp, base: str, base_stamp: Stamp) -> Compar
 
 
 def sqnr_db(name: str, base: str) -> float | None:
-    """SQNR of a run's last latents against a base run, in dB; None where there is none that is a number."""
-    return _sqnr_db(*_key(name), *_key(base))
+    """SQNR of a run's last latents against a base run, in dB; None where there is none that is a number. Kept beside the run."""
+    return _sqnr_db(*_of_output(name), *_of_output(base))
 
 
-@st.cache_resource(max_entries=200, show_spinner=False)
+def sqnr_of(rows: Sequence[RunRow]) -> dict[str, float]:
+    """SQNR of each run that has one, in dB: against the bf16 run of the same model and batch that is not compiled, else any."""
+    found = {row.name: sqnr_db(row.name, base.name) for row in rows if (base := _base_of(row, rows))}
+    return {name: level for name, level in found.items() if level is not None}
+
+
+def _base_of(row: RunRow, rows: Sequence[RunRow]) -> RunRow | None:
+    if row.error or not row.scheme or row.scheme == "bf16":
+        return None
+    bases = [each for each in rows if each.scheme == "bf16" and (each.model, each.batch) == (row.model, row.batch)]
+    return min(bases, key=lambda each: each.compile != "none", default=None)
+
+
+def _of_output(name: str) -> tuple[str, Stamp]:
+    path = folder.path_of(name)
+    return str(path), _stamp_of([path / layout.MANIFEST, path / layout.OUTPUT_TENSORS])
+
+
+@st.cache_resource(max_entries=400, show_spinner=False)
 def _sqnr_db(path: str, stamp: Stamp, base: str, base_stamp: Stamp) -> float | None:
-    level = quality(_run(path, stamp), _run(base, base_stamp)).sqnr[LAST_LATENTS].db
+    found, other = Run.open(path), Run.open(base)
+    return kept.number(found, "sqnr", [stamp, base_stamp], lambda: _finite(sqnr(found, other)[LAST_LATENTS].db))
+
+
+def _finite(level: float | None) -> float | None:
     return level if level is not None and math.isfinite(level) else None
 
 

@@ -19,6 +19,10 @@ class Selection:
         window: label of a window of the trace: `step/3`, `decode`.
         kernel: name of a kernel or operator.
         row: id of a ledger row.
+        rank: of the process, where a run has several.
+        graph_break: name of a graph break.
+        region: compile id of a compiled region, like `1/0`.
+        also: names of more runs, one a line.
     """
 
     run: str = ""
@@ -27,6 +31,15 @@ class Selection:
     window: str = ""
     kernel: str = ""
     row: str = ""
+    rank: int = 0
+    graph_break: str = ""
+    region: str = ""
+    also: str = ""
+
+    @property
+    def others(self) -> list[str]:
+        """The names in `also`."""
+        return [name for name in self.also.split("\n") if name]
 
     def query(self) -> dict[str, str]:
         """The parts that are set, as text."""
@@ -34,11 +47,18 @@ class Selection:
         return {name: str(value) for name, value in values.items() if value}
 
 
+_NUMBERS = ("finding", "rank")
+
+
 def selection_of(query: Mapping[str, str]) -> Selection:
     """The selection that a query holds; what it holds else, or no number where one is due, selects nothing."""
-    texts = {each.name: query[each.name] for each in fields(Selection) if each.name != "finding" and each.name in query}
-    number = query.get("finding", "")
-    return Selection(**texts, finding=int(number) if number.isascii() and number.isdecimal() and len(number) < 9 else 0)
+    texts = {each.name: query[each.name] for each in fields(Selection) if each.name not in _NUMBERS and each.name in query}
+    numbers = {name: _number(query.get(name, "")) for name in _NUMBERS}
+    return Selection(**texts, finding=numbers["finding"], rank=numbers["rank"])
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else 0
 
 
 def page_url(page: str, selection: Selection) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import streamlit as st
@@ -13,6 +14,8 @@ from dashboards import data, parts
 from dashboards.links import Selection, selection_of
 from profiler.core.errors import DiffuscopeError
 from profiler.metrics.listing import RunRow
+from profiler.rundir import layout
+from profiler.tables.run import Run
 
 RUNS, DIAGNOSIS, KERNELS, TIMELINE, COMPILE, MEMORY, COMPARE, TUNE, IMPORT = (
     "runs",
@@ -139,6 +142,21 @@ def choose_run(
     return chosen
 
 
+def choose_rank(run: Run) -> int:
+    """The process of a run that is shown: rank 0, or where a run has several the one of the address, picked in a menu."""
+    ranks = run.ranks
+    if len(ranks) < 2:
+        return next(iter(ranks), 0)
+    at = selection().rank
+    st.session_state["rank_menu"] = at if at in ranks else ranks[0]
+    chosen: int = st.selectbox("Rank", ranks, key="rank_menu", on_change=_rank_changed, width=160)
+    return chosen
+
+
+def _rank_changed() -> None:
+    select(replace(selection(), rank=st.session_state["rank_menu"], finding=0, window="", kernel="", row=""))
+
+
 def of_kind(rows: list[RunRow], kind: str) -> list[RunRow]:
     """The runs that a page for this kind shows, in their order."""
     return [row for row in rows if (row.kind == kind if kind else row.kind not in OWN_PAGE)]
@@ -168,7 +186,8 @@ def _selection_of(kind: str) -> Selection:
     run = at.run
     if run not in {row.name for row in fitting} and (kind or run in {row.name for row in rows}):
         run = st.session_state.get(_CHOSEN + kind, "")
-    return Selection(run=run or _default_run(fitting), base="" if kind else at.base)
+    rank = at.rank if run == at.run and not kind else 0
+    return Selection(run=run or _default_run(fitting), base="" if kind else at.base, rank=rank)
 
 
 def _default_run(rows: list[RunRow]) -> str:
@@ -188,9 +207,7 @@ def _described(row: RunRow) -> str:
 
 def traced(row: RunRow) -> bool:
     """Whether a run holds a trace."""
-    from profiler.rundir import layout
-
-    return data.run(row.name).has(layout.TRACE)
+    return any(Path(row.run).glob(f"rank*/{layout.TRACE}"))
 
 
 def plain(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from dashboards.charts.style import figure, label
+from dashboards.charts.style import MUTED, figure, label
 from profiler.core import palette
 from profiler.metrics.listing import RunRow
 
@@ -21,6 +21,14 @@ def comparable(rows: Sequence[RunRow]) -> list[list[RunRow]]:
     for row in placed(rows):
         groups.setdefault((row.model, row.batch, row.gpu), []).append(row)
     return sorted(groups.values(), key=len, reverse=True)
+
+
+def group_name(rows: Sequence[RunRow]) -> str:
+    """What the runs of a group have in common, and how many they are."""
+    first = rows[0]
+    batch = f"batch {first.batch}" if first.batch is not None else ""
+    known = [first.model or "unknown model", batch, (first.gpu or "").removeprefix("NVIDIA ")]
+    return f"{' · '.join(each for each in known if each)} ({len(rows)})"
 
 
 def pareto(rows: Sequence[RunRow]) -> list[RunRow]:
@@ -38,22 +46,37 @@ def placed(rows: Sequence[RunRow]) -> list[RunRow]:
 
 
 def scatter(rows: Sequence[RunRow]) -> go.Figure:
-    """Seconds a call against GiB at the inference peak; one colour and symbol a scheme, a line a Pareto front."""
+    """Seconds a call against GiB at the inference peak; one colour and symbol a scheme, a line and rings a Pareto front."""
     shown, groups = placed(rows), comparable(rows)
     made = figure(360, hovermode="closest")
     for group in groups:
         front = pareto(group)
         if len(group) > 1:
             made.add_trace(_front(front, first=group is groups[0]))
+    best = {row.run for group in groups if len(group) > 1 for row in pareto(group)}
     named = _named([row for group in groups for row in (*pareto(group), *group)])
+    several = len({row.model for row in shown}) > 1
     schemes = list(dict.fromkeys(row.scheme or "unknown" for row in shown))
     for number, scheme in enumerate(schemes):
-        made.add_trace(_points(scheme, [row for row in shown if (row.scheme or "unknown") == scheme], number, named))
+        of = [row for row in shown if (row.scheme or "unknown") == scheme]
+        made.add_trace(_points(scheme, of, number, [_text(row, several) if row.run in named else "" for row in of]))
+    made.add_trace(_rings([row for row in shown if row.run in best]))
     # Names stand beside their points: room for the last one.
     longest = max(((row.median_ms or 0) / 1e3 for row in shown), default=1.0)
     made.update_xaxes(title="time of a call, s", range=[0, longest * 1.18])
     made.update_yaxes(title="inference peak, GiB", rangemode="tozero")
     return made
+
+
+def _rings(rows: Sequence[RunRow]) -> go.Scatter:
+    return go.Scatter(
+        x=[(row.median_ms or 0) / 1e3 for row in rows],
+        y=[row.inference_peak_gib for row in rows],
+        mode="markers",
+        name="on the front",
+        marker={"symbol": "circle-open", "size": 23, "color": MUTED, "line": {"width": 2}},
+        hoverinfo="skip",
+    )
 
 
 def _front(front: Sequence[RunRow], first: bool) -> go.Scatter:
@@ -85,17 +108,18 @@ def _named(rows: Sequence[RunRow]) -> set[str]:
     return {row.run for row in chosen}
 
 
-def _text(row: RunRow) -> str:
-    return label(" · ".join(each for each in (row.model, row.scheme, row.compile) if each and each != "none"), 40)
+def _text(row: RunRow, with_model: bool) -> str:
+    model = (row.model or "").rpartition(":")[2] if with_model else ""
+    return label(" · ".join(each for each in (model, row.scheme, row.compile) if each and each != "none"), 40)
 
 
-def _points(scheme: str, rows: Sequence[RunRow], number: int, named: set[str]) -> go.Scatter:
+def _points(scheme: str, rows: Sequence[RunRow], number: int, texts: list[str]) -> go.Scatter:
     return go.Scatter(
         x=[(row.median_ms or 0) / 1e3 for row in rows],
         y=[row.inference_peak_gib for row in rows],
         mode="markers+text",
         name=label(scheme),
-        text=[_text(row) if row.run in named else "" for row in rows],
+        text=texts,
         textposition="middle right",
         customdata=[[row.name] for row in rows],
         hovertext=[label(row.name, 80) for row in rows],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 import streamlit as st
@@ -13,45 +14,55 @@ from dashboards.folder import folder
 from dashboards.links import Selection
 from profiler.metrics.listing import RunRow
 
-_COLUMNS = {
-    "run": "run",
-    "model": "model",
-    "scheme": "scheme",
-    "compile": "compile",
-    "batch": "batch",
-    "ms": "call, ms",
-    "model_gib": "model, GiB",
-    "peak_gib": "peak, GiB",
-    "sqnr": "SQNR, dB",
-    "breaks": "graph breaks",
-    "recompiles": "recompiles",
-    "gpu": "device",
-    "status": "status",
-    "created": "recorded",
+# Column: what stands above it, its width in pixels, how numbers are written. Together they fit into 1280 pixels.
+_COLUMNS: dict[str, tuple[str, int, str]] = {
+    "run": ("run", 205, ""),
+    "status": ("status", 78, ""),
+    "model": ("model", 108, ""),
+    "scheme": ("scheme", 84, ""),
+    "compile": ("compile", 80, ""),
+    "batch": ("batch", 56, "%d"),
+    "ms": ("call, ms", 82, "%,.1f"),
+    "model_gib": ("model, GiB", 84, "%.2f"),
+    "peak_gib": ("peak, GiB", 80, "%.2f"),
+    "sqnr": ("SQNR, dB", 80, "%.1f"),
+    "front": ("Pareto", 66, ""),
+    "breaks": ("breaks", 66, "%d"),
+    "recompiles": ("recompiles", 86, "%d"),
+    "gpu": ("device", 105, ""),
+    "created": ("recorded", 130, "YYYY-MM-DD HH:mm"),
 }
+_HELP = {
+    "ms": "the median of the timed calls, nothing recorded",
+    "model_gib": "allocated after load and quantize",
+    "peak_gib": "the highest allocated of an inference call",
+    "sqnr": "of the last latents, against the run in bf16",
+    "front": "no other run of the same model, batch and GPU is both faster and smaller",
+    "breaks": "distinct graph breaks",
+}
+_ALL = "all"
 
 
 def page() -> None:
     """The page."""
-    rows = data.runs()
+    rows = sorted(data.runs(), key=lambda row: -(row.created_ns or 0))
     if not rows:
         parts.head("Which run is worth a look?", "This folder holds no runs yet.")
         parts.nothing(f"No runs in {folder()}", "Record one, or import a trace.", "diffuscope record flux-tiny --device cpu")
         return
     parts.head("Which run is worth a look?", _answer(rows), f"{folder()}: {_counted(rows)}")
     shown = _filtered(rows)
-    parts.section("Runs", "tick one for its diagnosis, two to compare them; a click on a column's name sorts by it")
-    _links(_table(shown), shown)
+    parts.section("Runs", "tick one for its diagnosis, several to compare them; a click on a column's name sorts by it")
+    with st.container():
+        table, links = st.container(), st.container()
+    with table:
+        picked = _table(shown, rows)
     for row in shown:
         if row.error:
             parts.note(f"{row.name} cannot be read: {row.error}")
-    parts.section(
-        "Latency against memory", "lower left is better; a dotted line joins runs that no other of the same model beats in both"
-    )
-    if charts.placed(shown):
-        parts.plot(charts.scatter(shown), "runs_scatter")
-    else:
-        parts.note("None of these runs was timed on a GPU: nothing to place.")
+    picked += [name for name in _scatter(shown) if name not in picked]
+    with links:
+        _links(picked, shown)
 
 
 def _answer(rows: Sequence[RunRow]) -> str:
@@ -80,93 +91,114 @@ def _counted(rows: Sequence[RunRow]) -> str:
 def _filtered(rows: Sequence[RunRow]) -> list[RunRow]:
     """The rows that the menus leave over; a menu of one choice is not shown."""
     kept = list(rows)
-    wanted = [name for name in ("model", "scheme", "compile", "status") if len({getattr(row, name) for row in rows} - {None}) > 1]
-    columns = st.columns(4)
-    for column, name in zip(columns, wanted, strict=False):
+    names = ("model", "scheme", "compile", "status", "gpu")
+    wanted = [name for name in names if len({getattr(row, name) for row in rows} - {None}) > 1]
+    columns = st.columns(len(wanted)) if wanted else []
+    for column, name in zip(columns, wanted, strict=True):
         choices = sorted({str(value) for row in rows if (value := getattr(row, name)) is not None})
         with column:
-            chosen = st.multiselect(name, choices, key=f"filter_{name}", placeholder="all")
+            label = "device" if name == "gpu" else name
+            chosen = st.multiselect(label, choices, key=f"filter_{name}", placeholder=_ALL)
         kept = [row for row in kept if not chosen or str(getattr(row, name)) in chosen]
     return kept
 
 
-def frame(rows: Sequence[RunRow]) -> pl.DataFrame:
-    """The table of runs as it is shown."""
-    made = [_row(row, rows) for row in rows]
+def frame(rows: Sequence[RunRow], every: Sequence[RunRow]) -> pl.DataFrame:
+    """The table of runs as it is shown; `every` holds the runs that SQNR and the Pareto front are against."""
+    levels = data.sqnr_of(every)
+    front = {row.name for group in charts.comparable(every) if len(group) > 1 for row in charts.pareto(group)}
+    made = [_row(row, levels.get(row.name), row.name in front) for row in rows]
     types: dict[str, pl.DataType | type[pl.DataType]] = dict.fromkeys(_COLUMNS, pl.String)
-    types |= dict.fromkeys(("batch", "breaks", "recompiles"), pl.Int64) | dict.fromkeys(
-        ("ms", "model_gib", "peak_gib", "sqnr"), pl.Float64
-    )
+    types |= dict.fromkeys(("batch", "breaks", "recompiles"), pl.Int64)
+    types |= dict.fromkeys(("ms", "model_gib", "peak_gib", "sqnr"), pl.Float64)
     types["created"] = pl.Datetime("us")
     return pl.DataFrame(made, schema=types)
 
 
-def _row(row: RunRow, rows: Sequence[RunRow]) -> dict[str, object]:
-    applied = {} if row.error else data.run(row.name).manifest.applied
+def _row(row: RunRow, sqnr: float | None, on_front: bool) -> dict[str, object]:
     return {
         "run": row.name,
-        "model": row.model,
+        "status": "unreadable" if row.error else row.status,
+        # Of `module:function` the function tells models apart.
+        "model": row.model.rpartition(":")[2] if row.model else None,
         "scheme": row.scheme,
         "compile": row.compile,
         "batch": row.batch,
         "ms": row.median_ms,
         "model_gib": row.model_gib,
         "peak_gib": row.inference_peak_gib,
-        "sqnr": _sqnr(row, rows),
-        "breaks": applied.get("graph_breaks"),
-        "recompiles": applied.get("recompiles"),
+        "sqnr": sqnr,
+        "front": "front" if on_front else None,
+        "breaks": row.graph_breaks,
+        "recompiles": row.recompiles,
         "gpu": (row.gpu or "").removeprefix("NVIDIA ") or None,
-        "status": "unreadable" if row.error else row.status,
         "created": row.created_ns // 1000 if row.created_ns else None,
     }
 
 
-def _sqnr(row: RunRow, rows: Sequence[RunRow]) -> float | None:
-    """Of the last latents, against the bf16 run of the same model and batch that is not compiled, else any of them."""
-    if row.error or not row.scheme or row.scheme == "bf16":
-        return None
-    bases = [each for each in rows if each.scheme == "bf16" and (each.model, each.batch) == (row.model, row.batch)]
-    bases.sort(key=lambda each: each.compile != "none")
-    return data.sqnr_db(row.name, bases[0].name) if bases else None
-
-
-def _table(rows: Sequence[RunRow]) -> list[str]:
+def _table(rows: Sequence[RunRow], every: Sequence[RunRow]) -> list[str]:
     """The table; returns the names of the rows that are picked."""
-    made = frame(rows)
+    made = frame(rows, every)
     used = [name for name in made.columns if name == "run" or made[name].null_count() < made.height]
-    number = st.column_config.NumberColumn
-    config = {name: st.column_config.Column(_COLUMNS[name]) for name in used} | {
-        "run": st.column_config.TextColumn("run", width="medium", pinned=True),
-        "ms": number(_COLUMNS["ms"], format="%,.1f"),
-        "model_gib": number(_COLUMNS["model_gib"], format="%.2f"),
-        "peak_gib": number(_COLUMNS["peak_gib"], format="%.2f"),
-        "sqnr": number(_COLUMNS["sqnr"], format="%.1f", help="of the last latents, against the run in bf16"),
-        "created": st.column_config.DatetimeColumn(_COLUMNS["created"], format="YYYY-MM-DD HH:mm"),
-    }
     found = st.dataframe(
         made.select(used),
         hide_index=True,
         placeholder="–",
-        column_config={name: config[name] for name in used},
+        column_config={name: _column(name, made[name].dtype) for name in used},
         on_select="rerun",
         selection_mode="multi-row",
         key="runs_table",
-        height=parts.table_height(made.height),
+        height=parts.table_height(made.height, 520),
     )
     return [rows[index].name for index in found["selection"]["rows"] if index < len(rows)]
+
+
+def _column(name: str, dtype: Any) -> Any:
+    label, width, form = _COLUMNS[name]
+    told = _HELP.get(name)
+    if dtype == pl.Datetime:
+        return st.column_config.DatetimeColumn(label, width=width, format=form)
+    if dtype.is_numeric():
+        return st.column_config.NumberColumn(label, width=width, format=form, help=told)
+    return st.column_config.TextColumn(label, width=width, help=told, pinned=name == "run")
+
+
+def _scatter(rows: Sequence[RunRow]) -> list[str]:
+    """Latency against memory; returns the runs whose points are picked."""
+    groups = charts.comparable(rows)
+    parts.section("Latency against memory", "lower left is better; no other run of its group beats one with a ring in both")
+    if not groups:
+        parts.note("None of these runs was timed on a GPU: nothing to place.")
+        return []
+    names = {charts.group_name(group): group for group in groups}
+    label: str | None = None
+    if len(names) > 1:
+        choices = [*names, _ALL]
+        label = st.selectbox("Model, batch, device", choices, width=560, key="scatter_group", format_func=navigation.plain)
+    shown = names.get(label or next(iter(names)), [row for group in groups for row in group])
+    if label == _ALL:
+        shown = [row for group in groups for row in group]
+    found = parts.plot(charts.scatter(shown), "runs_scatter", on_select="rerun", selection_mode="points")
+    points = found["selection"]["points"] if found else []
+    return [str(each["customdata"][0]) for each in points if each.get("customdata")]
 
 
 def _links(picked: Sequence[str], rows: Sequence[RunRow]) -> None:
     """Where to go from here: for the picked runs, else for the newest that can be read."""
     readable = {row.name: row for row in rows if not row.error}
-    names = [name for name in picked if name in readable]
-    if not names:
-        names = [row.name for row in sorted(readable.values(), key=lambda row: -(row.created_ns or 0))[:1]]
+    names = [name for name in picked if name in readable] or list(readable)[:1]
     if not names:
         return
-    with st.container(horizontal=True, gap="medium"):
+    with st.container(horizontal=True, gap="medium", key="run_links"):
         at = Selection(run=names[0])
-        for path, label in ((navigation.DIAGNOSIS, "Diagnose"), (navigation.TIMELINE, "Timeline"), (navigation.MEMORY, "Memory")):
-            navigation.link(path, f"{label} {navigation.plain(names[0])}" if path == navigation.DIAGNOSIS else label, at)
-        if len(names) > 1:
-            navigation.link(navigation.COMPARE, "Compare the picked two", Selection(run=names[1], base=names[0]))
+        navigation.link(navigation.DIAGNOSIS, f"Diagnose {navigation.plain(names[0])}", at)
+        navigation.link(navigation.TIMELINE, "Timeline", at)
+        if len(names) == 1:
+            navigation.link(navigation.MEMORY, "Memory", at)
+            return
+        base = min(names, key=lambda name: (readable[name].scheme != "bf16", readable[name].compile != "none"))
+        others = [name for name in names if name != base]
+        more = Selection(run=others[0], base=base, also="\n".join(others[1:]))
+        count = "two" if len(names) == 2 else str(len(names))
+        navigation.link(navigation.COMPARE, f"Compare the picked {count}", more)
+        navigation.link(navigation.MEMORY, "Their memory over a call", Selection(run=base, also="\n".join(others)))

@@ -35,7 +35,7 @@ class RunRow:
 
 
 def list_runs(folder: Path) -> list[RunRow]:
-    """Every run below `folder`, by name (`folder` itself where it is one, with its cells where it is a sweep); a broken one says why.
+    """Every run below `folder`, by name (`folder` itself where it is one, before its cells where it is a sweep).
 
     Raises:
         UnreadableInput: `folder` is no folder.
