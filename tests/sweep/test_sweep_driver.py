@@ -1,0 +1,236 @@
+"""The driver with fake cells: every way to end is a result, what is done is done once, what is killed goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from drive import HERE, Notes, Silent, Unprobed, drive, rows, specs
+
+from profiler.core.errors import UnreadableInput, UsageError
+from profiler.rundir.reader import read_manifest
+from profiler.sweep.cells import make_cells
+from profiler.sweep.driver import Limits
+
+ROOT = HERE.parents[1]
+
+
+def wait_until(true: Callable[[], bool], limit_s: float = 60.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    return False
+
+
+def start(folder: Path, notes: Notes, schemes: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(HERE / "drive.py"), str(folder), str(notes.folder), schemes]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)])}
+    return subprocess.Popen(command, env=environment, start_new_session=True)
+
+
+def test_every_ending_is_a_result_and_nothing_is_run_again(folder: Path, notes: Notes):
+    notes.behave(int8wo_none="oom", int8dq_none="failed", fp8wo_none="die", fp16_none="crash", fp8dq_none="refuse")
+    names = "bf16 int8wo int8dq fp8wo fp16 fp8dq fp8dqrow"
+    Refusing = type("Refusing", (Unprobed,), {"refuses": {"fp8dqrow": "no such GPU"}})
+    view = Silent()
+    assert drive(folder, make_cells(specs(notes.folder, names)), Refusing, view=view) == "ok"
+    found = rows(folder)
+    assert {name: (each["status"], each["reason"]) for name, each in found.items()} == {
+        "bf16-none": ("ok", None),
+        "int8wo-none": ("oom", "oom as it should be"),
+        "int8dq-none": ("failed", "failed as it should be"),
+        "fp8wo-none": ("failed", "the recording process died (exit code -9)"),
+        "fp16-none": ("failed", "Segmentation fault"),
+        "fp8dq-none": ("refused", "this cell cannot be"),
+        "fp8dqrow-none": ("refused", "no such GPU"),
+    }
+    ok = found["bf16-none"]
+    assert (ok["run"], ok["attempts"], ok["cache"]) == ("bf16-none", 1, {"fx_hits": 2, "fx_misses": 1, "triton_added": 0})
+    assert ok["worker"].endswith("/cpu")
+    assert ok["seconds"] > 0
+    assert ok["hash"] == read_manifest(folder / "bf16-none").spec_hash
+    assert found["fp16-none"]["run"] is None
+    assert "Segmentation fault" in (folder / "logs" / "fp16-none.log").read_text()
+    assert ("bf16-none", "running") in view.told
+    assert ("fp8wo-none", "failed") in view.told
+    assert read_manifest(folder).status == "ok"
+    assert sorted(each.name for each in folder.iterdir() if each.name.startswith(".")) == [".lock"]
+    before = notes.starts()
+    assert len(before) == 6
+    notes.behave()
+    assert drive(folder, make_cells(specs(notes.folder, names)), Refusing) == "ok"
+    # What was refused by a machine is asked again: another machine, another answer.
+    assert notes.starts()[len(before) :] == ["fp8dq-none"]
+    assert drive(folder, make_cells(specs(notes.folder, names)), retry=True) == "ok"
+    assert sorted(notes.starts()[len(before) + 1 :]) == ["fp16-none", "fp8dqrow-none", "fp8wo-none", "int8dq-none", "int8wo-none"]
+    assert {each["status"] for each in rows(folder).values()} == {"ok"}
+    assert rows(folder)["int8wo-none"]["attempts"] == 2
+
+
+def test_a_changed_spec_is_run_again_and_what_is_no_longer_asked_for_stays(folder: Path, notes: Notes):
+    assert drive(folder, make_cells(specs(notes.folder, "bf16 int8wo"))) == "ok"
+    first = read_manifest(folder / "int8wo-none").created_ns
+    changed = [*specs(notes.folder, "bf16"), *specs(notes.folder, "int8dq", seed=3)]
+    assert drive(folder, make_cells(changed)) == "ok"
+    assert list(rows(folder)) == ["bf16-none", "int8dq-none", "int8wo-none"]
+    assert read_manifest(folder / "int8wo-none").created_ns == first
+    assert drive(folder, make_cells(specs(notes.folder, "bf16", seed=5))) == "ok"
+    assert notes.starts() == ["bf16-none", "int8wo-none", "int8dq-none", "bf16-none"]
+    assert read_manifest(folder / "bf16-none").spec["seed"] == 5
+
+
+def test_a_cell_that_takes_too_long_is_ended_with_all_that_it_started(folder: Path, notes: Notes):
+    notes.behave(bf16_none="hang", int8wo_none="helper")
+    assert drive(folder, make_cells(specs(notes.folder, "bf16 int8wo")), limits=Limits(cell_s=2.0)) == "ok"
+    found = rows(folder)["bf16-none"]
+    assert (found["status"], found["reason"]) == ("timeout", "took longer than 2 s")
+    manifest = read_manifest(folder / "bf16-none")
+    assert (manifest.status, manifest.failure and manifest.failure.message) == ("timeout", "took longer than 2 s")
+    assert rows(folder)["int8wo-none"]["status"] == "ok"
+    pids = [int(each[1]) for each in notes.lines()]
+    assert [alive(pid) for pid in pids] == [False, False]
+    ours = f"DIFFUSCOPE_CELL={hashlib.sha256(str(folder).encode()).hexdigest()[:12]}/".encode()
+    assert [each for each in Path("/proc").glob("[0-9]*/environ") if ours in _bytes(each)] == []
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_a_sweep_killed_midway_goes_on_and_starts_nothing_twice(folder: Path, notes: Notes):
+    notes.behave(int8dq_none="wait")
+    driver = start(folder, notes, "bf16 int8wo int8dq fp16")
+    wait_until(lambda: "int8dq-none" in notes.starts())
+    cell = int(notes.lines()[-1][1])
+    driver.kill()
+    driver.wait()
+    wait_until(lambda: not alive(cell))
+    assert json.loads((folder / "run.json").read_text())["status"] == "running"
+    assert read_manifest(folder).status == "interrupted"
+    assert [each["status"] for each in rows(folder).values()] == ["ok", "ok", "running", "queued"]
+    notes.behave()
+    again = start(folder, notes, "bf16 int8wo int8dq fp16")
+    assert again.wait(60) == 0
+    assert notes.starts() == ["bf16-none", "int8wo-none", "int8dq-none", "int8dq-none", "fp16-none"]
+    assert [(each["status"], each["attempts"]) for each in rows(folder).values()] == [("ok", 1), ("ok", 1), ("ok", 2), ("ok", 1)]
+    assert read_manifest(folder).status == "ok"
+
+
+@pytest.mark.parametrize("place", ["bf16-none", ".work/bf16-none"])
+def test_a_run_that_ended_before_its_sweep_could_say_so_is_not_run_again(folder: Path, notes: Notes, place: str):
+    assert drive(folder, make_cells(specs(notes.folder, "bf16"))) == "ok"
+    content = json.loads((folder / "sweep.json").read_text())
+    content["cells"][0] |= {"status": "running", "run": None, "seconds": None}
+    (folder / "sweep.json").write_text(json.dumps(content))
+    (folder / ".work").mkdir()
+    (folder / "bf16-none").rename(folder / place)
+    assert drive(folder, make_cells(specs(notes.folder, "bf16"))) == "ok"
+    assert notes.starts() == ["bf16-none"]
+    found = rows(folder)["bf16-none"]
+    assert (found["status"], found["run"], round(found["seconds"])) == ("ok", "bf16-none", 2)
+
+
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_sweep_keeps_everything(folder: Path, notes: Notes, asked: signal.Signals):
+    notes.behave(int8wo_none="hang")
+    driver = start(folder, notes, "bf16 int8wo int8dq")
+    wait_until((folder / ".work" / "int8wo-none" / "run.json").exists)
+    os.kill(driver.pid, asked)
+    assert driver.wait(60) == 3
+    found = rows(folder)
+    assert [each["status"] for each in found.values()] == ["ok", "interrupted", "queued"]
+    assert read_manifest(folder / "int8wo-none").status == "interrupted"
+    manifest = read_manifest(folder)
+    assert (manifest.status, manifest.process) == ("interrupted", {})
+    assert manifest.failure is not None
+    assert manifest.failure.message == "stopped, and 2 of 3 cells have no result"
+    notes.behave()
+    assert start(folder, notes, "bf16 int8wo int8dq").wait(60) == 0
+    assert notes.starts() == ["bf16-none", "int8wo-none", "int8wo-none", "int8dq-none"]
+
+
+def test_one_cell_a_gpu(folder: Path, notes: Notes):
+    TwoGpus = type("TwoGpus", (Unprobed,), {"gpus": 2})
+    notes.behave(bf16_none="hang", int8wo_none="ok", fp16_none="ok")
+    # bf16 keeps the first GPU until its time is over; the others share the second.
+    assert drive(folder, make_cells(specs(notes.folder, "bf16 int8wo fp16")), TwoGpus, Limits(cell_s=4.0)) == "ok"
+    gpus = {each[0]: each[3] for each in notes.lines()}
+    assert gpus == {"bf16-none": "0", "int8wo-none": "1", "fp16-none": "1"}
+    assert [each["worker"].rpartition("/")[2] for each in rows(folder).values()] == ["gpu0", "gpu1", "gpu1"]
+
+
+def test_no_cell_starts_that_cannot_end(folder: Path, notes: Notes):
+    assert drive(folder, make_cells(specs(notes.folder, "bf16 int8wo")), limits=Limits(cell_s=30.0, all_s=20.0)) == "interrupted"
+    assert notes.starts() == [], "a minute is expected of a cell of which nothing is known"
+    manifest = read_manifest(folder)
+    assert manifest.failure is not None
+    assert manifest.failure.message == "the time was over, and 2 of 2 cells have no result"
+    notes.behave(int8wo_none="hang")
+    assert drive(folder, make_cells(specs(notes.folder, "bf16")), limits=Limits(cell_s=5.0, all_s=20.0)) == "ok"
+    # Now the cells are known to be short: one that is not is ended with the sweep's time, and has no result.
+    limits = Limits(cell_s=30.0, all_s=4.0)
+    assert drive(folder, make_cells(specs(notes.folder, "bf16 int8wo")), limits=limits) == "interrupted"
+    found = rows(folder)["int8wo-none"]
+    assert found["status"] == "interrupted"
+    assert "the sweep's time was over" in found["reason"]
+
+
+def test_two_sweeps_do_not_share_a_folder(folder: Path, notes: Notes):
+    notes.behave(bf16_none="wait")
+    driver = start(folder, notes, "bf16")
+    wait_until(lambda: bool(notes.starts()))
+    with pytest.raises(UsageError, match="another sweep works in"):
+        drive(folder, make_cells(specs(notes.folder, "bf16")))
+    (folder / "go").touch()
+    assert driver.wait(60) == 0
+    assert notes.starts() == ["bf16-none"]
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, notes: Notes):
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(UsageError, match="holds something that is no sweep"):
+        drive(tmp_path, make_cells(specs(notes.folder, "bf16")))
+    assert (tmp_path / "mine.txt").read_text() == "precious"
+    assert not (tmp_path / ".lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "is no list of a sweep's cells"),
+        ("{", "is no list of a sweep's cells"),
+        ('{"schema": 9, "cells": []}', "has schema 9"),
+        ('{"schema": 1, "cells": [{"id": "a"}]}', "wrong shape"),
+        ('{"schema": 1, "cells": [{"id": "a", "spec": {"model": "m"}, "status": "asleep"}]}', "has the status 'asleep'"),
+    ],
+)
+def test_a_damaged_list_of_cells_is_one_error(folder: Path, notes: Notes, text: str, message: str):
+    folder.mkdir()
+    (folder / "sweep.json").write_text(text)
+    with pytest.raises(UnreadableInput, match=message):
+        drive(folder, make_cells(specs(notes.folder, "bf16")))
+    assert notes.starts() == []
+    assert (folder / "sweep.json").read_text() == text
+
+
+def test_each_cell_has_a_cache_of_its_own_where_asked(folder: Path, notes: Notes):
+    assert drive(folder, make_cells(specs(notes.folder, "bf16")), cache="cold") == "ok"
+    assert not (folder / "cache").exists()
