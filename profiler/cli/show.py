@@ -10,30 +10,39 @@ from typing import Annotated, Any
 import typer
 
 from profiler.cli.output import JsonOption, emit
+from profiler.cli.sweep_answer import FORMATS, Asked, print_answer
 from profiler.cli.waiting import say_if_long
+from profiler.core.errors import UsageError
 
 _TOP = 15
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    run: Annotated[Path, typer.Argument(help="A run directory, a sweep's folder, or a folder of runs.")],
     top: Annotated[int | None, typer.Option("--top", min=0, help=f"Show at most N kernels (text: {_TOP}, JSON: all).")] = None,
+    against: Annotated[str | None, typer.Option(help="Of a sweep: the tables to hold it against: seed.")] = None,
+    base: Annotated[str | None, typer.Option(help="Of a sweep: the cell or run that quality is measured against.")] = None,
+    max_memory: Annotated[str | None, typer.Option(help="Of a sweep: the budget at the inference peak, 24GiB.")] = None,
+    min_sqnr: Annotated[float | None, typer.Option(help="Of a sweep: the least SQNR, dB.")] = None,
+    form: Annotated[str, typer.Option("--format", help=f"Of a sweep: {', '.join(FORMATS)}.")] = FORMATS[0],
     as_json: JsonOption = False,
 ) -> None:
-    """Show a run: phases, time, memory, kernels."""
+    """Show a run: phases, time, memory, kernels; of a sweep its table, and which cell to ship."""
     from profiler.report.show import show_data
     from profiler.report.show_text import show_text
     from profiler.report.tune import tune_data, tune_text
     from profiler.tables.run import Run
+    from profiler.tables.sweep import holds_runs
 
+    asked = Asked(against, base, max_memory, min_sqnr, form)
+    if holds_runs(run):
+        print_answer(run, asked, as_json)
+        return
+    if asked.anything:
+        raise UsageError(f"{run} is no sweep: --against, --base, --max-memory, --min-sqnr and --format are of one")
     say_if_long(run)
     opened = Run.open(run)
     width = shutil.get_terminal_size((100, 24)).columns
-    if opened.manifest.kind == "sweep":
-        from profiler.cli.sweep_text import print_sweep
-
-        print_sweep(run, as_json)
-        return
     if opened.manifest.kind == "tune":
         found = tune_data(opened)
         emit(as_json, found, lambda: tune_text(found, width), _runs(run))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from profiler.metrics.sweep_front import PEAK, Group
@@ -51,6 +51,9 @@ def _advise(group: Group, by_id: dict[str, dict[str, Any]], budget: Budget) -> l
         return []
     fastest = min(rows, key=lambda row: row["time_s"])
     found = [Advice(FASTEST, group.work, fastest["id"], _sentence(fastest, group, rows) + _ties(fastest, rows))]
+    if len(rows) == 1:
+        only = replace(found[0], text=f"{found[0].text}; no other cell does this work")
+        return [only, *_asked(rows, group, budget, found)]
     sized = [row for row in rows if group.memory and row.get(group.memory) is not None]
     if sized:
         smallest = min(sized, key=lambda row: (row[group.memory], row["time_s"]))
@@ -58,9 +61,11 @@ def _advise(group: Group, by_id: dict[str, dict[str, Any]], budget: Budget) -> l
     if group.quality:
         changed = [row for row in rows if row.get("sqnr_db") is not None and row["scheme"] not in ("bf16", "fp16")]
         found += [_nearest(changed, group, rows, found)] if changed else []
-    if budget.words:
-        found.append(_within(rows, group, budget, found))
-    return found
+    return found + _asked(rows, group, budget, found)
+
+
+def _asked(rows: list[dict[str, Any]], group: Group, budget: Budget, found: list[Advice]) -> list[Advice]:
+    return [_within(rows, group, budget, found)] if budget.words else []
 
 
 def _nearest(changed: list[dict[str, Any]], group: Group, rows: list[dict[str, Any]], found: list[Advice]) -> Advice:
@@ -131,12 +136,12 @@ def _speedup(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
 
 def _ties(best: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     """Cells that are as fast as the fastest, as far as their repeats or extrapolations tell."""
-    near = [row["id"] for row in rows if row is not best and row["time_s"] - best["time_s"] <= max(_doubt(row), _doubt(best))]
+    near = [row["id"] for row in rows if row is not best and row["time_s"] - best["time_s"] <= _doubt(row) + _doubt(best)]
     return f"; as fast within spread: {', '.join(near)}" if near else ""
 
 
 def _doubt(row: dict[str, Any]) -> float:
-    return float(row.get("error_s") or row.get("spread_s") or 0.0)
+    return float(row.get("error_s") or (row.get("spread_s") or 0.0) / 2)
 
 
 def not_known(rows: list[dict[str, Any]], groups: Iterable[Group], specs: Iterable[dict[str, Any]]) -> list[str]:

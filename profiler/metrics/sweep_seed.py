@@ -20,7 +20,7 @@ from profiler.tables.sweep import CellRun, SweepTables
 SEED_CSV = Path(__file__).parent / "data" / "seed.csv"
 # The seed's words for a scheme, the exact one first: its H100 rows of CogVideoX say `fp8` for what is fp8dq by time and memory.
 _ALIASES = {"bf16": ("bf16", "None"), "fp8dq": ("fp8dq", "fp8"), "fp6_e3m2": ("fp6_e3m2", "fp6")}
-_SPARSE = {"sparsify": (("int8dq", True), ("sparsify", False))}
+_SPARSE: dict[str, tuple[tuple[str, bool], ...]] = {"sparsify": (("int8dq", True), ("sparsify", False)), "fp8-sparse": ()}
 _SHAPE = ("steps", "height", "width", "frames")
 QUANTITIES = ("model_memory_gib", "inference_memory_gib", "time_s")
 ROWS = {
@@ -94,7 +94,7 @@ def _match(row: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
     if other:
         return None, other
     scheme, plain = str(row["scheme"]), str(row["quantization"])
-    names = _SPARSE.get(scheme) or tuple((name, False) for name in _ALIASES.get(plain, (plain,)))
+    names = _SPARSE.get(scheme, tuple((name, False) for name in _ALIASES.get(plain, (plain,))))
     for quantization, sparsify in names:
         hits = [each for each in seed_rows() if _same(each, row, quantization, sparsify)]
         if hits:

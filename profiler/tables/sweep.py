@@ -86,6 +86,13 @@ def is_sweep(folder: Path) -> bool:
     return (folder / layout.SWEEP).is_file()
 
 
+def holds_runs(folder: Path) -> bool:
+    """Whether a folder is a sweep's, or no run itself and has runs in it: whether `open_sweep` has something to say."""
+    if is_sweep(folder):
+        return True
+    return folder.is_dir() and not is_run(folder) and bool(_runs_in(folder))
+
+
 def open_sweep(folder: Path) -> SweepTables:
     """A sweep, finished or not; of a plain folder, one cell a recorded run.
 
@@ -98,10 +105,17 @@ def open_sweep(folder: Path) -> SweepTables:
         file = _read(folder / layout.SWEEP)
         status = read_manifest(folder).status if is_run(folder) else ""
         return SweepTables(folder, file, [_opened(folder, _settled(each, status)) for each in file.cells], status)
-    cells = [found for path in sorted(folder.iterdir()) if is_run(path) and (found := _plain(path))]
+    cells = [found for path in _runs_in(folder) if (found := _plain(path))]
     if not cells:
         raise UnreadableInput(f"{folder} holds no {layout.SWEEP} and no recorded run", "make one with `diffuscope sweep MODEL`")
     return SweepTables(folder, None, cells)
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if is_run(path))
+    except OSError as error:
+        raise UnreadableInput(f"cannot list {folder}: {error.strerror}", "check its permissions") from None
 
 
 def _read(path: Path) -> SweepFile:

@@ -1,0 +1,62 @@
+"""The answer of a sweep, printed: what `show` and `sweep` share."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from profiler.cli.output import emit
+from profiler.cli.sizes import parse_gib
+from profiler.core.errors import UsageError
+
+FORMATS = ("text", "markdown", "csv", "json")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a sweep beside its folder; sizes as typed."""
+
+    against: str | None = None
+    base: str | None = None
+    max_memory: str | None = None
+    min_sqnr: float | None = None
+    form: str = FORMATS[0]
+
+    @property
+    def anything(self) -> bool:
+        """Whether something was asked that only a sweep answers."""
+        return self != Asked()
+
+
+def print_answer(folder: Path, asked: Asked, as_json: bool) -> dict[str, Any]:
+    """Print the answer of a sweep's folder, or of one of runs; returns it as data.
+
+    Raises:
+        UsageError: an unknown format, size, base or table to hold it against.
+        UnreadableInput: no runs, or a `sweep.json` that cannot be read.
+    """
+    from profiler.report.sweep import sweep_data
+    from profiler.report.sweep_formats import FORMATS as RENDERERS
+
+    if asked.form not in FORMATS:
+        raise UsageError(f"--format {asked.form} is not known", f"choose from: {', '.join(FORMATS)}")
+    limit = parse_gib("--max-memory", asked.max_memory)
+    data = sweep_data(folder, asked.base, asked.against, limit, asked.min_sqnr)
+    width = shutil.get_terminal_size((100, 24)).columns
+    if as_json or asked.form == "text":
+        emit(as_json, data, lambda: RENDERERS["text"](data, width), _next(folder, data, asked))
+    else:
+        print(RENDERERS[asked.form](data, width), end="")
+    return data
+
+
+def _next(folder: Path, data: dict[str, Any], asked: Asked) -> str:
+    seeded = any(each["spec"].get("model") in ("flux-dev", "cogvideox-5b", "cogvideox-2b") for each in data["cells"])
+    if seeded and not asked.against:
+        return f"diffuscope show {shlex.quote(str(folder))} --against seed"
+    best = next((each["cell"] for each in data["recommended"] if each["cell"]), None)
+    run = next((each["run"] for each in data["cells"] if each["id"] == best and each["run"]), None)
+    return f"diffuscope show {shlex.quote(str(folder / run))}" if run else f"diffuscope runs {shlex.quote(str(folder))}"

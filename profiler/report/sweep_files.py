@@ -1,0 +1,153 @@
+"""A sweep's answer to keep: a Markdown page, and a CSV table with the seed's columns first."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from profiler.metrics.sweep_cells import COLUMNS
+from profiler.report import sweep_words as words
+from profiler.report.sweep_seed_text import NAMES, facts
+
+SEED_COLUMNS = (
+    "model",
+    "gpu",
+    "batch_size",
+    "compile",
+    "compile_vae",
+    "fuse_qkv",
+    "quantize_vae",
+    "quantization",
+    "sparsify",
+    "model_memory_gib",
+    "inference_memory_gib",
+    "time_s",
+)
+"""The header of the seed's own table, in its order."""
+
+_MORE = (
+    "seed_gpu",
+    "same_gpu",
+    "same_layers",
+    "seed_call_gib",
+    "seed_model_memory_gib",
+    "seed_inference_memory_gib",
+    "seed_time_s",
+    "model_memory_ratio",
+    "inference_memory_ratio",
+    "time_ratio",
+)
+_SIZES = ("inference peak GiB", "since start GiB", "model GiB", "load peak GiB")
+_HEADERS = ("", "cell", "time s", *_SIZES, "quantize s", "compile s", "graph breaks", "SQNR dB", "PSNR dB")
+_DECIMALS = 6
+
+
+def sweep_csv(data: dict[str, Any]) -> str:
+    """One line a cell: the seed's columns, then ours; with the seed beside it, its figures, the ratios, and the causes."""
+    columns = [*SEED_COLUMNS, *(name for name in COLUMNS if name not in SEED_COLUMNS)]
+    beside = {row["id"]: row for row in data["against_seed"]["rows"]} if data["against_seed"] else {}
+    more = [*_MORE, "causes"] if data["against_seed"] else []
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([*columns, *more])
+    for cell in data["cells"]:
+        row = cell | {"extrapolated": bool(cell["extrapolated"])} | {name: beside.get(cell["id"], {}).get(name) for name in _MORE}
+        row["causes"] = "; ".join(_cause(each) for each in beside.get(cell["id"], {}).get("causes", ()))
+        writer.writerow([_plain(row.get(name)) for name in (*columns, *more)])
+    return file.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, _DECIMALS)
+    # A cell that begins like a formula is one to a spreadsheet.
+    return "'" + value if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
+
+
+def _cause(cause: dict[str, Any]) -> str:
+    return f"{NAMES[cause['quantity']]}: {'' if cause['measured'] else 'may be: '}{cause['text']}"
+
+
+def sweep_markdown(data: dict[str, Any]) -> str:
+    """A page: what to ship, the table of each kind of work, what has no result, the seed beside it."""
+    parts = [f"# {data['run']}", _advice(data)]
+    parts += [_group(each, data) for each in data["groups"]]
+    parts += [_unfinished(data), _list(data["not_known"])]
+    parts += [_seed(data["against_seed"])] if data["against_seed"] else []
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _advice(data: dict[str, Any]) -> str:
+    several = len(data["groups"]) > 1
+    return _list(
+        f"**{each['what']}**{' (' + words.work(each['work']) + ')' if several else ''}: {each['text']}"
+        for each in data["recommended"]
+    )
+
+
+def _group(group: dict[str, Any], data: dict[str, Any]) -> str:
+    rows = sorted((row for row in data["cells"] if row["id"] in group["ids"]), key=lambda row: row["time_s"])
+    return f"## {words.work(group['work'])}\n\n" + _table(_HEADERS, [_cells(row) for row in rows], 2) + "\n\n" + _legend(rows)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    sizes = ("inference_peak_gib", "inference_memory_gib", "model_memory_gib", "load_peak_gib")
+    spent = [words.duration(row[name]) for name in ("quantize_s", "compile_s")]
+    breaks = "-" if row["graph_breaks"] is None else str(row["graph_breaks"])
+    head = [words.FRONT if row["pareto"] else "", row["id"], words.seconds(row), *(words.size(row[name]) for name in sizes)]
+    return [*head, *spent, breaks, *(words.level(row, name) for name in ("sqnr_db", "psnr_db"))]
+
+
+def _legend(rows: list[dict[str, Any]]) -> str:
+    used = [words.FRONT] * any(row["pareto"] for row in rows) + [words.EXTRAPOLATED] * any(row["extrapolated"] for row in rows)
+    return "  \n".join(f"`{mark}` {words.LEGEND[mark]}" for mark in used)
+
+
+def _unfinished(data: dict[str, Any]) -> str:
+    named = {name for group in data["groups"] for name in group["ids"]}
+    rows = [[row["id"], row["status"], words.first_words(row["reason"], 200)] for row in data["cells"] if row["id"] not in named]
+    return "## Cells without a time\n\n" + _table(("cell", "status", "reason"), rows, 3) if rows else ""
+
+
+def _seed(found: dict[str, Any]) -> str:
+    if not found["rows"]:
+        return "## Against the seed\n\nNone of its rows was measured."
+    rows = found["rows"]
+    headers = ("cell", "seed's GPU", "time s", "seed", "ratio", "model GiB", "seed", "ratio", "since start GiB", "seed", "ratio")
+    table = _table(headers, [_beside(row) for row in rows], 2)
+    why = [
+        f"`{row['id']}`, {NAMES[each['quantity']]} {words.ratio(row[each['quantity'] + '_ratio'])}: "
+        f"{'' if each['measured'] else 'may be: '}{each['text']}"
+        for row in rows
+        for each in row["causes"]
+    ]
+    parts = [f"## Against the seed\n\n{len(rows)} of its {found['seed_rows']} rows; ratios are ours over the seed's.", table]
+    parts += [_list(facts(found)), "### Why they differ\n\n" + _list(why) if why else ""]
+    parts += ["Not in the seed:\n\n" + _list(f"`{each['cell']}`: {each['why']}" for each in found["unmatched"])] * bool(
+        found["unmatched"]
+    )
+    return "\n\n".join(part for part in parts if part)
+
+
+def _beside(row: dict[str, Any]) -> list[str]:
+    cells = [row["id"], row["seed_gpu"], words.seconds(row), words.plain(row["seed_time_s"]), words.ratio(row["time_ratio"])]
+    for name in ("model_memory", "inference_memory"):
+        cells += [words.plain(row[f"{who}{name}_gib"]) for who in ("", "seed_")] + [words.ratio(row[f"{name}_ratio"])]
+    return cells
+
+
+def _table(headers: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> str:
+    """A table whose first `left` columns are text."""
+    rules = [":--" if index < left else "--:" for index in range(len(headers))]
+    lines = [headers, rules, *([_cell(each) for each in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*").replace("~", "\\~")
+
+
+def _list(items: Iterable[str]) -> str:
+    return "\n".join(f"- {each}" for each in items)
