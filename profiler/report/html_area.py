@@ -89,7 +89,7 @@ def _area(plot: Plot, times: Sequence[float], below: Sequence[float], above: Seq
     points = _steps(plot, times, above)
     back = _steps(plot, times, below)[::-1]
     path = "M" + "L".join(f"{coordinate(x)} {coordinate(y)}" for x, y in [*points, *back]) + "Z"
-    return tag("path", tag("title", of.name), d=path, fill=of.colour, class_="area")
+    return tag("path", tag("title", of.name), d=path, fill=of.colour, stroke=of.colour, class_="area")
 
 
 def _steps(plot: Plot, times: Sequence[float], values: Sequence[float]) -> list[tuple[float, float]]:

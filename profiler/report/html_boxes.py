@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from profiler.core import palette
-from profiler.report.html_svg import BOLD, WIDTH, box, fitted, ink, svg, words
+from profiler.report.html_svg import WIDTH, box, fitted, ink, svg, whole, words
 from profiler.report.html_tags import Html, joined
 
 # Narrower boxes of one parent are drawn as one.
@@ -33,7 +33,7 @@ class _Box:
 
 def icicle(
     leaves: Sequence[Leaf],
-    whole: str,
+    title: str,
     colour: Callable[[Path], str],
     shown: Callable[[float], str],
     name: Callable[[str], str] = str,
@@ -41,7 +41,7 @@ def icicle(
     """Boxes as wide as what they are of the whole.
 
     Args:
-        whole: what the whole is.
+        title: what the whole is.
         colour: of a path.
         shown: a value with its unit.
         name: how a name reads.
@@ -51,10 +51,10 @@ def icicle(
         return joined()
     made = _boxes((), leaves, 0.0, WIDTH, total)
     rows = max((len(each.path) for each in made), default=0) + 1
-    top = box(0.0, 0.0, WIDTH, _ROW, palette.TOTAL, f"{whole}: {shown(total)}")
-    title = words(WIDTH / 2, 28, f"{whole}, {shown(total)}", anchor="middle", fill="#FFFFFF", class_="value")
+    top = box(0.0, 0.0, WIDTH, _ROW, palette.TOTAL, f"{title}: {shown(total)}")
+    said = words(WIDTH / 2, 28, f"{title}, {shown(total)}", anchor="middle", fill="#FFFFFF", class_="value")
     drawn = [_drawn(each, colour(each.path), shown, name, total) for each in made]
-    return svg(_ROW * rows, f"{whole} by its parts", top, title, *drawn)
+    return svg(_ROW * rows, f"{title} by its parts", top, said, *drawn)
 
 
 def _boxes(path: Path, leaves: Sequence[Leaf], x: float, width: float, total: float) -> list[_Box]:
@@ -80,9 +80,9 @@ def _boxes(path: Path, leaves: Sequence[Leaf], x: float, width: float, total: fl
 def _drawn(each: _Box, colour: str, shown: Callable[[float], str], name: Callable[[str], str], total: float) -> Html:
     top, inside = _ROW * len(each.path), ink(colour)
     note = f"{' / '.join(name(part) for part in each.path)}: {shown(each.value)}, {each.value / total:.1%}"
-    label = fitted(name(each.path[-1]), each.width, BOLD)
+    label, number = fitted(name(each.path[-1]), each.width), whole(shown(each.value), each.width)
     return joined(
         box(each.x, top, each.width, _ROW, colour, note),
-        words(each.x + 6, top + 19, label, fill=inside, class_="strong") if label else None,
-        words(each.x + 6, top + 36, fitted(shown(each.value), each.width), fill=inside, class_="small") if label else None,
+        words(each.x + 6, top + 19, label, fill=inside) if label else None,
+        words(each.x + 6, top + 36, number, fill=inside, class_="value") if number else None,
     )

@@ -24,8 +24,8 @@ from profiler.rundir import layout
 from profiler.tables.run import Run
 
 T = TypeVar("T")
-# Stretches of a timeline: more than a screen has columns for would be drawn over one another.
-_SLOTS = 520
+# Columns of a timeline, each as high as the highest moment in it, so that no peak is lost.
+COLUMNS = 520
 # Allocations and groups at a peak; source lines on either side of a finding's.
 _TOP, _AROUND = 12, 3
 DIAGNOSIS, KERNELS, MEMORY, LOADING = "diagnosis", "kernels", "memory", "loading"
@@ -49,7 +49,8 @@ class Memory:
         data: of `report.memory.memory_data`.
         labels: categories, from the bottom.
         times_ms: since the first event; values hold until the next. Empty, as is what follows, where no events are known.
-        live_bytes: label -> bytes at each time.
+        live_bytes: label -> bytes at each time; they sum to what lived at one moment.
+        always: label -> what of it lives throughout.
         held: (category, component, role) -> bytes at the peak.
     """
 
@@ -57,6 +58,7 @@ class Memory:
     labels: list[str]
     times_ms: list[float]
     live_bytes: dict[str, list[int]]
+    always: dict[str, int]
     held: dict[tuple[str, str, str], int]
 
 
@@ -119,33 +121,45 @@ def _memory(found: Gathered, run: Run, rank: int, part: str) -> Memory:
     data = memory_data(run, part, top=_TOP, rank=rank)
     if not data["timeline"]:
         found.missing.append(Missing(MEMORY, data["problem"] or ""))
-        return Memory(data, [], [], {}, {})
-    over_time = timeline(run, rank, part)
-    rows = _moments(over_time)
-    times_ms = ((rows["time_us"] - data["timeline"]["start_us"]) / 1e3).to_list()
+        return Memory(data, [], [], {}, {}, {})
+    wide, labels = _wide(timeline(run, rank, part))
+    columns = wide[_columns(wide)]
     held = alive_at(study(run, rank, part).rows, peak(run, rank, part, top=0).index)
     sums = held.group_by("category", "component", "role").agg(pl.col("size_bytes").sum()).sort("category", "component", "role")
-    # What the last event leaves holds until the end.
-    end_ms = (data["timeline"]["end_us"] - data["timeline"]["start_us"]) / 1e3
+    span_ms = (data["timeline"]["end_us"] - data["timeline"]["start_us"]) / 1e3
     return Memory(
         data=data,
-        labels=over_time.labels,
-        times_ms=[*times_ms, end_ms],
-        live_bytes={name: [*rows[name], rows[name][-1]] for name in over_time.labels},
+        labels=labels,
+        times_ms=[span_ms * number / COLUMNS for number in range(COLUMNS + 1)],
+        # The last column ends where the events do.
+        live_bytes={name: [*columns[name], columns[name][-1]] for name in labels},
+        always={name: int(wide[name].min() or 0) for name in labels},  # type: ignore[arg-type]
         held={(category, component, role): size for category, component, role, size in sums.iter_rows()},
     )
 
 
-def _moments(over_time: MemoryTimeline) -> pl.DataFrame:
-    """Of each of `_SLOTS` equal stretches of time the highest moment and the last: no peak is lost, nothing is drawn too long."""
+def _wide(over_time: MemoryTimeline) -> tuple[pl.DataFrame, list[str]]:
+    """Every moment (the labels' bytes, `live`, `slot`: the column of the figure that it lies in), and the labels."""
     start = over_time.total["time_us"].min()
-    wide = over_time.wide().with_columns(pl.col("time_us").fill_null(start), over_time.total["live_bytes"].alias("_live"))
+    wide = over_time.wide().with_columns(pl.col("time_us").fill_null(start), over_time.total["live_bytes"].alias("live"))
     since = pl.col("time_us") - pl.col("time_us").min()
-    slot = since * _SLOTS // (since.max() + 1)
-    ends = wide.group_by(slot.alias("_slot")).agg(
-        pl.col("index").get(pl.col("_live").arg_max()).alias("highest"), pl.col("index").last().alias("last")
+    return wide.with_columns((since * COLUMNS // (since.max() + 1)).alias("slot")), over_time.labels
+
+
+def _columns(wide: pl.DataFrame) -> list[int]:
+    """The highest moment of each column, by its row: what the column before left behind counts too."""
+    ends = (
+        wide.with_row_index("row")
+        .group_by("slot")
+        .agg(pl.col("row").get(pl.col("live").arg_max()), pl.col("row").last().alias("last"))
     )
-    return wide.filter(pl.col("index").is_in([*ends["highest"], *ends["last"]])).drop("_live")
+    known, live = {slot: (row, last) for slot, row, last in ends.iter_rows()}, wide["live"].to_list()
+    found, left = [], 0
+    for slot in range(COLUMNS):
+        highest, last = known.get(slot, (left, left))
+        found.append(max(left, highest, key=lambda row: live[row]))
+        left = last
+    return found
 
 
 def _sources(run: Run, found: Gathered) -> dict[tuple[str, int], list[str]]:

@@ -56,13 +56,15 @@ def _over_time(of: Memory, title: str) -> Html:
     if not of.labels:
         return joined()
     highest = max(sum(values) for values in zip(*(of.live_bytes[name] for name in of.labels), strict=True))
-    always = {name: min(of.live_bytes[name]) for name in of.labels}
+    always = of.always
     parts = [_stacked(of, dict.fromkeys(of.labels, 0), 340.0, "live, {unit} as requested")]
     if sum(always.values()) > _HIDES * highest and highest > sum(always.values()):
         said = f"the same without the {format_size(sum(always.values()))} that live throughout"
         parts += [lines([said]), _stacked(of, always, 250.0, "comes and goes, {unit}")]
-    bound = of.data["lower_bound"]
-    return part(title, *parts, _legend(of), note=f"every figure is a lower bound: {bound}" if bound else None)
+    note = f"each column ({format_ms(of.times_ms[1])}) is as high as the highest moment in it"
+    if of.data["lower_bound"]:
+        note = f"every figure is a lower bound: {of.data['lower_bound']}; {note}"
+    return part(title, *parts, _legend(of), note=note)
 
 
 def _stacked(of: Memory, less: Mapping[str, int], height: float, title: str) -> Html:

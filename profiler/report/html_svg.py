@@ -9,7 +9,7 @@ from profiler.report.names import shorten
 
 WIDTH = 1120.0
 # Figures are drawn at this width and scaled to the page; letters of 12 px are at most about this wide.
-LETTER, BOLD = 6.9, 7.8
+LETTER = 7.0
 _DARK, _LIGHT = "#10151C", "#FFFFFF"
 HATCH = "hatch"
 
@@ -40,10 +40,15 @@ def box(x: float, y: float, width: float, height: float, colour: str, note: str,
     return tag("g", tag("title", note), plain, over)
 
 
-def fitted(shown: str, width: float, letter: float = LETTER) -> str:
+def fitted(shown: str, width: float) -> str:
     """The text as far as it fits into a width in px; empty where that says nothing."""
-    room = int((width - 9) / letter)
-    return "" if room < 5 and len(shown) > room else shorten(shown, room)
+    room = int((width - 9) / LETTER)
+    return "" if room < 8 and len(shown) > room else shorten(shown, room)
+
+
+def whole(shown: str, width: float) -> str:
+    """The text where all of it fits: half a number is another number."""
+    return shown if len(shown) * LETTER <= width - 9 else ""
 
 
 def ink(colour: str) -> str:
