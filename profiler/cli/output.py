@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from profiler.cli.terminal import show
 from profiler.core.printable import printable
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON only.")]
@@ -24,6 +25,6 @@ def emit(as_json: bool, data: Any, text: Callable[[], str], next_command: str | 
         json.dump(data, sys.stdout, indent=1)
         print()
         return
-    print(printable(text()))
+    show(printable(text()))
     if next_command:
         print(f"\nnext: {printable(next_command)}")
