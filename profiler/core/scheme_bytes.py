@@ -63,8 +63,8 @@ _LAYOUTS = {
     "int8dq": _Layout(8, zero_bytes=1),
     # `tile_packed_to_4d`: scale and zero point stand side by side in bfloat16.
     "int4wo": _Layout(4, scale_bytes=2, zero_bytes=2, group=128, pad_out=8, pad_in=1024),
-    # Four bits of meaning in a byte each: torchao stores int8.
-    "int4dq": _Layout(8, scale_bytes=0, zero_bytes=1, group=32),
+    # Ours: two in a byte, and no zero points, which are all 0. torchao has a byte for each weight and each zero point.
+    "int4dq": _Layout(4, scale_bytes=0, group=32),
     "fp6_e3m2": _Layout(6, scale_bytes=0),
     "fp5_e2m2": _Layout(5, scale_bytes=0),
     "fp4_e2m1": _Layout(4, scale_bytes=0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from profiler.recording.compile_counts import keep_every_compile
 from profiler.recording.tuned import Tuned, refuse_tuned
 from profiler.recording.weights import components
 from profiler.schemes.apply import list_linears, quantize
-from profiler.schemes.base import SCHEMES, Hardware, LinearPlan, Scheme, refuse_hardware, refuse_installation
+from profiler.schemes.base import Hardware, LinearPlan, Scheme, refuse_hardware, refuse_installation
+from profiler.schemes.plan import PlanScheme, find_scheme, refuse_other_model, refuse_strangers, with_known_configs
 from profiler.schemes.policy import LEFT, plan_linears
 
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
@@ -48,6 +50,7 @@ def refuse_early(plan: Plan) -> None:
     Raises:
         Refused: with what is missing and what would work here.
     """
+    refuse_other_model(plan.scheme, plan.spec.model)
     refuse_hardware(plan.scheme, plan.hardware)
     refuse_installation(plan.scheme, plan.hardware)
     refuse_machine(plan.compiler, plan.device)
@@ -128,8 +131,9 @@ def quantize_pipeline(plan: Plan, pipe: Any) -> list[LinearPlan]:
     plans: list[LinearPlan] = []
     rows = plan.model.rows(plan.spec, pipe) if plan.scheme.quantizes else {}
     parts = components(pipe)
-    for name in _targets(plan, parts):
-        found = _plan_component(plan, name, parts[name], rows.get(name, {}))
+    found_by_part = {name: _plan_component(plan, name, parts[name], rows.get(name, {})) for name in _targets(plan, parts)}
+    refuse_strangers(plan.scheme, {each.module for found in found_by_part.values() for each in found})
+    for name, found in found_by_part.items():
         if any(each.scheme != LEFT for each in found):
             _quantize_component(plan, name, parts[name], found)
         plans += found
@@ -144,7 +148,8 @@ def _quantize_component(plan: Plan, name: str, component: Any, found: list[Linea
         component.to(plan.device)
     device = plan.device if where == "per-layer" else None
     torchao_defaults = plan.spec.inductor_defaults == "torchao"
-    quantize(component, found, prefix=f"{name}.", torchao_defaults=torchao_defaults, device=device)
+    find = plan.scheme.member
+    quantize(component, found, prefix=f"{name}.", torchao_defaults=torchao_defaults, device=device, find=find)
     if where != "cpu" and offloads:
         component.to("cpu")
 
@@ -196,9 +201,11 @@ def describe_applied(
     """The manifest's account of what was really done."""
     spec, tuned = plan.spec, tuned or Tuned()
     notes = tuned.notes + vae_notes(pipe, height=spec.height, width=spec.width, batch=spec.batch)
+    notes += [plan.scheme.note] if plan.scheme.note else []
     if plan.spec.quantize_vae and not any(each.module.startswith("vae.") for each in plans):
         notes.append("the VAE has no Linear: --quantize-vae changed nothing")
     return {
+        "plan": _describe_plan(plan),
         "base_dtype": plan.scheme.base_dtype,
         "linears": [asdict(each) | {"kernel": tuned.kernels.get(each.module)} for each in plans],
         "compiled": compiled,
@@ -208,11 +215,27 @@ def describe_applied(
     }
 
 
+def _describe_plan(plan: Plan) -> dict[str, Any] | None:
+    """Which file said what each layer gets, and by its hash: the file may change."""
+    if not isinstance(plan.scheme, PlanScheme):
+        return None
+    file = plan.scheme.file
+    digest = hashlib.sha256(Path(file.path).read_bytes()).hexdigest()
+    return {"path": file.path, "sha256": digest, "model": file.model, "entries": len(file.layers)}
+
+
 def _describe_placement(plan: Plan, pipe: Any) -> dict[str, Any]:
     hooks = {name: found for name, part in components(pipe).items() if (found := count_hooks(part))}
     return {"offload": plan.offload.name, "hooks": hooks, "vae": describe_vae(pipe)}
 
 
 def look_up(spec: RunSpec, model: Model, hardware: Hardware) -> Plan:
-    """The spec's parts from the registries."""
-    return Plan(spec, model, SCHEMES.get(spec.scheme), COMPILERS.get(spec.compile), hardware, OFFLOADS.get(spec.offload))
+    """The spec's parts from the registries, or from a plan's file."""
+    return Plan(
+        spec,
+        model,
+        with_known_configs(find_scheme(spec.scheme)),
+        COMPILERS.get(spec.compile),
+        hardware,
+        OFFLOADS.get(spec.offload),
+    )

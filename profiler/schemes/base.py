@@ -64,6 +64,7 @@ class Scheme:
         min_capability: CUDA compute capability needed; None where any device will do.
         needs_cuda: refused on a CPU.
         accepts: a further test of one Linear; returns the reason against it, or None.
+        note: a sentence for `run.json`, where the name promises something else than what is done.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Scheme:
     min_capability: tuple[int, int] | None = None
     needs_cuda: bool = False
     accepts: Callable[[LinearInfo], str | None] = lambda _: None
+    note: str = ""
 
     @property
     def dynamic(self) -> bool:
@@ -96,6 +98,18 @@ class Scheme:
         if self.min_capability and hardware.capability and hardware.capability < self.min_capability:
             return "CUDA compute capability {}.{} or newer".format(*self.min_capability)
         return None
+
+    def of(self, module: str) -> Scheme | None:
+        """The scheme that a module is to get: this one; a plan's by its name, None where that leaves it."""
+        return self
+
+    def left_because(self, module: str) -> str:
+        """Why a module without a scheme has none."""
+        return f"{self.name} leaves {module} as it is"
+
+    def member(self, name: str) -> Scheme:
+        """The scheme that a LinearPlan made with this one calls so."""
+        return SCHEMES.get(name)
 
 
 def refuse_hardware(scheme: Scheme, hardware: Hardware) -> None:

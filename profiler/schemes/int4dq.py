@@ -14,5 +14,6 @@ SCHEMES.add(
         summary="int4 weights, packed, and activations rounded to int8; bf16 GEMM",
         config=config_of("int4", rounds_activations=True),
         accepts=accepts("int4dq"),
+        note="int4dq rounds activations to int8 and multiplies in bf16: the weights' scales change along K",
     ),
 )
