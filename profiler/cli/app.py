@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from profiler.cli.output import explain_missing
 from profiler.core.errors import EXIT_OK, EXIT_USAGE, DiffuscopeError
 from profiler.core.printable import printable
 
@@ -63,6 +64,12 @@ def run(arguments: list[str]) -> int:
     except DiffuscopeError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        told = explain_missing(error)
+        if told is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
+        return told.exit_code
     except _WRONG_USAGE as error:
         error.show()
         return EXIT_USAGE

@@ -12,9 +12,10 @@ from typing import Annotated, Any
 import typer
 
 from profiler.cli.names import free_name
-from profiler.cli.output import JsonOption, emit
+from profiler.cli.output import WHERE_READ, JsonOption, can_read, emit
 from profiler.cli.record import command_line, parse_size, start_child
 from profiler.core.errors import EXIT_OK, EXIT_USAGE, MissingExtra, RecordedProgramFailed, UsageError
+from profiler.core.shape_options import shape_options
 from profiler.core.spec import DEVICES, RunSpec
 from profiler.kernels.candidate import parse_shape
 from profiler.models.base import MODELS, find_model
@@ -28,6 +29,10 @@ def command(
     batch: Annotated[int, Option(help="Images or videos a call.")] = 1,
     size: Annotated[str | None, Option(help="Pixels: N, or HEIGHTxWIDTH; default: the model's.")] = None,
     frames: Annotated[int | None, Option(help="Video frames, 8 n + 1 for CogVideoX.")] = None,
+    guidance: Annotated[float | None, Option(help="Guidance scale; of CogVideoX, above 1 doubles the batch.")] = None,
+    fuse_qkv: Annotated[
+        bool, Option("--fuse-qkv", help="With Q, K, V projections fused, as record --fuse-qkv runs them.")
+    ] = False,
     device: Annotated[str, Option(help="auto, cuda or cpu.")] = "auto",
     table: Annotated[
         Path | None, Option(help="File to add the kernels to; default: the one that record --tuned auto reads.")
@@ -39,7 +44,16 @@ def command(
 ) -> int:
     """Find, check and keep the fastest int8 kernel of every shape that a model multiplies under int8dq."""
     shapes = [str(parse_shape(each)) for each in shape or []]
-    spec = _spec(model, batch, size, frames)
+    height, width = parse_size(size)
+    shaped: dict[str, Any] = {
+        "batch": batch,
+        "height": height,
+        "width": width,
+        "frames": frames,
+        "guidance": guidance,
+        "fuse_qkv": fuse_qkv,
+    }
+    spec = RunSpec(model=model, scheme="int8dq", **shaped) if model else None
     _check(spec, shapes, device, import_torchao)
     run = out or free_name(f"tune-{model or 'shapes'}")
     if run.exists():
@@ -54,14 +68,7 @@ def command(
         "import_torchao": _text(import_torchao),
         "command": command_line(),
     }
-    return _tune(request, run, model, as_json)
-
-
-def _spec(model: str | None, batch: int, size: str | None, frames: int | None) -> RunSpec | None:
-    if model is None:
-        return None
-    height, width = parse_size(size)
-    return RunSpec(model=model, scheme="int8dq", batch=batch, height=height, width=width, frames=frames)
+    return _tune(request, run, spec, as_json)
 
 
 def _check(spec: RunSpec | None, shapes: list[str], device: str, import_torchao: Path | None) -> None:
@@ -80,7 +87,7 @@ def _check(spec: RunSpec | None, shapes: list[str], device: str, import_torchao:
         raise MissingExtra("tune", "record")
 
 
-def _tune(request: dict[str, Any], run: Path, model: str | None, as_json: bool) -> int:
+def _tune(request: dict[str, Any], run: Path, spec: RunSpec | None, as_json: bool) -> int:
     from profiler.rundir.reader import bury_on_disk, is_run
 
     code = start_child("profiler.tune", request)
@@ -90,28 +97,49 @@ def _tune(request: dict[str, Any], run: Path, model: str | None, as_json: bool) 
     if code < 0:
         status = "interrupted" if -code in (signal.SIGINT, signal.SIGTERM) else "failed"
         bury_on_disk(run, status, f"the tuning process was killed by {signal.Signals(-code).name}")
-    return report(run, model, as_json)
+    return report(run, spec, as_json)
 
 
-def report(run: Path, model: str | None, as_json: bool) -> int:
+def report(run: Path, spec: RunSpec | None, as_json: bool) -> int:
     """Print what a tuning found.
 
     Raises:
         RecordedProgramFailed: it ended before its end.
     """
+    from profiler.rundir.reader import read_manifest
+
+    manifest = read_manifest(run)
+    if can_read():
+        _show(run, spec, as_json)
+    else:
+        lines = [f"{run}: {manifest.status}", *(f"  {note}" for note in manifest.applied.get("notes") or [])]
+        lines.append(f"what was found can be shown {WHERE_READ}")
+        emit(
+            as_json,
+            {"run": str(run), "status": manifest.status},
+            lambda: "\n".join(lines),
+            f"diffuscope show {shlex.quote(str(run))}",
+        )
+    if manifest.status != "ok":
+        failure = manifest.failure
+        message = failure.message.splitlines()[0] if failure and failure.message else manifest.status
+        raise RecordedProgramFailed(f"tuning ended as {manifest.status}: {message}", f"{run} holds what was found")
+    return EXIT_OK
+
+
+def _show(run: Path, spec: RunSpec | None, as_json: bool) -> None:
     from profiler.report.tune import tune_data, tune_text
     from profiler.tables.run import Run
 
-    opened = Run.open(run)
-    data = tune_data(opened)
+    data = tune_data(Run.open(run))
     width = shutil.get_terminal_size((100, 24)).columns
-    then = f"diffuscope record {shlex.quote(model)} --scheme int8dq --compile regional" if model else "diffuscope tune flux-dev"
-    emit(as_json, data, lambda: tune_text(data, width), then)
-    if opened.manifest.status != "ok":
-        failure = opened.manifest.failure
-        message = failure.message.splitlines()[0] if failure and failure.message else opened.manifest.status
-        raise RecordedProgramFailed(f"tuning ended as {opened.manifest.status}: {message}", f"{run} holds what was found")
-    return EXIT_OK
+    emit(as_json, data, lambda: tune_text(data, width), _next(spec))
+
+
+def _next(spec: RunSpec | None) -> str:
+    if spec is None:
+        return "diffuscope tune flux-dev"
+    return f"diffuscope record {shlex.quote(spec.model)} --scheme int8dq --compile regional{shape_options(spec.to_dict())}"
 
 
 def _text(path: Path | None) -> str | None:

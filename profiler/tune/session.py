@@ -184,7 +184,7 @@ class _Tuning:
 
 
 def _spec(spec: RunSpec | None, hardware: Hardware) -> dict[str, Any]:
-    shown = ("model", "scheme", "batch", "height", "width", "frames")
+    shown = ("model", "scheme", "batch", "height", "width", "frames", "guidance", "fuse_qkv")
     return {name: getattr(spec, name) for name in shown} | {"device": hardware.device} if spec else {"device": hardware.device}
 
 

@@ -41,6 +41,8 @@ def shapes_of_model(spec: RunSpec) -> tuple[list[Wanted], RunSpec]:
     if part is None:
         raise UsageError(f"{spec.model} has no transformer", "name the shapes: --shape MxKxN")
     try:
+        if filled.fuse_qkv:
+            part.module.fuse_qkv_projections()
         calls = _calls(part, filled)
     except DiffuscopeError:
         raise

@@ -6,11 +6,12 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import QUICK, TIMEOUT_S, diffuscope, loaded, show, start
+from processes import QUICK, ROOT, TIMEOUT_S, diffuscope, environment, loaded, show, start
 
 SHAPES = ("--shape", "192x96x64", "--shape", "512x256x128")
 
@@ -90,6 +91,36 @@ def test_only_the_child_loads_torch(tuned: tuple[Path, dict[str, Any]]):
     assert "polars" not in child
 
 
+NOTHING_TO_READ_WITH = (
+    "import sys; sys.modules.update(dict.fromkeys(('polars', 'msgspec', 'isal')))\n"
+    "from pathlib import Path; from profiler.cli.app import run; from profiler.cli.tune import report\n"
+)
+
+
+def where_nothing_can_be_read(code: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", NOTHING_TO_READ_WITH + code]
+    return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_where_runs_cannot_be_read_it_says_where_they_can(tuned: tuple[Path, dict[str, Any]], as_json: bool):
+    run = tuned[0] / "run"
+    done = where_nothing_can_be_read(f"sys.exit(report(Path({str(run)!r}), None, {as_json}))")
+    assert (done.returncode, done.stderr) == (0, "")
+    if as_json:
+        assert json.loads(done.stdout) == {"run": str(run), "status": "ok"}
+    else:
+        assert done.stdout.startswith(f"{run}: ok\nwhat was found can be shown where polars, msgspec, isal are installed")
+        assert done.stdout.endswith(f"\nnext: diffuscope show {run}\n")
+
+
+def test_commands_that_read_runs_say_what_is_missing(tuned: tuple[Path, dict[str, Any]]):
+    done = where_nothing_can_be_read(f"sys.exit(run(['show', {str(tuned[0] / 'run')!r}]))")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: this command reads a run, which needs polars, and that is not installed here\n")
+    assert "Traceback" not in done.stderr
+
+
 def test_a_model_is_tuned_and_recorded_with_what_was_found(tmp_path: Path):
     done = tune(tmp_path, "flux-tiny", "--size", "64", "--json")
     assert done.returncode == 0, done.stderr
@@ -110,11 +141,14 @@ def test_a_model_is_tuned_and_recorded_with_what_was_found(tmp_path: Path):
 
 
 def test_text_ends_with_the_next_command(tmp_path: Path):
-    done = tune(tmp_path, "cogvideox-tiny", "--shape", "32x64x48", "--table", str(tmp_path / "t.json"))
+    options = ("--guidance", "1", "--frames", "9")
+    done = tune(tmp_path, "cogvideox-tiny", *options, "--shape", "32x64x48", "--table", str(tmp_path / "t.json"))
     assert done.returncode == 0, done.stderr
     assert "all these products in one step, predicted" in done.stdout
     assert f"kept in {tmp_path / 't.json'}" in done.stdout
-    assert done.stdout.splitlines()[-1] == "next: diffuscope record cogvideox-tiny --scheme int8dq --compile regional"
+    next_command = "next: diffuscope record cogvideox-tiny --scheme int8dq --compile regional --frames 9 --guidance 1.0"
+    assert done.stdout.splitlines()[-1] == next_command
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["spec"]["guidance"] == 1.0
     assert "32x64x48" in done.stdout
     assert not (tmp_path / "own.json").exists()
     assert "us, cpu:" in done.stderr, "each shape is told as it is found"

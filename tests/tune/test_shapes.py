@@ -52,6 +52,22 @@ def test_rows_follow_batch_and_size():
     assert {int(each.partition("x")[0]) for each in large} == {64, 128, 128 + 64}
 
 
+def test_fused_projections_are_one_product():
+    apart, fused = found("flux-tiny", height=64, width=64), found("flux-tiny", height=64, width=64, fuse_qkv=True)
+    # Of the text in two blocks (the picture has 16 rows, too few for int8), and of both in two single blocks.
+    assert (fused.pop("64x64x192"), fused.pop("80x64x192")) == (2, 2)
+    assert {name: count - fused.get(name, 0) for name, count in apart.items()} == dict.fromkeys(apart, 0) | {
+        "64x64x64": 6,
+        "80x64x64": 6,
+    }
+
+
+def test_without_guidance_a_video_has_half_the_rows():
+    guided, plain = found("cogvideox-tiny"), found("cogvideox-tiny", guidance=1.0)
+    assert {name for name in guided if name.endswith("x64x256")} == {"160x64x256"}
+    assert {name for name in plain if name.endswith("x64x256")} == {"80x64x256"}
+
+
 def test_few_rows_are_no_int8_product():
     # At batch 1 the modulations have one row; 17 pictures make 17 rows, which int8dq takes.
     one, many = found("flux-tiny", height=64, width=64), found("flux-tiny", height=64, width=64, batch=17)
