@@ -21,13 +21,14 @@ from profiler.core.spec import PHASES, RunSpec
 from profiler.models.base import MODELS, find_model
 from profiler.placement.base import OFFLOADS
 from profiler.schemes.base import SCHEMES
+from profiler.schemes.plan import find_scheme, refuse_other_model
 
 Option = typer.Option
 
 
 def command(
     model: Annotated[str, typer.Argument(help=f"{', '.join(MODELS)}, or module:function of your own.")],
-    scheme: Annotated[str, Option(help=f"One of {', '.join(SCHEMES)}.")] = "bf16",
+    scheme: Annotated[str, Option(help=f"One of {', '.join(SCHEMES)}. Or a plan: plan.json.")] = "bf16",
     compile: Annotated[str, Option(help=f"One of {', '.join(COMPILERS)}.")] = "none",
     compile_vae: Annotated[bool, Option("--compile-vae", help="Compile the VAE's decode too.")] = False,
     fuse_qkv: Annotated[bool, Option("--fuse-qkv", help="Fuse Q, K, V projections before quantizing.")] = False,
@@ -96,9 +97,11 @@ def command(
     )
     COMPILERS.get(compile)
     OFFLOADS.get(offload)
-    refuse_combination(spec, quantizes=SCHEMES.get(scheme).quantizes)
+    found = find_scheme(scheme)
+    refuse_other_model(found, model)
+    refuse_combination(spec, quantizes=found.quantizes)
     find_model(model).resolve(spec)
-    run = out or free_name(f"{model}-{scheme}-{compile}")
+    run = out or free_name(f"{model}-{Path(scheme).stem}-{compile}")
     if run.exists():
         raise UsageError(f"{run} exists already", "name another directory with -o: a run is never overwritten")
     return record(spec, run, as_json)

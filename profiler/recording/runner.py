@@ -28,7 +28,7 @@ from profiler.recording.tuned import apply_tuned
 from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
 from profiler.rundir.writer import RunWriter, process_identity
-from profiler.schemes.base import SCHEMES
+from profiler.schemes.plan import PlanScheme, find_scheme
 
 
 def record_spec(spec: RunSpec, out: Path, command: str) -> str:
@@ -38,7 +38,7 @@ def record_spec(spec: RunSpec, out: Path, command: str) -> str:
         UsageError, Refused: before the directory is made, where the spec or this machine cannot do it.
     """
     quiet_libraries()
-    refuse_combination(spec, quantizes=SCHEMES.get(spec.scheme).quantizes)
+    refuse_combination(spec, quantizes=find_scheme(spec.scheme).quantizes)
     model = find_model(spec.model)
     plan = prepare.look_up(model.resolve(spec), model, find_hardware(spec.device))
     prepare.refuse_early(plan)
@@ -70,6 +70,8 @@ def _record(plan: prepare.Plan, stage: Stage) -> None:
     with stage.phase(layout.QUANTIZE):
         plans = prepare.quantize_pipeline(plan, pipe)
         tuned = apply_tuned(spec, plan.hardware, pipe, plans)
+    if isinstance(plan.scheme, PlanScheme):
+        stage.writer.try_artifact(layout.PLAN, partial(shutil.copyfile, plan.scheme.file.path))
     compiled = prepare.compile_pipeline(plan, pipe)
     prepare.place_pipeline(plan, pipe)
     stage.manifest.applied = prepare.describe_applied(plan, pipe, plans, compiled, tuned)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from profiler.core.errors import Refused, UnreadableInput
+from profiler.core.plan_file import names_plan
 from profiler.core.spec import RunSpec
 from profiler.kernels.candidate import Shape
 from profiler.kernels.tuned import Entry, TableKey, find_entries
@@ -103,4 +104,4 @@ def _notes(plans: list[LinearPlan], kernels: dict[str, str], tables: list[str]) 
 
 
 def _wanted(spec: RunSpec) -> bool:
-    return spec.scheme == SCHEME and spec.tuned != "off"
+    return (spec.scheme == SCHEME or names_plan(spec.scheme)) and spec.tuned != "off"

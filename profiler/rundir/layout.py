@@ -14,6 +14,8 @@ OUTPUT_IMAGE = "output.png"
 OUTPUT_VIDEO = "output.mp4"
 # What a run of kind `tune` found.
 TUNE = "tune.json"
+# The plan that a run took in the place of a scheme.
+PLAN = "plan.json"
 # The cells of a run of kind `sweep`: what was asked of each, how it ended, and where its run directory lies.
 SWEEP = "sweep.json"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from profiler.core.errors import UsageError
-from profiler.schemes.base import SCHEMES, LinearInfo, LinearPlan
+from profiler.schemes.base import SCHEMES, LinearInfo, LinearPlan, Scheme
 from profiler.schemes.policy import LEFT
 from profiler.schemes.weight_only import use_sane_forward
 
@@ -35,10 +35,19 @@ def _inside(name: str, regions: tuple[str, ...]) -> bool:
     return any(region in ("", name) or name.startswith(region + ".") for region in regions)
 
 
-def quantize(component: Any, plans: list[LinearPlan], *, prefix: str, torchao_defaults: bool, device: str | None = None) -> None:
+def quantize(
+    component: Any,
+    plans: list[LinearPlan],
+    *,
+    prefix: str,
+    torchao_defaults: bool,
+    device: str | None = None,
+    find: Callable[[str], Scheme] = SCHEMES.get,
+) -> None:
     """Quantize a component in place as planned.
 
     Args:
+        find: the scheme of a name in the plans.
         torchao_defaults: let torchao set Inductor switches for the whole process.
         device: move each parameter there just before it is quantized (None: quantize where it is).
 
@@ -53,14 +62,15 @@ def quantize(component: Any, plans: list[LinearPlan], *, prefix: str, torchao_de
         if plan.scheme != LEFT:
             groups[plan.scheme].add(plan.module.removeprefix(prefix))
     for name, modules in groups.items():
-        scheme = SCHEMES.get(name)
+        scheme = find(name)
         if scheme.convert is not None:
             _convert(component, scheme.convert, modules, torchao_defaults, device)
             continue
         assert scheme.config is not None  # a plan names only schemes that quantize
         quantize_(component, scheme.config(torchao_defaults), filter_fn=_named(modules), device=device)
     for plan in plans:
-        if plan.scheme != LEFT and not SCHEMES.get(plan.scheme).dynamic:
+        # What a torchao config of the user's own made of a weight is multiplied as torchao does it.
+        if plan.scheme in SCHEMES and not SCHEMES.get(plan.scheme).dynamic:
             use_sane_forward(component.get_submodule(plan.module.removeprefix(prefix)))
 
 

@@ -10,7 +10,7 @@ LEFT = "left"
 
 
 def plan_linears(scheme: Scheme, linears: Iterable[LinearInfo], *, compiling: bool) -> list[LinearPlan]:
-    """Decide for every Linear.
+    """Decide for every Linear, by the scheme or by what a plan in its place says about the Linear's name.
 
     A Linear that a dynamic scheme cannot run, or that lies outside every compiled region of a compiled run (where
     its quantization would be several eager kernels and a host sync), gets the weight-only sibling; one that neither
@@ -19,7 +19,12 @@ def plan_linears(scheme: Scheme, linears: Iterable[LinearInfo], *, compiling: bo
     Args:
         compiling: whether anything is compiled; without it a dynamic scheme runs eagerly everywhere, as asked.
     """
-    return [_plan(scheme, linear, compiling) for linear in linears]
+    return [_plan_named(scheme, linear, compiling) for linear in linears]
+
+
+def _plan_named(scheme: Scheme, linear: LinearInfo, compiling: bool) -> LinearPlan:
+    own = scheme.of(linear.module)
+    return _plan(own, linear, compiling) if own else _as(linear, LEFT, scheme.left_because(linear.module))
 
 
 def _plan(scheme: Scheme, linear: LinearInfo, compiling: bool) -> LinearPlan:

@@ -1,0 +1,314 @@
+"""One choice for each of many layers: the least time under a budget of bytes and a budget of noise.
+
+A multiple-choice knapsack with two limits. Layers that are alike form a group: only how many of them take each choice matters.
+Prices on the two limits (Lagrange multipliers) give a bound that no plan can beat and plans near it; a search over what the bound
+leaves open ends with the best plan, or with the best that was found and how far from the bound it may be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from profiler.core.errors import Refused
+from profiler.core.units import format_size
+
+# Doubling steps and halvings of a price; each pair of prices costs one look at every choice.
+_HALVINGS = 28
+# Partial plans that the search makes for a group, and those it goes on with. Where more are cut, nothing is proved.
+_MOST_GROWN, _MOST_KEPT = 8_000, 400
+# Sums of floats: what is not more than so much better is not better.
+_EPSILON = 1e-9
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What one layer costs under a scheme: time in a step in us, bytes held, noise power (relative to the output's signal)."""
+
+    scheme: str
+    us: float
+    size_bytes: int
+    noise: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """`count` layers that are alike, and the choices that each of them has."""
+
+    name: str
+    count: int
+    choices: tuple[Choice, ...]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most bytes and the most noise of all layers together; None: no limit."""
+
+    size_bytes: int | None = None
+    noise: float | None = None
+
+    def holds(self, size_bytes: float, noise: float) -> bool:
+        """Whether a plan keeps both limits."""
+        within = self.size_bytes is None or size_bytes <= self.size_bytes
+        return within and (self.noise is None or noise <= self.noise * (1 + _EPSILON))
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """How many layers of each group take each choice (in the order of the groups and their choices), and what that costs."""
+
+    counts: tuple[tuple[int, ...], ...]
+    us: float
+    size_bytes: int
+    noise: float
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The plan; `bound_us`: no plan within the budget is faster; `exact`: this one is the fastest there is."""
+
+    plan: Assignment
+    bound_us: float
+    exact: bool
+
+
+def price(groups: Sequence[Group], counts: Sequence[Sequence[int]]) -> Assignment:
+    """What given counts cost."""
+    taken = [(n, c) for group, row in zip(groups, counts, strict=True) for n, c in zip(row, group.choices, strict=True)]
+    sums = (sum(n * c.us for n, c in taken), sum(n * c.size_bytes for n, c in taken), sum(n * c.noise for n, c in taken))
+    return Assignment(tuple(map(tuple, counts)), *sums)
+
+
+def solve(groups: Sequence[Group], budget: Budget, known: Sequence[Assignment] = ()) -> Solution:
+    """The fastest plan within a budget.
+
+    Args:
+        known: plans that the result must not be slower than; those outside the budget are left out.
+
+    Raises:
+        Refused: no plan keeps the budget; the message says which limit, and what the least would be.
+    """
+    _refuse_impossible(groups, budget)
+    prices = _Prices(groups, budget)
+    prices.search()
+    within = [each for each in [*known, *prices.feasible] if budget.holds(each.size_bytes, each.noise)]
+    best = min(within, key=lambda each: each.us, default=None)
+    if best is not None:
+        best = _improved(groups, budget, best)
+    found, exact = _Search(groups, budget, prices).run(best)
+    if found is None:
+        raise Refused("no plan was found that keeps both the memory and the SQNR", _hint(groups, budget))
+    return Solution(found, min(prices.bound, found.us), exact)
+
+
+def _hint(groups: Sequence[Group], budget: Budget) -> str:
+    """How quiet it can get within the memory: the same search, for noise instead of time."""
+    swapped = [replace(group, choices=tuple(replace(each, us=each.noise) for each in group.choices)) for group in groups]
+    quietest = solve(swapped, Budget(budget.size_bytes)).plan.noise
+    return f"within this memory the SQNR can be {sqnr_db(quietest):.1f} dB; give more memory, or ask for less"
+
+
+def sqnr_db(noise: float) -> float:
+    """Relative noise power in dB of signal to noise; infinity where there is none."""
+    return -10 * math.log10(noise) if noise > 0 else math.inf
+
+
+def noise_of(db: float) -> float:
+    """The inverse of `sqnr_db`."""
+    return 0.0 if math.isinf(db) else 10 ** (-db / 10)
+
+
+def _refuse_impossible(groups: Sequence[Group], budget: Budget) -> None:
+    smallest = sum(group.count * min(each.size_bytes for each in group.choices) for group in groups)
+    quietest = sum(group.count * min(each.noise for each in group.choices) for group in groups)
+    if budget.size_bytes is not None and smallest > budget.size_bytes:
+        over = format_size(smallest - budget.size_bytes)
+        raise Refused(f"no choice of schemes is small enough: the smallest is {over} over the budget", "give more memory")
+    if not budget.holds(0, quietest):
+        hint = f"the quietest choice has {sqnr_db(quietest):.1f} dB; ask for less, or allow more schemes"
+        raise Refused("no choice of schemes is quiet enough for the SQNR asked for", hint)
+
+
+class _Prices:
+    """The two multipliers: us a byte and us a unit of noise, and the best bound that any pair gave."""
+
+    def __init__(self, groups: Sequence[Group], budget: Budget) -> None:
+        self._groups, self._budget = groups, budget
+        self.bound, self.at = float("-inf"), (0.0, 0.0)
+        self.feasible: list[Assignment] = []
+
+    def search(self) -> None:
+        """Raise the price of noise until its limit is kept, inside of the price of bytes until theirs is."""
+        if self._budget.size_bytes is None:
+            self._noise_price(0.0)
+            return
+        spread = max((c.us for g in self._groups for c in g.choices), default=1.0) or 1.0
+        sizes = [c.size_bytes for g in self._groups for c in g.choices]
+        unit = spread / max(1, max(sizes, default=1) - min(sizes, default=0))
+        self._bisect(unit, lambda value: self._noise_price(value).size_bytes <= (self._budget.size_bytes or 0))
+
+    def _noise_price(self, byte_price: float) -> Assignment:
+        """The cheapest plan at a price of bytes that keeps the limit of noise, as far as prices can find it."""
+        if self._budget.noise is None:
+            return self._look(byte_price, 0.0)
+        limit, seen = self._budget.noise, []
+
+        def quiet(value: float) -> bool:
+            seen.append(self._look(byte_price, value))
+            return seen[-1].noise <= limit
+
+        self._bisect(1.0 / max(limit, 1e-30), quiet)
+        return next((each for each in reversed(seen) if each.noise <= limit), seen[-1])
+
+    def _bisect(self, unit: float, kept: Callable[[float], bool]) -> None:
+        """Look at prices around the least one at which a limit is kept; none where it is kept for nothing."""
+        if kept(0.0):
+            return
+        low, high = 0.0, unit
+        for _ in range(_HALVINGS):
+            if kept(high):
+                break
+            low, high = high, high * 4
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            low, high = (low, middle) if kept(middle) else (middle, high)
+
+    def _look(self, byte_price: float, noise_price: float) -> Assignment:
+        counts, value = [], 0.0
+        for group in self._groups:
+            costs = [each.us + byte_price * each.size_bytes + noise_price * each.noise for each in group.choices]
+            least = min(range(len(costs)), key=costs.__getitem__)
+            value += group.count * costs[least]
+            counts.append(tuple(group.count if index == least else 0 for index in range(len(costs))))
+        value -= byte_price * (self._budget.size_bytes or 0) + noise_price * (self._budget.noise or 0.0)
+        if value > self.bound:
+            self.bound, self.at = value, (byte_price, noise_price)
+        found = price(self._groups, counts)
+        if self._budget.holds(found.size_bytes, found.noise):
+            self.feasible.append(found)
+        return found
+
+
+def _improved(groups: Sequence[Group], budget: Budget, start: Assignment) -> Assignment:
+    """Move layers of one group from a choice to a faster one, as many as the budget lets, while that gains anything."""
+    plan = start
+    while True:
+        moves = [each for each in _moves(groups, budget, plan) if each.us < plan.us - _EPSILON]
+        if not moves:
+            return plan
+        plan = min(moves, key=lambda each: each.us)
+
+
+def _moves(groups: Sequence[Group], budget: Budget, plan: Assignment) -> Iterator[Assignment]:
+    for at, group in enumerate(groups):
+        for source, count in enumerate(plan.counts[at]):
+            for target in range(len(group.choices)):
+                if count and group.choices[target].us < group.choices[source].us:
+                    yield from _moved(groups, budget, plan, (at, source, target), count)
+
+
+def _moved(
+    groups: Sequence[Group], budget: Budget, plan: Assignment, move: tuple[int, int, int], most: int
+) -> Iterator[Assignment]:
+    at, source, target = move
+    while most:
+        row = list(plan.counts[at])
+        row[source], row[target] = row[source] - most, row[target] + most
+        found = price(groups, [*plan.counts[:at], tuple(row), *plan.counts[at + 1 :]])
+        if budget.holds(found.size_bytes, found.noise):
+            yield found
+            return
+        most //= 2
+
+
+@dataclass(frozen=True)
+class _Label:
+    """A plan of the first groups."""
+
+    us: float
+    size_bytes: int
+    noise: float
+    counts: tuple[tuple[int, ...], ...]
+
+
+class _Search:
+    """Group by group, every plan that the bound does not rule out; of two, what is worse in all three costs is dropped."""
+
+    def __init__(self, groups: Sequence[Group], budget: Budget, prices: _Prices) -> None:
+        self._groups, self._budget = groups, budget
+        self._bytes, self._noise = prices.at
+        self._bound = prices.bound
+        # What each layer under a choice costs beyond its cheapest one, at the best prices.
+        self._extra = [self._reduced(group) for group in groups]
+
+    def _reduced(self, group: Group) -> list[float]:
+        costs = [each.us + self._bytes * each.size_bytes + self._noise * each.noise for each in group.choices]
+        return [each - min(costs) for each in costs]
+
+    def run(self, best: Assignment | None) -> tuple[Assignment | None, bool]:
+        """The best plan, and whether nothing was left out on the way to it."""
+        gap = float("inf") if best is None else best.us - self._bound
+        labels, whole = [(0.0, _Label(0.0, 0, 0.0, ()))], True
+        for at, group in enumerate(self._groups):
+            ways = (
+                (spent + extra, self._add(label, group, counts))
+                for spent, label in labels
+                for extra, counts in self._splits(at, gap - spent)
+            )
+            grown = list(islice(ways, _MOST_GROWN))
+            fitting = _undominated([each for each in grown if self._can_hold(at, each[1])])
+            labels = sorted(fitting, key=lambda each: each[0])[:_MOST_KEPT]
+            whole = whole and len(grown) < _MOST_GROWN and len(labels) == len(fitting)
+        found = min((each for _, each in labels), key=lambda each: each.us, default=None)
+        if found is not None and (best is None or found.us < best.us - _EPSILON):
+            return price(self._groups, found.counts), whole
+        return best, whole
+
+    def _can_hold(self, at: int, label: _Label) -> bool:
+        rest = self._groups[at + 1 :]
+        size = label.size_bytes + sum(each.count * min(c.size_bytes for c in each.choices) for each in rest)
+        noise = label.noise + sum(each.count * min(c.noise for c in each.choices) for each in rest)
+        return self._budget.holds(size, noise)
+
+    def _splits(self, at: int, room: float) -> Iterator[tuple[float, tuple[int, ...]]]:
+        """Ways to share out the layers of a group whose extra cost is within `room`, the cheapest choice filled up last."""
+        extra, count = self._extra[at], self._groups[at].count
+        order = sorted(range(len(extra)), key=extra.__getitem__)
+        yield from _share_out(order[1:], order[0], [0] * len(extra), count, room + _EPSILON, extra)
+
+    @staticmethod
+    def _add(label: _Label, group: Group, counts: tuple[int, ...]) -> _Label:
+        us = label.us + sum(n * c.us for n, c in zip(counts, group.choices, strict=True))
+        size = label.size_bytes + sum(n * c.size_bytes for n, c in zip(counts, group.choices, strict=True))
+        noise = label.noise + sum(n * c.noise for n, c in zip(counts, group.choices, strict=True))
+        return _Label(us, size, noise, (*label.counts, counts))
+
+
+def _share_out(
+    order: list[int], rest: int, counts: list[int], left: int, room: float, extra: list[float]
+) -> Iterator[tuple[float, tuple[int, ...]]]:
+    if not order:
+        counts[rest] = left
+        yield 0.0, tuple(counts)
+        counts[rest] = 0
+        return
+    first, *others = order
+    for taken in range(left + 1):
+        cost = taken * extra[first]
+        if cost > room:
+            break
+        counts[first] = taken
+        for more, found in _share_out(others, rest, counts, left - taken, room - cost, extra):
+            yield cost + more, found
+    counts[first] = 0
+
+
+def _undominated(labels: list[tuple[float, _Label]]) -> list[tuple[float, _Label]]:
+    """Those that no other beats in time, bytes and noise at once."""
+    kept: list[tuple[float, _Label]] = []
+    for each in sorted(labels, key=lambda one: (one[1].us, one[1].size_bytes, one[1].noise)):
+        if not any(a.size_bytes <= each[1].size_bytes and a.noise <= each[1].noise for _, a in kept):
+            kept.append(each)
+    return kept
