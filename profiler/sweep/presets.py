@@ -42,7 +42,7 @@ _FLUX = (
     _Rows("fp8dqrow", (16,), (True,), _BOTH, _OFF),
     _Rows("fp6_e3m2", (16,), (True,)),
     _Rows("fp6_e3m2", (16,), (True,), (True,), _OFF),
-    _Rows("fp4_e2m1", (16,), (True,)),
+    _Rows("fp4_e2m1", (16,), (True,), fuse_qkv=(True,)),
     _Rows("fp4_e2m1", (16,), (True,), (True,), _OFF),
     _Rows("sparsify", (16,), (True,), _BOTH),
 )

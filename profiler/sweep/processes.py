@@ -16,6 +16,7 @@ MARK = "DIFFUSCOPE_CELL"
 # Seconds for a process that is told to end to seal its run.
 GRACE_S = 20.0
 _POLL_S = 0.1
+_SCANS = 20
 _PR_SET_PDEATHSIG = 1
 
 
@@ -58,10 +59,16 @@ def kill(child: subprocess.Popen[bytes], mark: str) -> None:
     """Kill a process's group, and every process that carries its mark."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
-    for pid in marked(mark):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
     child.wait()
+    # Twice at least: while a process starts its program, it shows no environment for a moment.
+    for scan in range(_SCANS):
+        found = marked(mark)
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if scan and not found:
+            return
+        time.sleep(_POLL_S)
 
 
 def marked(mark: str) -> list[int]:
