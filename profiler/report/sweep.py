@@ -1,9 +1,9 @@
 """A sweep's answer as plain data: the cells, the Pareto front, what to ship, the seed beside it. The keys are stable.
 
 `{"run", "status", "model", "preset", "steps", "cells": [{"spec", "status", "run", ...columns, ...what sweep.json says}],
-"pareto": [ids], "groups", "recommended": [{"what", "cell", "text", "work"}], "not_known": [text], "against_seed": null or {...}}`. Times in
+"pareto": [ids], "groups", "recommended": [{"what", "cell", "text", "work"}], "not_known": [text], "against_seed"}`. Times in
 seconds, sizes in GiB, ratios in dB; a level that is no number is null, and `quality_note` says what it is. `extrapolated` is
-null, or from what a time was extrapolated.
+null, or from what a time was extrapolated; `against_seed` is null where it was not asked.
 """
 
 from __future__ import annotations
