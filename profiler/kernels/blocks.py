@@ -44,13 +44,13 @@ def multiprocessors(hardware: Any) -> int:
 
 
 def sensible(shape: Shape, config: Mapping[str, int], programs: int) -> bool:
-    """No block twice as large as the output on a side, and none so small that it reads more than it must.
+    """No block twice as large as the output on a side, or more than twice as long as K, and none that reads more than it must.
 
     A block of m x n reads (m + n) bytes for m x n products: below 128 x 128 the tensor cores wait for L2, which is worth it only
     where larger blocks leave multiprocessors idle.
     """
     block_m, block_n = config["block_m"], config["block_n"]
-    if block_m >= 2 * max(shape.m, 32) or block_n >= 2 * max(shape.n, 32) or config["block_k"] >= 2 * max(shape.k, 32):
+    if block_m >= 2 * max(shape.m, 32) or block_n >= 2 * max(shape.n, 32) or config["block_k"] > 2 * max(shape.k, 32):
         return False
     return block_m * block_n >= 128 * 128 or ceil(shape.m / 128) * ceil(shape.n / 128) < 2 * programs
 

@@ -13,7 +13,13 @@ from profiler.tables.tune import TuneTables, read_tune
 UNTUNED = "int_mm x scale"
 TUNED = "tuned"
 # The fastest of 8-bit products is what an int8 product can be held against: int8 and fp8 have the same peak.
-_CEILINGS = ("int8_tops", "fp8_tflops")
+_LARGE = "{} at 8192x8192x8192"
+_CEILINGS = {
+    "int8_tops": _LARGE.format("cuBLASLt's int8"),
+    "fp8_tflops": _LARGE.format("cuBLASLt's fp8"),
+    "own_int8_tops": _LARGE.format("our own int8"),
+}
+_ALSO = ("int_mm", "fp8 row-wise")
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,9 @@ class TuneResult:
         tables: what was read.
         shapes: one row a shape: `m`, `k`, `n`, `count`, `kernel`, `us`, `tops`, `share` (of the ceiling), `untuned_us`,
             `pays` (whether a recorded run uses it), `candidates`, `failed`, `wrong`.
-        ceiling_tops: the device's fastest measured 8-bit product; None where none was measured.
+        ceiling_tops: the fastest 8-bit product of this run, those that were tuned among them; None where no large one was
+            measured, as on a CPU.
+        ceiling_from: which one that was, in words; "" where there is none.
         step_ms: all products of a step in ms, by what they run: `tuned` (the faster of tuned and untuned) and each
             baseline that was measured for every shape.
     """
@@ -32,6 +40,7 @@ class TuneResult:
     tables: TuneTables
     shapes: pl.DataFrame
     ceiling_tops: float | None
+    ceiling_from: str
     step_ms: dict[str, float]
 
     @property
@@ -47,14 +56,29 @@ def tune_result(run: Run) -> TuneResult:
         UnreadableInput: it holds no results, or some that cannot be read.
     """
     tables = read_tune(run)
-    ceilings = run.manifest.environment.get("ceilings") or {}
-    ceiling = max((float(ceilings[name]) for name in _CEILINGS if ceilings.get(name)), default=None)
     untuned = tables.baselines.filter(pl.col("baseline") == UNTUNED).select("shape", untuned_us="us")
     tops = 2 * pl.col("m") * pl.col("k") * pl.col("n") / pl.col("us") / 1e6
     shapes = tables.frame.join(untuned, on="shape", how="left", maintain_order="left").with_columns(tops=tops)
+    ceiling, source = _ceiling(run, tables, shapes)
     share = pl.col("tops") / ceiling if ceiling else pl.lit(None, dtype=pl.Float64)
     shapes = shapes.with_columns(share=share, pays=(pl.col("us") < pl.col("untuned_us")).fill_null(True))
-    return TuneResult(tables, shapes, ceiling, _step_ms(tables, shapes))
+    return TuneResult(tables, shapes, ceiling, source, _step_ms(tables, shapes))
+
+
+def _ceiling(run: Run, tables: TuneTables, shapes: pl.DataFrame) -> tuple[float | None, str]:
+    """The highest rate that any 8-bit product had in this run, and which product that was."""
+    measured = run.manifest.environment.get("ceilings") or {}
+    found = {words: float(measured[name]) for name, words in _CEILINGS.items() if measured.get(name)}
+    if not found:
+        return None, ""
+    for row in shapes.iter_rows(named=True):
+        name = "{m}x{k}x{n}".format(**row)
+        found[f"{row['kernel'].partition(':')[0]} at {name}"] = row["tops"]
+        for baseline in _ALSO:
+            us = tables.shapes[row["shape"]].baselines.get(baseline)
+            found |= {f"{baseline} at {name}": row["tops"] * row["us"] / us} if us else {}
+    source = max(found, key=found.__getitem__)
+    return found[source], source
 
 
 def _step_ms(tables: TuneTables, shapes: pl.DataFrame) -> dict[str, float]:

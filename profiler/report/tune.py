@@ -28,6 +28,7 @@ def tune_data(run: Run) -> dict[str, Any]:
         "refused": [vars(each) for each in result.tables.refused],
         "rejected": result.rejected,
         "ceiling_tops": result.ceiling_tops,
+        "ceiling_from": result.ceiling_from,
         "step_ms": result.step_ms,
         "notes": run.manifest.applied.get("notes") or [],
     }
@@ -106,5 +107,5 @@ def _step(data: dict[str, Any]) -> str:
 def _notes(data: dict[str, Any]) -> str:
     lines = [f"{_name(each)} was not tuned: {each['why']}" for each in data["refused"]]
     limit = data["ceiling_tops"]
-    lines += [f"limit: {limit:,.0f} TOPS, this device's fastest 8-bit product, measured in this run"] if limit else []
+    lines += [f"limit: {limit:,.0f} TOPS, reached in this run by {data['ceiling_from']}"] if limit else []
     return "\n".join([*lines, *data["notes"], f"kept in {data['table']}"])

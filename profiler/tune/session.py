@@ -31,6 +31,7 @@ from profiler.tune import torchao_file
 from profiler.tune.baselines import UNTUNED, measure_baselines
 from profiler.tune.bench import DeviceBench, work
 from profiler.tune.offers import note_imported, offered_for, wanted_shapes
+from profiler.tune.own_ceiling import measure_own
 from profiler.tune.progress import Progress
 from profiler.tune.rows import TORCHAO_SPACE, best_of_torchao, rejections, row, size
 from profiler.tune.search import Found, search
@@ -119,17 +120,21 @@ class _Tuning:
 
     def run(self) -> None:
         """Tune all shapes; after each one everything found so far is on disk."""
+        from profiler.kernels.int_scaled_matmul import candidates
+
         progress = Progress(sum(2 * len(each) for each in self._offered.values()))
         self._writer.manifest.environment["switches"] = describe_switches()
-        self._writer.manifest.environment["ceilings"] = measure_ceilings(self._hardware.device)
+        ceilings = self._writer.manifest.environment["ceilings"] = measure_ceilings(self._hardware.device)
         self.write()
         with self._phase("tune"), _workers(self._hardware.device) as workers:
             bench = DeviceBench(self._hardware, self._seed, workers=workers)
-            for each, candidates in self._offered.items():
+            progress.label("limit")
+            ceilings |= measure_own(self._hardware, bench, candidates)
+            for each, offered in self._offered.items():
                 progress.label(str(each.shape))
                 start = time.monotonic()
                 try:
-                    found = search(each.shape, candidates, bench, progress.advance)
+                    found = search(each.shape, offered, bench, progress.advance)
                 except Refused as error:
                     progress.tell(f"{each.shape}: {error.message}")
                     self._refused.append(size(each) | {"why": error.message})

@@ -90,9 +90,27 @@ def test_json_and_text(tmp_path: Path):
     assert text.endswith("kept in /home/me/tuned.json")
 
 
+LIMITS = {
+    "our own at 8192": (CEILINGS | {"own_int8_tops": 1500.0}, 300.0, 1500.0, "our own int8 at 8192x8192x8192"),
+    "a tuned shape": (CEILINGS | {"own_int8_tops": 1500.0}, 200.0, 1739.5, "hopper at 4608x3072x12288"),
+    "a baseline": ({"int8_tops": 900.0}, 300.0, 1364.3, "fp8 row-wise at 4608x3072x12288"),
+}
+
+
+@pytest.mark.parametrize("case", LIMITS)
+def test_the_limit_is_the_fastest_of_all_that_was_measured(tmp_path: Path, case: str):
+    ceilings, us, tops, source = LIMITS[case]
+    found = json.loads(json.dumps(FOUND))
+    found["shapes"][0]["best"]["us"] = us
+    data = tune_data(run_of(tmp_path, found, ceilings))
+    assert (round(data["ceiling_tops"], 1), data["ceiling_from"]) == (tops, source)
+    assert max(each["best"]["share"] for each in data["shapes"]) <= 1.0
+    assert f"limit: {data['ceiling_tops']:,.0f} TOPS, reached in this run by {source}" in tune_text(data)
+
+
 def test_without_a_ceiling_there_is_no_share(tmp_path: Path):
     data = tune_data(run_of(tmp_path, FOUND, ceilings=None))
-    assert data["ceiling_tops"] is None
+    assert (data["ceiling_tops"], data["ceiling_from"]) == (None, "")
     assert data["shapes"][0]["best"]["share"] is None
     assert "limit:" not in tune_text(data)
 
