@@ -31,7 +31,7 @@ def write_tune(folder: Path, shapes: list[dict[str, Any]] | None = None, **more:
     run.mkdir(parents=True)
     manifest = {"schema_version": 1, "kind": "tune", "status": "ok", "created_ns": 5, "applied": {"notes": ["a note"]}}
     manifest["spec"] = {"model": "flux-dev", "scheme": "int8dq", "batch": 1, "height": 1024, "width": 1024}
-    manifest["environment"] = {"ceilings": {"int8_tops": 90.0, "fp8_tflops": 100.0}}
+    manifest["environment"] = {"ceilings": {"int8_tops": 90.0, "fp8_tflops": 200.0}}
     (run / "run.json").write_text(json.dumps(manifest | more))
     key = {"device": "A GPU", "torch": "2.11", "triton": "3.6"}
     refused = [{"m": 1, "k": 2, "n": 3, "count": 1, "why": "16 rows or fewer"}]
