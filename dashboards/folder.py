@@ -20,21 +20,29 @@ def folder() -> Path:
 
 
 def path_of(name: str, inside: Path | None = None) -> Path:
-    """The run called `name` in the folder, which may itself be the one run.
+    """The run called `name` in the folder, which may itself be the one run; `sweep/cell` is a cell of a sweep.
 
     Raises:
         UnreadableInput: the name is no run's, or leads out of the folder.
     """
     root = inside or folder()
-    if is_run(root):
-        if name == root.name:
-            return root
-    elif name and Path(name).name == name and name not in (".", ".."):
-        path = root / name
-        # A link in the folder may point anywhere on the machine.
-        if path.is_dir() and path.resolve().is_relative_to(root.resolve()):
-            return path
-    raise UnreadableInput(f"{root} holds no run called {name!r}", "choose one on the Runs page")
+    first, _, cell = name.partition("/")
+    path = (root if first == root.name else None) if is_run(root) else _below(root, first)
+    if path and cell:
+        found = _below(path, cell) if (path / layout.SWEEP).is_file() else None
+        path = found if found and is_run(found) else None
+    if path is None:
+        raise UnreadableInput(f"{root} holds no run called {name!r}", "choose one on the Runs page")
+    return path
+
+
+def _below(root: Path, name: str) -> Path | None:
+    """A folder right below another, or None."""
+    if not name or Path(name).name != name or name in (".", ".."):
+        return None
+    path = root / name
+    # A link in the folder may point anywhere on the machine.
+    return path if path.is_dir() and path.resolve().is_relative_to(root.resolve()) else None
 
 
 def trace_path(name: str, rank: int, artifact: str) -> Path:

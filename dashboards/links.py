@@ -18,11 +18,13 @@ class Selection:
         finding: number of a finding, from 1, as the diagnosis counts them.
         window: label of a window of the trace: `step/3`, `decode`.
         kernel: name of a kernel or operator.
-        row: id of a ledger row.
+        row: id of a ledger row, of a tuned shape, of a cell of a sweep.
         rank: of the process, where a run has several.
         graph_break: name of a graph break.
         region: compile id of a compiled region, like `1/0`.
         also: names of more runs, one a line.
+        work: which cells of a sweep, by the work that they do.
+        at_most_gib, at_least_db: the budget of a sweep's recommendation, as it was typed.
     """
 
     run: str = ""
@@ -35,6 +37,9 @@ class Selection:
     graph_break: str = ""
     region: str = ""
     also: str = ""
+    work: str = ""
+    at_most_gib: str = ""
+    at_least_db: str = ""
 
     @property
     def others(self) -> list[str]:

@@ -10,14 +10,14 @@ from typing import Literal
 
 import streamlit as st
 
-from dashboards import data, parts
+from dashboards import data, parts, sweeps
 from dashboards.links import Selection, selection_of
 from profiler.core.errors import DiffuscopeError
 from profiler.metrics.listing import RunRow
 from profiler.rundir import layout
 from profiler.tables.run import Run
 
-RUNS, DIAGNOSIS, KERNELS, TIMELINE, COMPILE, MEMORY, COMPARE, TUNE, IMPORT = (
+RUNS, DIAGNOSIS, KERNELS, TIMELINE, COMPILE, MEMORY, COMPARE, TUNE, SWEEP, IMPORT = (
     "runs",
     "diagnosis",
     "kernels",
@@ -26,10 +26,11 @@ RUNS, DIAGNOSIS, KERNELS, TIMELINE, COMPILE, MEMORY, COMPARE, TUNE, IMPORT = (
     "memory",
     "compare",
     "tune",
+    "sweep",
     "import",
 )
 # Kinds of runs with a page of their own; every other page shows all other kinds.
-OWN_PAGE = ("tune", "sweep")
+OWN_PAGE = (TUNE, SWEEP)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ ENTRIES = (
     Entry(COMPILE, "Compile", ":material/account_tree:"),
     Entry(MEMORY, "Memory", ":material/memory:"),
     Entry(COMPARE, "Compare", ":material/compare_arrows:"),
-    Entry(TUNE, "Tune", ":material/tune:", "tune"),
+    Entry(TUNE, "Tune", ":material/tune:", TUNE),
+    Entry(SWEEP, "Sweep", ":material/grid_view:", SWEEP),
     Entry(IMPORT, "Import", ":material/upload_file:", file="import_files"),
 )
 _CHOSEN = "chosen_run"
@@ -115,7 +117,8 @@ def choose_run(
 
     Returns an empty text, and says why on the page, where there is none.
     """
-    every, rows = rows, of_kind(rows, kind)
+    every = rows if kind else [*rows, *sweeps.cells_of(selection().run)]
+    rows = of_kind(every, kind)
     names = [row.name for row in rows]
     if not names:
         parts.nothing("No run to show", "This folder holds no run that can be read.", "diffuscope record flux-tiny --device cpu")
@@ -162,6 +165,11 @@ def of_kind(rows: list[RunRow], kind: str) -> list[RunRow]:
     return [row for row in rows if (row.kind == kind if kind else row.kind not in OWN_PAGE)]
 
 
+def recorded(rows: list[RunRow]) -> list[RunRow]:
+    """The runs that a page without a kind shows; where the address names a cell of a sweep, that sweep's cells too."""
+    return of_kind([*rows, *sweeps.cells_of(selection().run)], "")
+
+
 def menu(current: str) -> None:
     """The pages in a row. Their links carry the run, so that it stands in the address of every page.
 
@@ -183,7 +191,7 @@ def _selection_of(kind: str) -> Selection:
     except DiffuscopeError:
         return Selection()
     at, fitting = selection(kind), of_kind(rows, kind)
-    run = at.run
+    run = at.run.partition("/")[0] if kind == SWEEP else at.run
     if run not in {row.name for row in fitting} and (kind or run in {row.name for row in rows}):
         run = st.session_state.get(_CHOSEN + kind, "")
     rank = at.rank if run == at.run and not kind else 0

@@ -27,7 +27,7 @@ _ROWS = 40
 
 def page() -> None:
     """The page."""
-    rows = data.readable_runs()
+    rows = navigation.recorded(data.readable_runs())
     names = [row.name for row in rows]
     if len(names) < 2:
         parts.head(_QUESTION, "Two runs are needed.")

@@ -1,0 +1,198 @@
+"""Sweeps: how far they are, their cells by time and memory with the Pareto front and SQNR, and the seed beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+import polars as pl
+
+from dashboards.charts.style import MUTED, figure, label
+from profiler.core import palette
+from profiler.metrics.sweep_front import Group, front
+
+STATUSES = {
+    "ok": palette.FASTER,
+    "running": palette.ACCENT,
+    "oom": palette.SEVERITIES["critical"],
+    "failed": palette.SEVERITIES["high"],
+    "timeout": palette.SEVERITIES["medium"],
+    "refused": palette.SEVERITIES["low"],
+    "interrupted": "#CC79A7",
+    "queued": "#B3BCC4",
+}
+"""One colour a status of a cell, in the order in which they are listed."""
+MEMORY_NAMES = {"inference_peak_gib": "inference peak, GiB", "model_memory_gib": "model memory, GiB"}
+# What a name takes of the figure, each way.
+_NAME_WIDE, _NAME_HIGH = 0.2, 0.07
+
+
+def statuses(counts: Mapping[str, int]) -> go.Figure:
+    """One bar as long as the sweep has cells, by status; its legend is for the page to list."""
+    made = figure(64, barmode="stack", showlegend=False, bargap=0.05)
+    for name in (each for each in STATUSES if counts.get(each)):
+        made.add_trace(
+            go.Bar(
+                x=[counts[name]],
+                y=[""],
+                orientation="h",
+                name=name,
+                marker={"color": STATUSES[name], "line": {"width": 0.5, "color": "#FFFFFF"}},
+                text=[str(counts[name])],
+                textposition="inside",
+                insidetextanchor="middle",
+                textangle=0,
+                hovertemplate=f"{counts[name]} {name}<extra></extra>",
+            )
+        )
+    made.update_xaxes(visible=False, range=[0, sum(counts.values()) or 1])
+    made.update_yaxes(visible=False)
+    return made
+
+
+def scatter(cells: pl.DataFrame, group: Group) -> go.Figure:
+    """Seconds a call against memory, for the cells of a group: coloured by SQNR, large where on the Pareto front.
+
+    The dotted line joins cells that no other beats in time and memory alone.
+    """
+    made = figure(430, hovermode="closest")
+    rows = placed(cells, group)
+    if not rows:
+        return made
+    made.add_trace(_line(rows, group.memory))
+    named = _named(rows, group.memory)
+    levels = [row for row in rows if finite(row["sqnr_db"])]
+    others = [row for row in rows if not finite(row["sqnr_db"])]
+    if others:
+        plain = "bf16, which SQNR is against" if group.quality else "cells"
+        made.add_trace(_points(others, plain, group.memory, named, {"color": palette.TOTAL, "symbol": "diamond"}))
+    if levels:
+        made.add_trace(_points(levels, "", group.memory, named, _by_level(levels)))
+    made.update_xaxes(title="time of a call, s", range=_room([row["time_s"] for row in rows], 0.1, 0.1))
+    made.update_yaxes(title=MEMORY_NAMES[group.memory], range=_room([row[group.memory] for row in rows], 0.1, 0.16))
+    return made
+
+
+def placed(cells: pl.DataFrame, group: Group) -> list[dict[str, Any]]:
+    """The cells of a group that have a place in the figure, those on the front first."""
+    if not group.memory:
+        return []
+    kept = cells.filter(pl.col("id").is_in(group.ids) & pl.col(group.memory).is_not_null() & pl.col("time_s").is_not_null())
+    return kept.sort("pareto", "time_s", descending=[True, False]).to_dicts()
+
+
+def finite(level: float | None) -> bool:
+    """Whether an SQNR is a number of dB: the base's is not, nor one that is not known."""
+    return level is not None and math.isfinite(level)
+
+
+def _by_level(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    bar = {"title": {"text": "SQNR, dB", "side": "right"}, "thickness": 12, "outlinewidth": 0}
+    return {"color": [row["sqnr_db"] for row in rows], "colorscale": "Viridis", "colorbar": bar, "symbol": "circle"}
+
+
+def _points(rows: Sequence[dict[str, Any]], name: str, memory: str, named: set[str], marker: dict[str, Any]) -> go.Scatter:
+    doubt = [row["error_s"] or 0.0 for row in rows]
+    return go.Scatter(
+        x=[row["time_s"] for row in rows],
+        y=[row[memory] for row in rows],
+        mode="markers+text",
+        name=name,
+        showlegend=bool(name),
+        text=[label(row["id"], 36) if row["id"] in named else "" for row in rows],
+        textposition="top center",
+        customdata=[[row["id"]] for row in rows],
+        hovertext=[_told(row, memory) for row in rows],
+        hovertemplate="%{hovertext}<extra></extra>",
+        error_x={"array": doubt, "thickness": 1, "color": MUTED} if any(doubt) else None,
+        marker=marker
+        | {
+            "size": [18 if row["pareto"] else 10 for row in rows],
+            "opacity": [1.0 if row["pareto"] else 0.7 for row in rows],
+            "line": {"width": [2 if row["pareto"] else 1 for row in rows], "color": "#FFFFFF"},
+        },
+    )
+
+
+def _told(row: dict[str, Any], memory: str) -> str:
+    lines = [
+        f"<b>{label(row['id'], 80)}</b>",
+        f"{row['time_s']:.3f} s a call" + (", extrapolated" if row["extrapolated"] else ""),
+    ]
+    lines += [f"{row[memory]:.2f} GiB"]
+    lines += [f"SQNR {row['sqnr_db']:.1f} dB"] if finite(row["sqnr_db"]) else []
+    return "<br>".join(lines + (["on the Pareto front"] if row["pareto"] else []))
+
+
+def _line(rows: Sequence[dict[str, Any]], memory: str) -> go.Scatter:
+    points = [(row["time_s"], row[memory]) for row in rows]
+    best = sorted({points[index] for index in front(points)})
+    return go.Scatter(
+        x=[time for time, _ in best],
+        y=[size for _, size in best],
+        mode="lines",
+        name="no cell is both faster and smaller",
+        line={"color": MUTED, "width": 1.5, "dash": "dot", "shape": "hv"},
+        hoverinfo="skip",
+    )
+
+
+def _room(values: Sequence[float], before: float, after: float) -> list[float]:
+    """A range around values with room for points and names."""
+    low, high = min(values), max(values)
+    span = (high - low) or abs(high) or 1.0
+    return [low - before * span, high + after * span]
+
+
+def _named(rows: Sequence[dict[str, Any]], memory: str) -> set[str]:
+    """Cells whose names can stand beside their points without covering another's; the first come first."""
+    (left, right), (low, high) = (_room([row[key] for row in rows], 0.0, 0.0) for key in ("time_s", memory))
+    chosen: list[dict[str, Any]] = []
+    for row in rows:
+        apart = (
+            abs(row["time_s"] - each["time_s"]) > _NAME_WIDE * (right - left)
+            or abs(row[memory] - each[memory]) > _NAME_HIGH * (high - low)
+            for each in chosen
+        )
+        if all(apart):
+            chosen.append(row)
+    return {row["id"] for row in chosen}
+
+
+def beside_seed(rows: pl.DataFrame) -> go.Figure:
+    """Times of cells and of the seed's rows of the same options, a pair of bars a cell, fastest on top.
+
+    Args:
+        rows: as `SeedComparison` has them.
+    """
+    kept = rows.drop_nulls(["time_s", "seed_time_s"]).sort("time_s", descending=True)
+    made = figure(100 + 40 * kept.height, barmode="group")
+    if kept.is_empty():
+        return made
+    names = [label(name, 36) for name in kept["id"]]
+    texts = [f"{ours:,.2f} s · {ratio:.2f} of the seed's" for ours, ratio in zip(kept["time_s"], kept["time_ratio"], strict=True)]
+    pairs = (
+        ("seed", "seed_time_s", MUTED, [f"{each:,.2f} s" for each in kept["seed_time_s"]]),
+        ("ours", "time_s", palette.ACCENT, texts),
+    )
+    for name, column, colour, shown in pairs:
+        made.add_trace(
+            go.Bar(
+                y=names,
+                x=kept[column].to_list(),
+                orientation="h",
+                name=name,
+                marker={"color": colour},
+                text=[f"  {text}" for text in shown],
+                textposition="outside",
+                cliponaxis=False,
+                hovertemplate=f"<b>%{{y}}</b><br>{name}: %{{x:,.3f}} s<extra></extra>",
+            )
+        )
+    longest = max(*kept["time_s"], *kept["seed_time_s"])
+    made.update_yaxes(showgrid=False)
+    made.update_xaxes(title="time of a call, s", range=[0, 1.25 * longest])
+    made.update_layout(legend_traceorder="reversed")
+    return made
