@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,9 +47,9 @@ def _target(run: Path, out: Path | None, force: bool) -> Path:
     if target.suffix.lower() not in _ENDINGS:
         # So that no slip of the hand, with --force, writes over what was recorded.
         raise UsageError(f"-o {target} does not end in .html", f"name the file to write, for example -o {NAME}")
-    if target.is_dir():
+    if os.path.isdir(target):  # noqa: PTH112 - a name that no file can have is no folder, and no error yet
         raise UsageError(f"{target} is a folder", f"name the file to write, for example -o {target / NAME}")
-    if target.exists() and not force:
+    if os.path.lexists(target) and not force:
         raise UsageError(f"{target} exists already", "replace it with --force, or name another file with -o")
     return target
 
