@@ -11,6 +11,7 @@ from typing import Any
 from profiler.cli.output import emit
 from profiler.cli.sizes import parse_gib
 from profiler.core.errors import UsageError
+from profiler.core.printable import printable
 
 FORMATS = ("text", "markdown", "csv", "json")
 
@@ -49,7 +50,7 @@ def print_answer(folder: Path, asked: Asked, as_json: bool) -> dict[str, Any]:
     if as_json or asked.form == "text":
         emit(as_json, data, lambda: RENDERERS["text"](data, width), _next(folder, data, asked))
     else:
-        print(RENDERERS[asked.form](data, width), end="")
+        print(printable(RENDERERS[asked.form](data, width)), end="")
     return data
 
 

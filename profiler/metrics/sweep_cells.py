@@ -80,7 +80,9 @@ def _row(each: CellRun, steps: int | None) -> dict[str, Any]:
     cell, run = each.cell, each.run
     spec = (run.manifest.spec if run else None) or cell.spec
     row = {"id": cell.id, "status": cell.status, "extrapolated": cell.extrapolated is not None, "pareto": False}
-    row |= {"run": cell.run, "reason": cell.reason or each.problem or None} | _asked(spec)
+    failure = run.manifest.failure if run else None
+    ended = failure.message.partition("\n")[0] if failure else None
+    row |= {"run": cell.run, "reason": cell.reason or each.problem or ended} | _asked(spec)
     if run is None:
         return row | {"steps": steps or spec.get("steps")}
     row |= _memory(run.manifest) | _effort(run.manifest) | _time(each, steps)

@@ -180,6 +180,4 @@ def _plain(path: Path) -> CellRun | None:
     manifest = run.manifest
     if manifest.kind != "record" or not manifest.spec.get("model"):
         return None
-    reason = manifest.failure.message.partition("\n")[0] if manifest.failure else None
-    spec, status = manifest.spec, manifest.status
-    return CellRun(Cell(id=path.name, spec=spec, status=status, hash=manifest.spec_hash, run=path.name, reason=reason), run)
+    return CellRun(Cell(id=path.name, spec=manifest.spec, status=manifest.status, hash=manifest.spec_hash, run=path.name), run)

@@ -14,7 +14,7 @@ from profiler.metrics.quality import TENSORS
 from profiler.metrics.sweep import sweep_result
 from profiler.metrics.sweep_advice import BUDGET, FASTEST, NEAREST, RELATIVE, SMALLEST
 from profiler.metrics.sweep_cells import COLUMNS
-from profiler.rundir.manifest import Manifest
+from profiler.rundir.manifest import Failure, Manifest
 
 PARTS = {"from_steps": [4, 8], "fixed_ms": 1000.0, "step_ms": 100.0, "error_ms": 50.0}
 
@@ -106,6 +106,12 @@ def test_a_cell_without_a_result_has_a_row_and_no_figures(tmp_path: Path):
     assert row["model_memory_gib"] == 20.0
     assert (result.pareto, result.recommended, result.groups) == ([], [], [])
     assert result.not_known == ["2 of 2 cells have no result: 1 oom, 1 queued"]
+
+
+def test_how_a_run_ended_is_the_reason_where_the_sweep_gives_none(tmp_path: Path):
+    failure = Failure(type="OutOfMemoryError", message="no room\nat all")
+    write_run(tmp_path / "a", Manifest(status="oom", spec=spec(batch=64), failure=failure))
+    assert only(sweep_result(tmp_path), "a")["reason"] == "no room"
 
 
 def test_on_a_cpu_model_memory_is_the_weights(tmp_path: Path):
