@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -59,6 +60,7 @@ def command(
     weights: Annotated[str | None, Option(help="Directory or repository of real weights; default: random ones.")] = None,
     device: Annotated[str, Option(help="auto, cuda or cpu.")] = "auto",
     phases: Annotated[str, Option(help="What each cell records after its warm-up, as `record --phases`.")] = "timed,traced",
+    against: Annotated[str | None, Option(help="Tables to hold the answer against: seed.")] = None,
     dry_run: Annotated[bool, Option("--dry-run", help="List the cells in their order, and run nothing.")] = False,
     out: Annotated[Path | None, Option("-o", "--out", help="The sweep's folder; one that exists goes on.")] = None,
     as_json: JsonOption = False,
@@ -87,6 +89,8 @@ def command(
     for each in parse_list("--compile", compile) if compile else ():
         COMPILERS.get(each)
     EXECUTORS.get(executor)
+    if against not in (None, "seed"):
+        raise UsageError(f"--against {against} is not known", "choose from: seed")
     switches = (fuse_qkv, compile_vae, quantize_vae, quantize_text_encoder)
     request = Request(
         base=base,
@@ -103,7 +107,7 @@ def command(
         retry=retry,
         command=command_line(),
     )
-    return _list(request, as_json) if dry_run else _run(request, as_json)
+    return _list(request, as_json) if dry_run else _run(request, against, as_json)
 
 
 def _model(model: str | None, preset: str | None) -> str:
@@ -120,14 +124,15 @@ def _list(request: Request, as_json: bool) -> int:
     return EXIT_OK
 
 
-def _run(request: Request, as_json: bool) -> int:
-    from profiler.cli.sweep_text import print_sweep
+def _run(request: Request, against: str | None, as_json: bool) -> int:
+    from profiler.cli.sweep_answer import Asked, print_answer
     from profiler.sweep.live import LiveView
 
     _, steps = plan_cells(request)
     with LiveView(request.out, steps) as view:
         status = sweep(request, view)
-    counts = print_sweep(request.out, as_json)
+    answer = print_answer(request.out, Asked(against), as_json)
+    counts = Counter(each["status"] for each in answer["cells"])
     where = f"{request.out} holds what was recorded; the same command goes on"
     if status != "ok":
         raise RecordedProgramFailed(f"the sweep is not finished: {_unfinished(counts)}", where)
@@ -136,5 +141,5 @@ def _run(request: Request, as_json: bool) -> int:
     return EXIT_OK
 
 
-def _unfinished(counts: dict[str, Any]) -> str:
+def _unfinished(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {status}" for status, count in counts.items())

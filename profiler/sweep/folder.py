@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler.core.errors import UnreadableInput, UsageError
+from profiler.core.plan_file import names_plan
 from profiler.rundir import layout
 from profiler.rundir.manifest import Failure, Manifest
 from profiler.rundir.reader import is_run, read_manifest
@@ -91,7 +92,7 @@ class SweepFolder:
 
     def _taken_over(self, asked: Cell, before: Cell | None, retry: bool) -> Cell:
         if before is not None and before.spec == asked.spec:
-            kept = before.ended and (before.status == OK or not retry)
+            kept = before.ended and (before.status == OK or not retry) and not _plan_is_newer(before)
             if kept and (before.run is None or is_run(self.path / before.run)):
                 return before
             asked.attempts = before.attempts
@@ -198,6 +199,14 @@ def _lock(path: Path) -> int:
         os.close(file)
         raise UsageError(f"another sweep works in {path}", "wait for it, or name another folder with -o") from None
     return file
+
+
+def _plan_is_newer(cell: Cell) -> bool:
+    """Whether a cell's scheme is a plan that was written after the cell began: the same words ask for something else now."""
+    try:
+        return names_plan(cell.spec.scheme) and Path(cell.spec.scheme).stat().st_mtime_ns > (cell.began_ns or 0)
+    except OSError:
+        return False
 
 
 def _seconds(manifest: Manifest) -> float | None:

@@ -8,7 +8,7 @@ from profiler.core.errors import DiffuscopeError
 from profiler.core.spec import RunSpec
 from profiler.models.base import find_model
 from profiler.placement.base import OFFLOADS
-from profiler.schemes.base import SCHEMES
+from profiler.schemes.plan import find_scheme, refuse_other_model
 from profiler.sweep.cells import QUEUED, REFUSED, Cell
 
 
@@ -30,7 +30,9 @@ def obstacle(spec: RunSpec) -> str | None:
     try:
         COMPILERS.get(spec.compile)
         OFFLOADS.get(spec.offload)
-        refuse_combination(spec, quantizes=SCHEMES.get(spec.scheme).quantizes)
+        scheme = find_scheme(spec.scheme)
+        refuse_other_model(scheme, spec.model)
+        refuse_combination(spec, quantizes=scheme.quantizes)
         find_model(spec.model).resolve(spec)
     except DiffuscopeError as error:
         return error.message

@@ -9,7 +9,7 @@ from typing import Any
 from profiler.core.errors import DiffuscopeError, UsageError
 from profiler.core.spec import RunSpec
 from profiler.models.base import find_model
-from profiler.schemes.base import SCHEMES
+from profiler.schemes.plan import find_scheme
 from profiler.sweep.caches import SHARED
 from profiler.sweep.cells import Cell, make_cells
 from profiler.sweep.commands import record_command
@@ -89,7 +89,7 @@ def _specs(request: Request, base: RunSpec) -> list[RunSpec]:
 def _refuse_unknown(schemes: list[str]) -> None:
     """A scheme that is named on the command line and does not exist is a slip, and no result."""
     for each in schemes:
-        SCHEMES.get(each)
+        find_scheme(each)
 
 
 def sweep(request: Request, view: View) -> str:

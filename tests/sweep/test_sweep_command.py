@@ -1,0 +1,143 @@
+"""`diffuscope sweep` with real cells: interrupted and taken up again; what show and runs make of its folder; wrong usage."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from drive import Notes, drive, rows, specs
+from processes import diffuscope, start
+
+from profiler.core.errors import MissingExtra
+from profiler.core.plan_file import KIND, SCHEMA
+from profiler.sweep.cells import make_cells
+from profiler.sweep.executors.base import EXECUTORS, Site
+
+QUICK = ("sweep", "--preset", "quick", "--device", "cpu", "--repeats", "2", "--phases", "timed", "--json", "-o")
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str], dict[str, Any]]:
+    """The six real cells of CI: Ctrl-C in the second, then the same command again. (folder, that command, cells before it)."""
+    folder = tmp_path_factory.mktemp("sweeps") / "quick"
+    first = start(*QUICK, folder, cwd=folder.parent)
+    deadline = time.monotonic() + 240
+    while not (folder / "sweep.json").exists() or list(rows(folder).values())[1]["status"] != "running":
+        assert first.poll() is None, first.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    os.killpg(first.pid, signal.SIGINT)
+    out, err = first.communicate(timeout=60)
+    assert first.returncode == 3, err
+    assert "error: the sweep is not finished: 1 ok, 1 interrupted, 4 queued" in err
+    assert "the same command goes on" in err
+    assert "Traceback" not in err
+    assert [each["status"] for each in json.loads(out)["cells"]][:2] == ["ok", "interrupted"]
+    before = rows(folder)
+    return folder, diffuscope(*QUICK, folder, cwd=folder.parent), before
+
+
+def test_an_interrupted_sweep_is_finished_by_the_same_command(swept: Any):
+    folder, done, before = swept
+    assert done.returncode == 0, done.stderr
+    found = rows(folder)
+    assert list(found) == list(before)
+    assert len(found) == 6
+    assert {each["status"] for each in found.values()} == {"ok"}
+    assert found["bf16-none"] == before["bf16-none"], "what had ended was not touched"
+    assert [each["attempts"] for each in found.values()] == [1, 2, 1, 1, 1, 1]
+    answer = json.loads(done.stdout)
+    assert [each["id"] for each in answer["cells"]] == list(found)
+    assert all(each["time_s"] > 0 and each["graph_breaks"] == 0 for each in answer["cells"])
+    assert "int8dq-none-qkv: ok" in done.stderr
+
+
+def test_show_and_runs_of_its_folder(swept: Any):
+    folder, done, _ = swept
+    shown = diffuscope("show", folder, "--json")
+    assert json.loads(shown.stdout) == json.loads(done.stdout) | {"run": str(folder)}
+    listed = json.loads(diffuscope("runs", folder, "--json").stdout)["runs"]
+    assert [(each["name"], each["kind"], each["status"]) for each in listed[:2]] == [
+        ("quick", "sweep", "ok"),
+        ("bf16-none", "record", "ok"),
+    ]
+    assert len(listed) == 7
+    (whole,) = json.loads(diffuscope("runs", folder.parent, "--json").stdout)["runs"]
+    assert (whole["name"], whole["kind"], whole["model"], whole["error"]) == ("quick", "sweep", "flux-tiny", None)
+    cell = json.loads((folder / "bf16-none" / "run.json").read_text())
+    assert cell["command"].startswith("diffuscope record flux-tiny --steps 2")
+
+
+WRONG = {
+    "nothing": ((), "nothing to sweep was named"),
+    "no preset": (("--preset", "seed"), "no preset is called 'seed'"),
+    "no scheme": (("flux-tiny", "--schemes", "bf16,int3"), "no scheme is called 'int3'"),
+    "no plan": (("flux-tiny", "--schemes", "nothing.json"), "nothing.json"),
+    "no mode": (("flux-tiny", "--compile", "fast"), "no compile mode is called 'fast'"),
+    "no batch": (("flux-tiny", "--batch", "1,x"), "x is no number from 1"),
+    "no model": (("flux-huge",), "no model is called 'flux-huge'"),
+    "no size": (("flux-tiny", "--size", "100"), "multiples of 16 pixels, and height is 100"),
+    "no executor": (("flux-tiny", "--executor", "slurm"), "no executor is called 'slurm'"),
+    "no cache": (("flux-tiny", "--cache", "warm"), "--cache warm is not known"),
+    "one step count": (("flux-tiny", "--extrapolate-from", "4"), "takes two step counts"),
+    "no table": (("flux-tiny", "--against", "torch"), "--against torch is not known"),
+    "another's folder": (("flux-tiny", "-o", "."), "holds something that is no sweep"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_usage_is_one_error_and_leaves_nothing(tmp_path: Path, case: str):
+    arguments, message = WRONG[case]
+    (tmp_path / "mine.txt").touch()
+    done = diffuscope("sweep", *arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [each.name for each in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_dry_run_lists_the_cells_and_makes_nothing(tmp_path: Path):
+    done = diffuscope("sweep", "--preset", "seed-flux", "--batch", "1", "--schemes", "bf16,int8dq", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0
+    names = [each.split()[0] for each in done.stdout.splitlines()]
+    assert names == [
+        "bf16-regional",
+        "bf16-none",
+        "int8dq-regional",
+        "int8dq-regional-qkv",
+        "int8dq-none",
+        "int8dq-none-qkv",
+    ]
+    assert "diffuscope record flux-dev --scheme int8dq --compile regional" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_ray_the_executor_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtra, match=r"diffuscope\[cluster\]"):
+        EXECUTORS.get("ray")(Site(work=tmp_path, cache=tmp_path, device="cpu"))
+
+
+def test_a_plan_that_changed_is_another_scheme(folder: Path, notes: Notes, tmp_path: Path):
+    plan = tmp_path / "mine.json"
+    plan.write_text(PLAN)
+    asked = specs(notes.folder, str(plan))
+    assert drive(folder, make_cells(asked)) == "ok"
+    assert drive(folder, make_cells(asked)) == "ok"
+    assert notes.starts() == ["mine-none"]
+    os.utime(plan, ns=(time.time_ns(), time.time_ns()))
+    assert drive(folder, make_cells(asked)) == "ok"
+    assert notes.starts() == ["mine-none", "mine-none"]
+    plan.write_text("{")
+    drive(folder, make_cells(asked))
+    assert rows(folder)["mine-none"]["status"] == "refused"
+
+
+PLAN = json.dumps({"kind": KIND, "schema": SCHEMA, "layers": {"transformer.proj_out": "int8wo"}})
