@@ -92,7 +92,7 @@ class SweepFolder:
 
     def _taken_over(self, asked: Cell, before: Cell | None, retry: bool) -> Cell:
         if before is not None and before.spec == asked.spec:
-            kept = before.ended and (before.status == OK or not retry) and not _plan_is_newer(before)
+            kept = before.ended and (before.status == OK or not retry) and not _plan_is_newer(asked, before.began_ns)
             if kept and (before.run is None or is_run(self.path / before.run)):
                 return before
             asked.attempts = before.attempts
@@ -106,7 +106,8 @@ class SweepFolder:
                 manifest = read_manifest(place)
             except UnreadableInput:
                 continue
-            if manifest.status == OK and manifest.spec_hash == cell.spec.hash:
+            same = manifest.spec_hash == cell.spec.hash and not _plan_is_newer(cell, manifest.created_ns)
+            if manifest.status == OK and same:
                 cell.status, cell.began_ns, cell.seconds = manifest.status, manifest.created_ns, _seconds(manifest)
                 cell.run = self._move(place, cell.id)
                 return
@@ -201,10 +202,10 @@ def _lock(path: Path) -> int:
     return file
 
 
-def _plan_is_newer(cell: Cell) -> bool:
-    """Whether a cell's scheme is a plan that was written after the cell began: the same words ask for something else now."""
+def _plan_is_newer(cell: Cell, than_ns: int | None) -> bool:
+    """Whether a cell's scheme is a plan that was written after that moment: the same words ask for something else now."""
     try:
-        return names_plan(cell.spec.scheme) and Path(cell.spec.scheme).stat().st_mtime_ns > (cell.began_ns or 0)
+        return names_plan(cell.spec.scheme) and Path(cell.spec.scheme).stat().st_mtime_ns > (than_ns or 0)
     except OSError:
         return False
 
