@@ -207,7 +207,9 @@ def describe_applied(
     return {
         "plan": _describe_plan(plan),
         "base_dtype": plan.scheme.base_dtype,
-        "linears": [asdict(each) | {"kernel": tuned.kernels.get(each.module)} for each in plans],
+        "linears": [
+            asdict(each) | {"kernel": tuned.kernels.get(each.module), "nearest": tuned.nearest.get(each.module)} for each in plans
+        ],
         "compiled": compiled,
         "tuned_tables": tuned.tables,
         "notes": notes,

@@ -9,6 +9,7 @@ from profiler.core.errors import Refused, UnreadableInput
 from profiler.core.plan_file import names_plan
 from profiler.core.spec import RunSpec
 from profiler.kernels.candidate import Shape
+from profiler.kernels.nearest import Nearest, find_nearest
 from profiler.kernels.tuned import Entry, TableKey, find_entries
 from profiler.recording.environment import describe_environment
 from profiler.schemes.base import Hardware, LinearPlan
@@ -17,11 +18,15 @@ from profiler.schemes.tuned import SCHEME, kernel_of, use_tuned_forward
 
 @dataclass(frozen=True)
 class Tuned:
-    """What was applied: the kernel of each tuned Linear by its name, the tables it came from, and what was left and why."""
+    """What was applied: the kernel of each tuned Linear by its name, the tables it came from, and what was left and why.
+
+    `nearest` has the shape that the kernel was tuned for, MxKxN, of those Linears whose own shape no table holds.
+    """
 
     kernels: dict[str, str] = field(default_factory=dict)
     tables: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    nearest: dict[str, str] = field(default_factory=dict)
 
 
 def current_key(hardware: Hardware) -> TableKey:
@@ -76,22 +81,42 @@ def _entries(spec: RunSpec, hardware: Hardware) -> tuple[dict[Shape, Entry], lis
     return entries, tables
 
 
+def tuned_entries(spec: RunSpec, hardware: Hardware) -> dict[Shape, Entry]:
+    """The tuned kernels that a recorded run of this spec would take, by shape."""
+    return {} if spec.tuned == "off" else _entries(spec, hardware)[0]
+
+
 def apply_tuned(spec: RunSpec, hardware: Hardware, pipe: Any, plans: list[LinearPlan]) -> Tuned:
-    """Give every quantized Linear whose shape has an entry its kernel, in place."""
+    """Give every quantized Linear whose shape has an entry its kernel, in place; under `auto` also those that have a near one."""
     if not _wanted(spec):
         return Tuned()
     entries, tables = _entries(spec, hardware)
-    kernels = {}
+    near = _near(hardware, plans, entries) if spec.tuned == "auto" else {}
+    known = entries | {shape: entry for shape, (_, entry) in near.items()}
+    kernels, nearest = {}, {}
     for plan in plans:
-        kernel = kernel_of(plan, entries)
+        kernel = kernel_of(plan, known)
         if kernel is not None:
             part, _, name = plan.module.partition(".")
             use_tuned_forward(getattr(pipe, part).get_submodule(name), kernel)
             kernels[plan.module] = kernel
-    return Tuned(kernels, tables, _notes(plans, kernels, tables))
+            if (shape := _shape(plan)) in near:
+                nearest[plan.module] = str(near[shape][0])
+    return Tuned(kernels, tables, _notes(plans, kernels, tables, near), nearest)
 
 
-def _notes(plans: list[LinearPlan], kernels: dict[str, str], tables: list[str]) -> list[str]:
+def _near(hardware: Hardware, plans: list[LinearPlan], entries: dict[Shape, Entry]) -> Nearest:
+    from profiler.kernels.int_scaled_matmul import candidates
+
+    wanted = dict.fromkeys(_shape(each) for each in plans if each.scheme == SCHEME and each.rows is not None)
+    return find_nearest(wanted, entries, lambda shape: {each.kernel for each in candidates(shape, hardware)})
+
+
+def _shape(plan: LinearPlan) -> Shape:
+    return Shape(plan.rows or 0, plan.in_features, plan.out_features)
+
+
+def _notes(plans: list[LinearPlan], kernels: dict[str, str], tables: list[str], near: Nearest) -> list[str]:
     int8 = [each for each in plans if each.scheme == SCHEME]
     if not int8:
         return []
@@ -100,7 +125,13 @@ def _notes(plans: list[LinearPlan], kernels: dict[str, str], tables: list[str]) 
     left = {(each.rows, each.in_features, each.out_features) for each in int8 if each.module not in kernels}
     note = f"{len(kernels)} of {len(int8)} int8dq Linears run tuned kernels"
     why = "; without one (not tuned, or no gain): " + ", ".join("x".join(map(str, each)) for each in sorted(left))
-    return [note + (why if left else "")]
+    notes = [note + (why if left else "")]
+    if near:
+        pairs = ", ".join(f"{shape} that of {origin}" for shape, (origin, _) in sorted(near.items()))
+        notes.append(
+            f"no table holds these shapes, which take the kernel of the nearest one: {pairs}; `diffuscope tune` may find better"
+        )
+    return notes
 
 
 def _wanted(spec: RunSpec) -> bool:

@@ -131,6 +131,33 @@ def test_no_entry_no_gain_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert Pipe().tune("off") == tuned.Tuned()
 
 
+def test_auto_takes_the_nearest_kernel_and_a_file_only_its_own_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    own = tmp_path / "own.json"
+    monkeypatch.setenv("DIFFUSCOPE_TUNED", str(own))
+    table_at(
+        own, {Shape(4 * ROWS, IN, OUT): Entry(kernel="cpu:u8s8", us=1.0), Shape(ROWS, IN, 8): Entry(kernel="cpu:s8s8", us=1.0)}
+    )
+    pipe, x = Pipe(), torch.randn(ROWS, IN, dtype=torch.bfloat16)
+    applied = pipe.tune("auto")
+    assert applied.kernels == {"transformer.wide": "cpu:u8s8"}
+    assert applied.nearest == {"transformer.wide": f"{4 * ROWS}x{IN}x{OUT}"}
+    assert applied.notes[0] == "1 of 1 int8dq Linears run tuned kernels"
+    assert f"{ROWS}x{IN}x{OUT} that of {4 * ROWS}x{IN}x{OUT}" in applied.notes[1]
+    _, exact = reference(pipe.transformer.wide, x)
+    assert ((pipe.transformer.wide(x).double() - exact).abs() <= 2.0**-8 * 1.01 * exact.abs().clamp_min(1e-3)).all()
+    for asked in (str(own), "off"):
+        left = Pipe().tune(asked)
+        assert (left.kernels, left.nearest) == ({}, {})
+
+
+def test_a_shape_of_its_own_is_not_marked_as_near(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DIFFUSCOPE_TUNED", str(tmp_path / "own.json"))
+    table_at(tmp_path / "own.json", entries_of("cpu:s8s8") | {Shape(ROWS + 1, IN, OUT): Entry(kernel="cpu:u8s8", us=1.0)})
+    applied = Pipe().tune("auto")
+    assert (applied.kernels, applied.nearest) == ({"transformer.wide": "cpu:s8s8"}, {})
+    assert applied.notes == ["1 of 1 int8dq Linears run tuned kernels"]
+
+
 def test_a_table_of_unknown_kernels_is_refused_before_anything_loads(tmp_path: Path):
     table = table_at(tmp_path / "t.json", entries_of("hopper:block_m=128"))
     with pytest.raises(UnreadableInput, match="names 'hopper:block_m=128' for 64x96x48, which is no kernel of a cpu device"):
@@ -199,6 +226,7 @@ def test_a_recorded_run_lists_the_kernel_of_each_layer(tiny_table: Path):
     assert by_rows[64, 64, 64, "int8dq"] == "cpu:u8s8"
     assert {kernel for (_, _, _, scheme), kernel in by_rows.items() if scheme == "int8wo"} == {None}
     assert kernels["transformer.transformer_blocks.0.attn.add_q_proj"] == "cpu:u8s8"
+    assert {each["nearest"] for each in applied["linears"]} == {None}
     assert applied["tuned_tables"] == [str(tiny_table)]
     assert any("int8dq Linears run tuned kernels" in each for each in applied["notes"])
     names = {each["name"] for each in show(run.path)["kernels"]}
