@@ -63,7 +63,7 @@ def rates(result: TuneResult) -> go.Figure:
         made.add_trace(_marks(result, name, rows, names))
     if result.ceiling_tops:
         made.add_vline(result.ceiling_tops, line={"color": MUTED, "width": 1.5, "dash": "dash"})
-        text = f"limit: this device's fastest 8-bit product, {result.ceiling_tops:,.0f}"
+        text = f"limit: the fastest 8-bit product of this run, {result.ceiling_tops:,.0f}"
         made.add_annotation(
             x=result.ceiling_tops, y=1, yref="paper", text=text, showarrow=False, xanchor="right", yanchor="bottom"
         )

@@ -133,7 +133,7 @@ def _table(result: TuneResult) -> None:
         "step_ms": number("ms a step", format="%.2f"),
         "us": number("us", format="%.1f", help="median of a call, tuned"),
         "tops": number("TOPS", format="%.0f" if shown["tops"].max() > 10 else "%.3f"),  # type: ignore[operator]
-        "limit": number("of limit, %", format="%.0f", help="of this device's fastest 8-bit product, measured in the same run"),
+        "limit": number("of limit, %", format="%.0f", help="of the fastest 8-bit product of this run"),
         "untuned_us": number("untuned, us", format="%.1f"),
         "gain": number("gain", format="%.2f ×", help="untuned over tuned; below 1 the shape stays untuned"),
         "bf16": number("bf16, us", format="%.1f"),
@@ -209,9 +209,7 @@ def _left(run: Run, result: TuneResult) -> None:
     """Where the kernels lie, what was refused, what else was noted."""
     lines = [f"{each.m}x{each.k}x{each.n} was not tuned: {each.why}" for each in result.tables.refused]
     lines += (
-        [f"limit: {result.ceiling_tops:,.0f} TOPS, this device's fastest 8-bit product, measured in this run"]
-        if result.ceiling_tops
-        else []
+        [f"limit: {result.ceiling_tops:,.0f} TOPS, reached in this run by {result.ceiling_from}"] if result.ceiling_tops else []
     )
     lines += [str(each) for each in run.manifest.applied.get("notes") or []]
     model = run.manifest.spec.get("model") or "MODEL"
