@@ -14,8 +14,8 @@ from processes import HEAVY_TO_READ, HEAVY_TO_RECORD, ROOT, Loaded, diffuscope, 
 LAYERS = {"core": 0, "rundir": 1}
 LAYERS |= dict.fromkeys(("kernels", "models", "schemes", "compilers", "placement", "tables"), 2)
 LAYERS |= dict.fromkeys(("recording", "metrics", "clinic"), 3) | dict.fromkeys(("tune", "sweep", "rules"), 4)
-LAYERS |= {"report": 5, "cli": 6, "dashboards": 6}
-RECORD_SIDE = {"kernels", "models", "schemes", "compilers", "placement", "recording", "clinic", "tune", "sweep"}
+LAYERS |= {"plan": 5, "report": 5, "cli": 6, "dashboards": 6}
+RECORD_SIDE = {"kernels", "models", "schemes", "compilers", "placement", "recording", "clinic", "tune", "plan", "sweep"}
 ANALYSIS_SIDE = {"tables", "metrics", "rules", "report", "dashboards"}
 # The one import that stays on its layer.
 SIDEWAYS = {("schemes", "kernels")}

@@ -28,6 +28,7 @@ _COMMANDS = {
     "dashboard": "profiler.cli.dashboard",
     "explain": "profiler.cli.explain",
     "tune": "profiler.cli.tune",
+    "plan": "profiler.cli.plan",
     "sweep": "profiler.cli.sweep",
     "clinic": "profiler.cli.clinic",
 }
