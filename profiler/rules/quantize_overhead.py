@@ -7,11 +7,17 @@ from collections.abc import Iterable
 from profiler.core.finding import Finding, Saving
 from profiler.metrics.classes import QUANTIZE
 from profiler.rules.base import GPU_TRACE, RULES, Rule
-from profiler.rules.context import Context
+from profiler.rules.context import Context, Row
 from profiler.rules.kernels_of import kernel_finding, milliseconds
 
 _LEAST = 0.02
 _FOR_NOTHING = "no quantized GEMM uses what they make: quantize weights once, when the model is loaded"
+# Kernels that make the bf16 copy of a packed weight, in every call: what a weight-only scheme pays for its memory.
+_UNPACKING = ("dequantize_packed_kernel", "dequantize_tiles_kernel")
+_PAY = (
+    "each weight-only Linear unpacks its weight in every call; where memory allows, "
+    "a dynamic scheme (fp8dqrow) multiplies what is stored"
+)
 _EAGER = "compile what produces the activation together with the Linear, so that quantizing fuses into it"
 _COMPILED = (
     "what is left quantizes the output of a GEMM or of attention, which compiling does not fuse with: "
@@ -23,7 +29,9 @@ def check(context: Context) -> Iterable[Finding]:
     """Kernels that do nothing but quantize, in steps: time that fusion into the producer would take away."""
     window = context.main
     rows = context.select(window, lambda row: row.kind == "busy" and row.label == QUANTIZE)
-    if rows and 1e6 * milliseconds(rows) >= _LEAST * context.duration_ns(window):
+    unpacking = [row for row in rows if any(name in row.detail for name in _UNPACKING)]
+    rows = [row for row in rows if row not in unpacking]
+    if _matters(context, rows):
         gemm = context.select(window, lambda row: row.kind == "busy" and row.label in ("GEMM fp8", "GEMM int8"))
         yield kernel_finding(
             RULE.name,
@@ -33,6 +41,13 @@ def check(context: Context) -> Iterable[Finding]:
             *_remedy(context, bool(gemm)),
             more=(f"the quantized GEMMs themselves take {milliseconds(gemm):.1f} ms a {window}",),
         )
+    if _matters(context, unpacking):
+        title = f"unpacking weights takes {milliseconds(unpacking):.1f} ms a {window}"
+        yield kernel_finding(RULE.name, window, unpacking, title, Saving(share_low=0.8, share_high=1.0), _PAY)
+
+
+def _matters(context: Context, rows: list[Row]) -> bool:
+    return bool(rows) and 1e6 * milliseconds(rows) >= _LEAST * context.duration_ns(context.main)
 
 
 def _remedy(context: Context, multiplied: bool) -> tuple[Saving, str]:

@@ -6,6 +6,7 @@ import pytest
 from ledger_traces import kernel, launch, mark, op
 from small_runs import BF16, H100, NVJET, busy, found, only
 
+from profiler.metrics.classes import classify_gpu
 from profiler.metrics.kernel_architecture import architecture
 
 INT8 = "void cutlass::Kernel2<cutlass_80_tensorop_i16832gemm_s8_128x64_128x3_tn_align16>(cutlass_80::Params)"
@@ -136,6 +137,20 @@ def test_kernels_that_only_quantize(run_with):
     # A fused kernel that also does the norm would run anyway.
     norm = "triton_red_fused__to_copy_amax_clamp_div_native_layer_norm_mul_3"
     assert not found(run_with(busy([(norm, 500), (NVJET, 499)]), name="c"), "quantize-overhead")
+
+
+@pytest.mark.parametrize("kernel", ["dequantize_packed_kernel", "dequantize_tiles_kernel_0"])
+def test_unpacking_weights_is_the_price_of_a_weight_only_scheme(run_with, kernel):
+    each = only(run_with(busy([(kernel, 100), (NVJET, 899)])), "quantize-overhead")
+    assert each.finding.title == "unpacking weights takes 0.1 ms a step"
+    assert "a dynamic scheme" in each.finding.change
+    assert (each.cost_ns, each.saving_low_ns, each.saving_high_ns) == (100_000, 80_000, 100_000)
+    assert not found(run_with(busy([(kernel, 15), (NVJET, 984)]), name="b"), "quantize-overhead")
+
+
+def test_a_product_of_few_rows_with_packed_weights_is_a_product():
+    assert classify_gpu("packed_small_m_linear_kernel") == "GEMM weight-only"
+    assert classify_gpu("void tinygemm_m16n8k16_chunk_kernel<ALayout_RM<None>>(int)") == "GEMM int4"
 
 
 MATH = "aten::_scaled_dot_product_attention_math"
