@@ -2,8 +2,8 @@
 
 python3 benchmarks/sparse_h100.py [--seconds 60] [--shapes MxKxN,...]
 
-Needs torch and torchao on a Hopper GPU. Prints what is installed, then a row of Markdown as each measurement ends: SQNR against the
-float32 product of the weight that was pruned (or not), and the median time of a call. Stops when its time is up.
+Needs torch and torchao on a Hopper GPU. Prints what is installed, then a row of Markdown as each measurement ends: SQNR against
+the float32 product of the weight that was pruned (or not), and the median time of a call. Stops when its time is up.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def versions() -> None:
     """What decides which of them can run at all."""
     import torch
     import torchao
+
     from profiler.schemes.base import SCHEMES
 
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, torchao {torchao.__version__}")
@@ -41,6 +42,7 @@ class Data:
 
     def __init__(self, shape: Shape) -> None:
         import torch
+
         from profiler.kernels.two_of_four import keep_two_of_four
 
         options: Any = {"device": "cuda", "dtype": torch.bfloat16, "generator": torch.Generator("cuda").manual_seed(0)}
@@ -98,6 +100,7 @@ def _int_mm(data: Data) -> Callable[[], Any]:
 
 def _cslt(data: Data, kind: str, *, search: bool) -> Callable[[], Any]:
     import torch
+
     from profiler.kernels.sparse_matmul import compress
 
     (x, sx), (w, sw) = data.rows(data.x, kind), data.rows(data.pruned, kind)
