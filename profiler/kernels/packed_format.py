@@ -1,9 +1,9 @@
 """Number formats of fewer than eight bits, and how their codes lie in memory: what each value is, packed and unpacked.
 
-A row of a weight (N, K) takes K x bits / 8 bytes: first a plane of half-bytes, the top four bits of each code, then a plane
-of what is left (two bits of fp6, one of fp5). Within a plane, words of 32 bits follow each other. A word's low half holds the
-elements with even numbers, its high half the odd ones, each from the lowest bits up: one shift and one mask then bring out a
-pair of neighbours, each in a half of its own, where a pair of bfloat16 numbers would have them.
+A row of a weight (N, K) takes K x bits / 32 words: first a plane of half-bytes, the top four bits of each code, then a plane of
+what is left (two bits of fp6, one of fp5). A word's low half holds the elements with even numbers, its high half the odd ones,
+each from the lowest bits up: one shift and one mask then bring out a pair of neighbours, each in a half of its own, where a
+pair of bfloat16 numbers would have them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import torch
 
-PLANE = 4
-"""Bits of the plane that every format has."""
+WORD, PLANE = 32, 4
+"""Bits of a word, and of a code in the plane that every format has."""
 
 TOGETHER = 32
 """Inputs of a row that are packed together at most: a word of single bits. K must be a multiple of it."""
@@ -50,9 +50,9 @@ class PackedFormat:
         """Of the exponent."""
         return 0 if self.whole else (1 << (self.exponent_bits - 1)) - 1
 
-    def columns(self, packed: int) -> int:
-        """K of a weight whose packed rows have so many bytes."""
-        return packed * 8 // self.bits
+    def columns(self, words: int) -> int:
+        """K of a weight whose rows have so many words."""
+        return words * WORD // self.bits
 
 
 FORMATS = {
@@ -67,41 +67,45 @@ FORMATS = {
 
 
 def pack(codes: torch.Tensor, form: PackedFormat) -> torch.Tensor:
-    """Codes (N, K), uint8, as bytes (N, K x bits / 8), uint8; K is a multiple of `TOGETHER`."""
+    """Codes (N, K), uint8, as words (N, K x bits / 32), int32; K is a multiple of `TOGETHER`."""
     planes = [_pack_plane(codes >> form.extra, PLANE)]
     if form.extra:
         planes.append(_pack_plane(codes & ((1 << form.extra) - 1), form.extra))
     return torch.cat(planes, 1)
 
 
-def unpack(packed: torch.Tensor, form: PackedFormat) -> torch.Tensor:
-    """What `pack` was given."""
-    split = form.columns(packed.shape[1]) * PLANE // 8
-    codes = _unpack_plane(packed[:, :split], PLANE)
+def unpack(words: torch.Tensor, form: PackedFormat) -> torch.Tensor:
+    """The codes that `pack` was given, int32."""
+    split = form.columns(words.shape[1]) * PLANE // WORD
+    codes = _unpack_plane(words[:, :split], PLANE)
     if form.extra:
-        codes = (codes << form.extra) | _unpack_plane(packed[:, split:], form.extra)
+        codes = (codes << form.extra) | _unpack_plane(words[:, split:], form.extra)
     return codes
 
 
+def _shifts(bits: int, device: torch.device) -> torch.Tensor:
+    """Where the elements of a word begin."""
+    each = torch.arange(WORD // bits, dtype=torch.int32, device=device)
+    return each % 2 * (WORD // 2) + each // 2 * bits
+
+
 def _pack_plane(codes: torch.Tensor, bits: int) -> torch.Tensor:
-    # Of an element's number in its word: which byte of a half, which code in the byte, which half.
-    parts = codes.reshape(codes.shape[0], -1, 2, 8 // bits, 2)
-    shifts = torch.arange(0, 8, bits, dtype=torch.uint8, device=codes.device).reshape(-1, 1)
-    return (parts << shifts).sum(3, dtype=torch.uint8).transpose(2, 3).reshape(codes.shape[0], -1)
+    parts = codes.reshape(codes.shape[0], -1, WORD // bits).to(torch.int32)
+    # No two parts share a bit: their sum is their union, in two's complement too.
+    return (parts << _shifts(bits, codes.device)).sum(2, dtype=torch.int32)
 
 
-def _unpack_plane(packed: torch.Tensor, bits: int) -> torch.Tensor:
-    parts = packed.reshape(packed.shape[0], -1, 2, 2, 1)
-    shifts = torch.arange(0, 8, bits, dtype=torch.uint8, device=packed.device)
-    codes = (parts >> shifts) & ((1 << bits) - 1)
-    return codes.permute(0, 1, 3, 4, 2).reshape(packed.shape[0], -1)
+def _unpack_plane(words: torch.Tensor, bits: int) -> torch.Tensor:
+    # The shift fills up with copies of the sign, which the mask takes away.
+    codes = (words.unsqueeze(-1) >> _shifts(bits, words.device)) & ((1 << bits) - 1)
+    return codes.reshape(words.shape[0], -1)
 
 
 def values(codes: torch.Tensor, form: PackedFormat) -> torch.Tensor:
-    """The numbers that codes stand for, float32, exact. No step makes a subnormal: a CPU may flush those to 0."""
+    """The numbers that codes (int32) stand for, float32, exact. No step makes a subnormal: a CPU may flush those to 0."""
     if form.whole:
         return codes.to(torch.float32) - 8
-    magnitude = (codes & ((1 << (form.bits - 1)) - 1)).to(torch.int32)
+    magnitude = codes & ((1 << (form.bits - 1)) - 1)
     exponent, fraction = magnitude >> form.mantissa_bits, magnitude & ((1 << form.mantissa_bits) - 1)
     # In units of the smallest number above 0.
     normal = (fraction + (1 << form.mantissa_bits)) << (exponent - 1).clamp(min=0)
@@ -110,12 +114,12 @@ def values(codes: torch.Tensor, form: PackedFormat) -> torch.Tensor:
     return signed.to(torch.float32) * 2.0 ** (1 - form.bias - form.mantissa_bits)
 
 
-def dequantize(packed: torch.Tensor, scale: torch.Tensor, form: PackedFormat, dtype: torch.dtype) -> torch.Tensor:
+def dequantize(words: torch.Tensor, scale: torch.Tensor, form: PackedFormat, dtype: torch.dtype) -> torch.Tensor:
     """The weight (N, K): each value times its scale, in float32, rounded once to `dtype`.
 
     Args:
         scale: (N, 1), or (N, K / group) where groups share one.
     """
-    numbers = values(unpack(packed, form), form)
+    numbers = values(unpack(words, form), form)
     grouped = numbers.reshape(*scale.shape, -1) * scale.to(torch.float32).unsqueeze(-1)
     return grouped.reshape(numbers.shape).to(dtype)

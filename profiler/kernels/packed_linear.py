@@ -35,11 +35,10 @@ def _factor(form: PackedFormat) -> float:
     return 1.0 if form.whole else 2.0 ** (127 - form.bias)
 
 
-def _dequantize(packed: torch.Tensor, scale: torch.Tensor, form: str, dtype: torch.dtype) -> torch.Tensor:
+def _dequantize(words: torch.Tensor, scale: torch.Tensor, form: str, dtype: torch.dtype) -> torch.Tensor:
     found = FORMATS[form]
-    n_size, k_size = packed.shape[0], found.columns(packed.shape[1])
-    out = torch.empty(n_size, k_size, dtype=dtype, device=packed.device)
-    words = packed.view(torch.int32)
+    n_size, k_size = words.shape[0], found.columns(words.shape[1])
+    out = torch.empty(n_size, k_size, dtype=dtype, device=words.device)
     grid = (triton.cdiv(k_size // 8, _BLOCK), triton.cdiv(n_size, _ROWS))
     torch.library.wrap_triton(dequantize_packed_kernel)[grid](
         words,
@@ -58,21 +57,21 @@ def _dequantize(packed: torch.Tensor, scale: torch.Tensor, form: str, dtype: tor
 
 
 def _small_m_linear(
-    x: torch.Tensor, packed: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, form: str
+    x: torch.Tensor, words: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, form: str
 ) -> torch.Tensor:
     found = FORMATS[form]
-    n_size, words = packed.shape[0], packed.view(torch.int32)
+    n_size = words.shape[0]
     out = torch.empty(x.shape[0], n_size, dtype=x.dtype, device=x.device)
     grid = (triton.cdiv(n_size, _SMALL_BLOCK_N), x.shape[0])
     before = 1.0 if found.whole else _BEFORE
     torch.library.wrap_triton(packed_small_m_linear_kernel)[grid](
-        x.contiguous().view(torch.int32),
+        x.contiguous(),
         words,
         scale,
         out if bias is None else bias,
         out,
         n_size,
-        found.columns(packed.shape[1]) // 8,
+        found.columns(words.shape[1]) // 8,
         words.shape[1],
         before=before,
         after=_factor(found) / before,
@@ -90,29 +89,29 @@ if triton is not None:
         "diffuscope::dequantize_packed",
         _dequantize,
         mutates_args=(),
-        schema="(Tensor packed, Tensor scale, str form, ScalarType dtype) -> Tensor",
+        schema="(Tensor words, Tensor scale, str form, ScalarType dtype) -> Tensor",
     )
     _small_m_op = torch.library.triton_op(
         "diffuscope::packed_small_m_linear",
         _small_m_linear,
         mutates_args=(),
-        schema="(Tensor x, Tensor packed, Tensor scale, Tensor? bias, str form) -> Tensor",
+        schema="(Tensor x, Tensor words, Tensor scale, Tensor? bias, str form) -> Tensor",
     )
 
 
-def dequantize(packed: torch.Tensor, scale: torch.Tensor, form: str, dtype: torch.dtype) -> torch.Tensor:
+def dequantize(words: torch.Tensor, scale: torch.Tensor, form: str, dtype: torch.dtype) -> torch.Tensor:
     """The weight (N, K) in `dtype`; arguments as `packed_format.dequantize`'s, the format by its name."""
-    if packed.is_cuda and triton is not None:
-        return _dequantize_op(packed, scale, form, dtype)
-    return packed_format.dequantize(packed, scale, FORMATS[form], dtype)
+    if words.is_cuda and triton is not None:
+        return _dequantize_op(words, scale, form, dtype)
+    return packed_format.dequantize(words, scale, FORMATS[form], dtype)
 
 
 def packed_linear(
-    x: torch.Tensor, packed: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, form: str
+    x: torch.Tensor, words: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, form: str
 ) -> torch.Tensor:
     """`x @ weight.T + bias` in the dtype of `x` (..., K)."""
     rows = x.numel() // x.shape[-1]
-    if packed.is_cuda and triton is not None and rows <= MAX_ROWS and x.dtype == torch.bfloat16:
-        out = _small_m_op(x.reshape(rows, x.shape[-1]), packed, scale, bias, form)
+    if words.is_cuda and triton is not None and rows <= MAX_ROWS and x.dtype == torch.bfloat16:
+        out = _small_m_op(x.reshape(rows, x.shape[-1]), words, scale, bias, form)
         return out.reshape(*x.shape[:-1], out.shape[-1])
-    return torch.nn.functional.linear(x, dequantize(packed, scale, form, x.dtype), bias)
+    return torch.nn.functional.linear(x, dequantize(words, scale, form, x.dtype), bias)

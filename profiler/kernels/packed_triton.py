@@ -101,7 +101,7 @@ def dequantize_packed_kernel(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def packed_small_m_linear_kernel(  # type: ignore[no-untyped-def]
-    pairs,
+    x,
     words,
     scale,
     bias,
@@ -122,10 +122,11 @@ def packed_small_m_linear_kernel(  # type: ignore[no-untyped-def]
     """One row of `out` (M, N), `block_n` columns a program.
 
     Args:
-        pairs: activations (M, K) in bfloat16, two in an int32.
+        x: activations (M, K) in bfloat16.
         before, after: what activations and sums are multiplied by; together 2^(127 - bias).
     """
     row = tl.program_id(1)
+    pairs = x.to(tl.pointer_type(tl.int32), bitcast=True)
     n = tl.program_id(0) * block_n + tl.arange(0, block_n)
     total = tl.zeros((block_n, block), dtype=tl.float32)
     for start in range(0, k_words, block):

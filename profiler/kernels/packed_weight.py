@@ -22,7 +22,7 @@ class PackedWeight(TorchAOBaseTensor):  # type: ignore[misc]
     """A weight (N, K) in a format of `packed_format`.
 
     Attributes:
-        qdata: (N, K x bits / 8) uint8.
+        qdata: (N, K x bits / 32) int32.
         scale: (N, 1) or (N, K / group), in the dtype of the weight that was quantized.
         form: name of the format.
         rounds_activations: whether its Linear rounds its activations to int8 in every call, one scale a row.

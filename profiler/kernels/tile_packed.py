@@ -40,7 +40,8 @@ if triton is not None:
         block: tl.constexpr,
         rows: tl.constexpr,
     ):
-        """Fill `out` (N, K), a program `rows` rows of `block` pairs; scale and zero of a group are one word."""
+        """Fill `out` (N, K), a program `rows` rows of `block` pairs; a group's scale and zero are read as one word."""
+        both_words = scale_and_zero.to(tl.pointer_type(tl.int32), bitcast=True)
         pair = tl.program_id(0) * block + tl.arange(0, block)
         k = tl.program_id(0) * block * 2 + tl.arange(0, block * 2)
         lane, p, inner, tile = pair % 4, pair // 4 % 4, pair // 16 % 4, pair // 64
@@ -51,7 +52,7 @@ if triton is not None:
             word = tl.load(words + at, mask=inside, other=0).to(tl.uint32, bitcast=True)
             # 128 + code, since a bfloat16 of 128 and more counts in ones; a code is a number plus 8.
             bits = ((word >> (4 * p).to(tl.uint32)) & 0x000F000F) | 0x43004300
-            both = tl.load(scale_and_zero + pair * 2 // group * n_padded + n, mask=inside, other=0).to(tl.uint32, bitcast=True)
+            both = tl.load(both_words + pair * 2 // group * n_padded + n, mask=inside, other=0).to(tl.uint32, bitcast=True)
             scale = (both << 16).to(tl.float32, bitcast=True)
             zero = (both & 0xFFFF0000).to(tl.float32, bitcast=True)
             even = ((bits << 16).to(tl.float32, bitcast=True) - 136.0) * scale + zero
@@ -65,7 +66,7 @@ def _dequantize_tiles(qdata: torch.Tensor, scale_and_zero: torch.Tensor, group: 
     grid = (triton.cdiv(k_size // 2, _BLOCK), triton.cdiv(n_size, _ROWS))
     torch.library.wrap_triton(dequantize_tiles_kernel)[grid](
         qdata,
-        scale_and_zero.view(torch.int32),
+        scale_and_zero,
         out,
         n_size,
         k_size,

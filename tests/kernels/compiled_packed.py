@@ -11,7 +11,7 @@ from profiler.kernels import packed_linear as own
 from profiler.kernels.packed_format import PackedFormat
 from profiler.kernels.packed_triton import dequantize_packed_kernel, packed_small_m_linear_kernel
 
-_POINTERS = {"words": "*i32", "pairs": "*i32", "scale": "*bf16", "bias": "*bf16", "out": "*bf16"}
+_POINTERS = {"words": "*i32", "x": "*bf16", "scale": "*bf16", "bias": "*bf16", "out": "*bf16"}
 
 
 def compile_dequantize(form: PackedFormat) -> Compiled:

@@ -33,7 +33,7 @@ def packed() -> None:
             generator = torch.Generator().manual_seed(n + k)
             codes = torch.randint(0, 1 << form.bits, (n, k), generator=generator, dtype=torch.uint8)
             scale = torch.rand(n, k // form.group if form.group else 1, generator=generator).to(torch.bfloat16)
-            words = pack(codes, form).view(torch.int32)
+            words = pack(codes, form)
             expected = dequantize(pack(codes, form), scale, form, torch.float32)
             # The interpreter cuts float32 to bf16 without rounding: what is compared is what would be rounded.
             out = torch.full((n, k), 7.0)
@@ -49,7 +49,7 @@ def packed() -> None:
             constants |= {"before": before, "after": factor / before, "block_n": own._SMALL_BLOCK_N, "block": own._SMALL_BLOCK}
             for given in (bias, None):
                 out = torch.full((2, n), 7.0)
-                arguments = (x.view(torch.int32), words, scale, out if given is None else given, out, n, k // 8, words.shape[1])
+                arguments = (x, words, scale, out if given is None else given, out, n, k // 8, words.shape[1])
                 packed_small_m_linear_kernel[(triton.cdiv(n, own._SMALL_BLOCK_N), 2)](
                     *arguments, has_bias=given is not None, **constants
                 )
@@ -72,7 +72,7 @@ def tiles() -> None:
         out = torch.full((n, k), 7.0)
         sizes = (n, k, words.shape[1], n_padded)
         grid = triton.cdiv(k // 2, own._BLOCK), triton.cdiv(n, own._ROWS)
-        own.dequantize_tiles_kernel[grid](words, both.view(torch.int32), out, *sizes, group=128, block=own._BLOCK, rows=own._ROWS)
+        own.dequantize_tiles_kernel[grid](words, both, out, *sizes, group=128, block=own._BLOCK, rows=own._ROWS)
         report(f"tiles {n}x{k}", out, ((codes - 8) * scale + zero)[:n, :k])
 
 

@@ -36,13 +36,13 @@ def test_it_says_what_was_quantized_and_stores_what_is_packed(form: str):
     assert isinstance(weight, PackedWeight)
     assert isinstance(weight, torch.nn.Parameter)
     assert (weight.shape, weight.dtype, weight.requires_grad) == ((96, 256), torch.bfloat16, False)
-    assert (weight.qdata.dtype, weight.scale.dtype) == (torch.uint8, torch.bfloat16)
+    assert (weight.qdata.dtype, weight.scale.dtype) == (torch.int32, torch.bfloat16)
     scheme = "int4dq" if form == "int4" else form
-    stored = weight.qdata.numel() + 2 * weight.scale.numel()
+    stored = 4 * weight.qdata.numel() + 2 * weight.scale.numel()
     expected = weight_bytes(scheme, 96, 256)
     assert expected is not None
     assert stored == expected.total
-    assert weight.qdata.numel() == 96 * 256 * FORMATS[form].bits // 8
+    assert weight.qdata.numel() == 96 * 256 * FORMATS[form].bits // 32
 
 
 @FORMS
@@ -64,7 +64,7 @@ def test_int4dq_gives_torchaos_numbers_bit_for_bit():
     assert torch.equal(ours(activations()), theirs(activations()))
     assert not torch.equal(ours(activations()), model("int4")(activations())), "activations are not rounded"
     stored = theirs[0].weight
-    assert stored.qdata.numel() + stored.zero_point.numel() + 2 * stored.scale.numel() > 1.8 * ours[0].weight.qdata.numel()
+    assert stored.qdata.numel() + stored.zero_point.numel() + 2 * stored.scale.numel() > 1.8 * 4 * ours[0].weight.qdata.numel()
 
 
 @FORMS

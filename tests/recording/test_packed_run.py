@@ -23,5 +23,5 @@ def test_six_bits_a_weight_are_stored(run: Recorded):
     linears = run.manifest["applied"]["linears"]
     weights = sum(each["in_features"] * each["out_features"] for each in linears)
     stored = run.manifest["applied"]["weight_bytes"]
-    assert stored["transformer/quantized data/uint8"] == weights * 6 / 8
+    assert stored["transformer/quantized data/int32"] == weights * 6 / 8
     assert stored["transformer/scale/bfloat16"] == 2 * sum(each["out_features"] for each in linears)

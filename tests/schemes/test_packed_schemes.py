@@ -66,7 +66,7 @@ def test_weights_json_has_their_parts_and_arithmetic_their_bytes(run: tuple[str,
         assert set(mine) == {"quantized data", "scale"}
         assert size is not None
         assert (mine["quantized data"]["bytes"], mine["scale"]["bytes"]) == (size.data, size.scales)
-        assert (mine["quantized data"]["dtype"], mine["quantized data"]["kind"]) == ("uint8", "parameter")
+        assert (mine["quantized data"]["dtype"], mine["quantized data"]["kind"]) == ("int32", "parameter")
         assert mine["quantized data"]["storage_bytes"] == size.data
     parameters = sum(each.out_features * each.in_features for each in linears.values())
     assert sum(each["bytes"] for each in rows if each["role"] == "quantized data") == parameters * PACKED[scheme][0]
