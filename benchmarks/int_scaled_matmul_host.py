@@ -72,16 +72,13 @@ def measure(shape: Shape, kernel: str, calls: int) -> dict[str, Any]:
     row: dict[str, Any] = {"shape": str(shape), "kernel": kernel, "kept": kept}
     row["us"] = host_us(lambda: int_scaled_matmul(*given, kernel), calls)
     row["triton_us"] = host_us(lambda: tritons_own(given, kernel), calls)
-    compiled = graph(kernel)
-    outs = compiled(given)
-    row["compiled_us"] = host_us(lambda: compiled(given), max(4, calls // _IN_GRAPH)) / _IN_GRAPH
+    compiled = graph(given, kernel)
+    outs = compiled()
+    row["compiled_us"] = host_us(compiled, max(4, calls // _IN_GRAPH)) / _IN_GRAPH
     wrong += sum(int((out != expected).sum()) for out in outs) + captured_wrong(given, expected, kernel)
     row["right"] = wrong == 0
-    bits = "right" if row["right"] else f"WRONG: {wrong}"
-    how = {True: "", False: " (not kept!)", None: ""}[kept]
-    print(
-        f"| {shape} | {kernel} | {row['triton_us']:.1f} | {row['us']:.1f}{how} | {row['compiled_us']:.1f} | {bits} |", flush=True
-    )
+    times = f"{row['triton_us']:.1f} | {row['us']:.1f}{' (not kept!)' if kept is False else ''} | {row['compiled_us']:.1f}"
+    print(f"| {shape} | {kernel} | {times} | {'right' if row['right'] else f'WRONG: {wrong}'} |", flush=True)
     return row
 
 

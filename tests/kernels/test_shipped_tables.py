@@ -24,10 +24,12 @@ def shipped() -> list[tuple[TableKey, Shape, Entry]]:
 SHIPPED = shipped()
 
 
-def test_flux_on_the_h100_is_there():
+def test_flux_and_cogvideox_on_the_h100_are_there():
     key = TableKey(device="NVIDIA H100 80GB HBM3", torch="2.11.0+cu130", triton="3.6.0")
     entries = {shape: entry for each, shape, entry in SHIPPED if each == key}
     assert {Shape(4608, 15360, 3072), Shape(4608, 3072, 12288), Shape(4096, 3072, 3072), Shape(512, 3072, 3072)} <= set(entries)
+    assert {Shape(4608, 3072, 9216), Shape(4096, 3072, 9216)} <= set(entries), "Q, K and V fused"
+    assert {Shape(35552, 3072, 3072), Shape(35552, 3072, 12288), Shape(35552, 12288, 3072)} <= set(entries), "CogVideoX-5b"
     assert all(entry.pays for entry in entries.values())
 
 
