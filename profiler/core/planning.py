@@ -8,9 +8,11 @@ leaves open ends with the best plan, or with the best that was found and how far
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 from profiler.core.errors import Refused
 from profiler.core.units import format_size
@@ -18,7 +20,7 @@ from profiler.core.units import format_size
 # Doubling steps and halvings of a price; each pair of prices costs one look at every choice.
 _HALVINGS = 28
 # Partial plans that the search makes for a group, and those it goes on with. Where more are cut, nothing is proved.
-_MOST_GROWN, _MOST_KEPT = 8_000, 400
+_MOST_GROWN, _MOST_KEPT = 6_000, 400
 # Sums of floats: what is not more than so much better is not better.
 _EPSILON = 1e-9
 
@@ -121,14 +123,18 @@ def noise_of(db: float) -> float:
 
 
 def _refuse_impossible(groups: Sequence[Group], budget: Budget) -> None:
-    smallest = sum(group.count * min(each.size_bytes for each in group.choices) for group in groups)
-    quietest = sum(group.count * min(each.noise for each in group.choices) for group in groups)
+    smallest, quietest = _least(groups, "size_bytes"), _least(groups, "noise")
     if budget.size_bytes is not None and smallest > budget.size_bytes:
         over = format_size(smallest - budget.size_bytes)
         raise Refused(f"no choice of schemes is small enough: the smallest is {over} over the budget", "give more memory")
     if not budget.holds(0, quietest):
         hint = f"the quietest choice has {sqnr_db(quietest):.1f} dB; ask for less, or allow more schemes"
         raise Refused("no choice of schemes is quiet enough for the SQNR asked for", hint)
+
+
+def _least(groups: Sequence[Group], cost: str) -> Any:
+    """The sum over all layers of the least that a choice costs."""
+    return sum(group.count * min(getattr(each, cost) for each in group.choices) for group in groups)
 
 
 class _Prices:
@@ -242,6 +248,9 @@ class _Search:
         self._bound = prices.bound
         # What each layer under a choice costs beyond its cheapest one, at the best prices.
         self._extra = [self._reduced(group) for group in groups]
+        # The least bytes and noise of the groups behind each.
+        rest = [groups[at + 1 :] for at in range(len(groups))]
+        self._least = [(_least(each, "size_bytes"), _least(each, "noise")) for each in rest]
 
     def _reduced(self, group: Group) -> list[float]:
         costs = [each.us + self._bytes * each.size_bytes + self._noise * each.noise for each in group.choices]
@@ -267,10 +276,8 @@ class _Search:
         return best, whole
 
     def _can_hold(self, at: int, label: _Label) -> bool:
-        rest = self._groups[at + 1 :]
-        size = label.size_bytes + sum(each.count * min(c.size_bytes for c in each.choices) for each in rest)
-        noise = label.noise + sum(each.count * min(c.noise for c in each.choices) for each in rest)
-        return self._budget.holds(size, noise)
+        size, noise = self._least[at]
+        return self._budget.holds(label.size_bytes + size, label.noise + noise)
 
     def _splits(self, at: int, room: float) -> Iterator[tuple[float, tuple[int, ...]]]:
         """Ways to share out the layers of a group whose extra cost is within `room`, the cheapest choice filled up last."""
@@ -308,7 +315,17 @@ def _share_out(
 def _undominated(labels: list[tuple[float, _Label]]) -> list[tuple[float, _Label]]:
     """Those that no other beats in time, bytes and noise at once."""
     kept: list[tuple[float, _Label]] = []
+    # Of what is kept so far, and so not slower: bytes rising, noise falling.
+    sizes: list[int] = []
+    noises: list[float] = []
     for each in sorted(labels, key=lambda one: (one[1].us, one[1].size_bytes, one[1].noise)):
-        if not any(a.size_bytes <= each[1].size_bytes and a.noise <= each[1].noise for _, a in kept):
-            kept.append(each)
+        size, noise = each[1].size_bytes, each[1].noise
+        at = bisect_right(sizes, size)
+        if at and noises[at - 1] <= noise:
+            continue
+        kept.append(each)
+        end = at
+        while end < len(noises) and noises[end] >= noise:
+            end += 1
+        sizes[at:end], noises[at:end] = [size], [noise]
     return kept
