@@ -41,7 +41,7 @@ _MEMORY = _Slot(
 )
 _LOG = _Slot(
     "Compile log",
-    "what TORCH_TRACE writes: its .log files, or a .tgz of the folder: graph breaks, recompiles, guards",
+    "what TORCH_TRACE writes: its .log files, or a .tgz or .zip of the folder: graph breaks, recompiles, guards",
     "TORCH_TRACE=log \\\n    python script.py\n# its files as they are, or:\ntar czf log.tgz log",
 )
 

@@ -26,7 +26,7 @@ class Inputs:
     """What to file; at least one of the three files.
 
     Args:
-        compile_log: a file, a folder, or a tar archive of one.
+        compile_log: a file, a folder, or a tar or zip archive of one.
         timed_ms: the untraced wall of the traced window, > 0.
     """
 

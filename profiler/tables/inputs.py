@@ -34,5 +34,5 @@ def check_compile_log(path: Path, head: bytes) -> None:
     """
     if not _LOG_LINE.match(head):
         raise UnreadableInput(
-            f"{path} is no structured compile log", "give what TORCH_TRACE=DIR wrote: a .log file, DIR, or a .tgz of it"
+            f"{path} is no structured compile log", "give what TORCH_TRACE=DIR wrote: a .log file, DIR, or a .tgz or .zip of it"
         )

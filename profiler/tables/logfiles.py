@@ -1,8 +1,10 @@
-"""The files of a compile log given as a file, a folder or a tar archive; hostile ones are refused before anything is written."""
+"""The files of a compile log given as a file, a folder or an archive; hostile ones are refused before anything is written."""
 
 from __future__ import annotations
 
+import stat
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,10 @@ from profiler.tables.inputs import check_compile_log
 MAX_FILES = 10_000
 MAX_BYTES = 4 << 30
 _HEAD_BYTES = 4096
+_GZIP_MAGIC = b"\x1f\x8b"
+# zlib's window size for "a gzip header follows".
+_GZIP_WBITS = 31
+_ENCRYPTED = 1
 _AGAIN = "pack the log again with: tar czf compile_log.tgz DIR"
 
 
@@ -63,8 +69,10 @@ def _list(path: Path, files: Iterator[tuple[LogFile, IO[bytes]]]) -> tuple[list[
 
 def _is_log(path: Path, head: bytes) -> bool:
     try:
-        check_compile_log(path, head)
-    except UnreadableInput:
+        # Run directories hold their logs gzipped.
+        packed = head.startswith(_GZIP_MAGIC)
+        check_compile_log(path, zlib.decompressobj(_GZIP_WBITS).decompress(head, _HEAD_BYTES) if packed else head)
+    except (UnreadableInput, zlib.error):
         return False
     return True
 
@@ -79,9 +87,12 @@ def _opened(path: Path) -> Iterator[Iterator[tuple[LogFile, IO[bytes]]]]:
         elif tarfile.is_tarfile(path):
             with tarfile.open(path) as archive:
                 yield _members(path, archive)
+        elif zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as zipped:
+                yield _zip_members(path, zipped)
         else:
             yield _single(path)
-    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError) as error:
         raise UnreadableInput(f"cannot read {path}: {error}", _AGAIN) from None
 
 
@@ -107,6 +118,18 @@ def _members(path: Path, archive: tarfile.TarFile) -> Iterator[tuple[LogFile, IO
         if stream is None:
             raise UnreadableInput(f"{path} holds {member.name!r}, which is no plain file", _AGAIN)
         yield LogFile(_safe(path, member.name), member.size), stream
+
+
+def _zip_members(path: Path, archive: zipfile.ZipFile) -> Iterator[tuple[LogFile, IO[bytes]]]:
+    for member in archive.infolist():
+        if member.is_dir():
+            continue
+        kind = stat.S_IFMT(member.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG) or member.flag_bits & _ENCRYPTED:
+            raise UnreadableInput(f"{path} holds {member.filename!r}, which is no plain file", _AGAIN)
+        # No more than the size that it claims is ever read of a member.
+        with archive.open(member) as stream:
+            yield LogFile(_safe(path, member.filename), member.file_size), stream
 
 
 def _safe(path: Path, name: str) -> str:

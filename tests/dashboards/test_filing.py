@@ -84,7 +84,7 @@ WRONG = {
     "JSON of something else": ("trace", b'{"a": 1}', "t.json "),
     "code in a snapshot": ("memory", RUNS_CODE["global reduce"], "t.json "),
     "a cut snapshot": ("memory", b"\x80\x04}q\x00", "t.json is truncated"),
-    "a zip archive as a log": ("log", zipped(), "t.json is no structured compile log"),
+    "a zip archive of something else": ("log", zipped(), "t.json is no structured compile log"),
     "an archive that leads out": ("log", leading_out(), "would be written outside the folder"),
 }
 

@@ -7,7 +7,9 @@ import hashlib
 import io
 import os
 import pickle
+import stat
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -150,6 +152,65 @@ def test_an_archive_that_would_grow_without_bound_is_refused(tmp_path, monkeypat
     path = _tar(tmp_path / "log.tgz", ("a.log", _LOG + b"\0" * (1 << 21)))
     with pytest.raises(UnreadableInput, match="holds more than"):
         import_files(Inputs(compile_log=path), tmp_path / "run")
+
+
+def _zip(path, *members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, content in members:
+            archive.writestr(member, content)
+    return path
+
+
+def test_a_zip_archive_is_filed_like_a_tar_archive(tmp_path):
+    path = _zip(tmp_path / "log.zip", ("compile_log/", b""), ("compile_log/a.log", _LOG), ("compile_log/sub/b.log", b"x"))
+    import_files(Inputs(compile_log=path), tmp_path / "run")
+    folder = tmp_path / "run" / "rank0" / "compile_log"
+    assert {each.relative_to(folder).as_posix() for each in folder.rglob("*.log")} == {"a.log", "sub/b.log"}
+    assert (folder / "a.log").read_bytes() == _LOG
+
+
+def _zip_link():
+    info = zipfile.ZipInfo("compile_log/link")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return info
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [("../evil.log", "outside the folder"), ("/tmp/evil.log", "outside the folder"), (_zip_link(), "no plain file")],
+)
+def test_hostile_zip_archives_are_refused_before_anything_is_written(tmp_path, member, message):
+    path = _zip(tmp_path / "log.zip", ("a.log", _LOG), (member, b"/etc/passwd"))
+    with pytest.raises(UnreadableInput, match=message):
+        import_files(Inputs(compile_log=path), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_zip_archive_is_bounded_and_a_damaged_or_encrypted_one_is_said(tmp_path, monkeypatch):
+    path = _zip(tmp_path / "log.zip", ("a.log", _LOG * 999))
+    content = path.read_bytes()
+    path.write_bytes(content[:40] + b"\0" * 20 + content[60:])
+    with pytest.raises(UnreadableInput, match=r"cannot read|no structured compile log"):
+        import_files(Inputs(compile_log=path), tmp_path / "run")
+    # Bit 0 of the flags, in the directory at the end: the member needs a password.
+    at = content.rindex(b"PK\x01\x02") + 8
+    path.write_bytes(content[:at] + b"\1\0" + content[at + 2 :])
+    with pytest.raises(UnreadableInput, match="no plain file"):
+        import_files(Inputs(compile_log=path), tmp_path / "run")
+    monkeypatch.setattr(logfiles, "MAX_BYTES", 1 << 10)
+    path.write_bytes(content)
+    with pytest.raises(UnreadableInput, match="holds more than"):
+        import_files(Inputs(compile_log=path), tmp_path / "run")
+
+
+def test_a_gzipped_log_is_one(tmp_path):
+    path = tmp_path / "a.log.gz"
+    path.write_bytes(gzip.compress(_LOG * 99, mtime=0))
+    run = import_files(Inputs(compile_log=path), tmp_path / "run")
+    assert (run.path / "rank0" / "compile_log" / "a.log.gz").read_bytes() == path.read_bytes()
+    path.write_bytes(gzip.compress(b"hello", mtime=0))
+    with pytest.raises(UnreadableInput, match="no structured compile log"):
+        import_files(Inputs(compile_log=path), tmp_path / "run2")
 
 
 @pytest.mark.parametrize("content", [b"", b"hello\n", b'{"a": 1}\n'])
