@@ -73,8 +73,8 @@ class Driver:
 
     def run(self) -> str:
         """Run until every cell has a result, the time is over, or someone says stop; the sweep's status: ok or interrupted."""
+        self._refuse_here()
         with self._signals():
-            self._refuse_here()
             self._queue = deque(each for each in self._folder.cells if each.status == QUEUED)
             while not self._asked_to_stop and (self._queue or self._running):
                 self._start_what_fits()

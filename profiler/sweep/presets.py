@@ -15,7 +15,8 @@ from profiler.sweep.grid import Grid
 # dynamic schemes do, and holds less than its row-wise rows: one scale a tensor.
 SEED_NAMES = {"None": "bf16", "fp8": "fp8dq", "fp6": "fp6_e3m2"}
 # The CogVideoX rows hold a quantized T5 too; a plan of autoquant names the transformer's layers alone.
-_TEXT_LEFT = ("bf16", "fp16", "autoquant")
+AUTOQUANT = "autoquant"
+_TEXT_LEFT = ("bf16", "fp16", AUTOQUANT)
 
 _OFF, _BOTH = (False,), (False, True)
 
@@ -132,6 +133,15 @@ PRESETS = {
         Preset("quick", "six eager cells, seconds each on a CPU", "flux-tiny", _quick),
     )
 }
+
+
+def with_plans(specs: Iterable[RunSpec], plans: Sequence[str]) -> list[RunSpec]:
+    """Rows of autoquant with plans in its place, where there are any: what the seed's autoquant chose is gone."""
+    made = []
+    for each in specs:
+        stand_in = plans if plans and each.scheme == AUTOQUANT else [each.scheme]
+        made += [replace(each, scheme=name) for name in stand_in]
+    return made
 
 
 def find_preset(name: str) -> Preset:

@@ -74,8 +74,8 @@ def kill(child: subprocess.Popen[bytes], mark: str) -> None:
 def marked(mark: str) -> list[int]:
     """The processes of this user whose environment carries a mark, this one left out."""
     wanted, found = f"{MARK}={mark}".encode(), []
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdecimal() or int(folder.name) == os.getpid():
+    for folder in Path("/proc").glob("[0-9]*"):
+        if int(folder.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
             if wanted in (folder / "environ").read_bytes().split(b"\0"):

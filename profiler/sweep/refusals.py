@@ -10,6 +10,7 @@ from profiler.models.base import find_model
 from profiler.placement.base import OFFLOADS
 from profiler.schemes.plan import find_scheme, refuse_other_model
 from profiler.sweep.cells import QUEUED, REFUSED, Cell
+from profiler.sweep.presets import AUTOQUANT
 
 
 def refuse_cells(cells: list[Cell]) -> None:
@@ -27,6 +28,8 @@ def refuse(cell: Cell, why: str | None) -> None:
 
 def obstacle(spec: RunSpec) -> str | None:
     """Why no machine could run this spec, in one line, or None."""
+    if spec.scheme == AUTOQUANT:
+        return "autoquant is gone from torchao: make a plan with `diffuscope plan`, and name its file among the --schemes"
     try:
         COMPILERS.get(spec.compile)
         OFFLOADS.get(spec.offload)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler.core.errors import DiffuscopeError, UsageError
+from profiler.core.plan_file import names_plan
 from profiler.core.spec import RunSpec
 from profiler.models.base import find_model
 from profiler.schemes.plan import find_scheme
@@ -18,7 +19,7 @@ from profiler.sweep.executors.base import EXECUTORS, Site
 from profiler.sweep.folder import Header, SweepFolder
 from profiler.sweep.grid import Grid, refuse_steps, resolve
 from profiler.sweep.order import in_order
-from profiler.sweep.presets import find_preset
+from profiler.sweep.presets import find_preset, with_plans
 from profiler.sweep.refusals import refuse_cells
 from profiler.sweep.work import CHILD
 
@@ -64,6 +65,9 @@ def plan_cells(request: Request) -> tuple[list[Cell], int | None]:
         refuse_steps(steps, request.from_steps)
         if base.repeats < 2:
             raise UsageError("--extrapolate-from needs the spread of at least two calls", "give --repeats 2 or more")
+        if not {"timed", "traced"} <= set(base.wanted_phases):
+            # The shorter calls are the untraced ones, which come with the traced phase.
+            raise UsageError("--extrapolate-from needs the phases timed and traced", "leave --phases out")
         base = replace(base, trace_steps=request.from_steps[0], steps=request.from_steps[1])
     specs = resolve(_specs(request, base))
     if not specs:
@@ -81,7 +85,9 @@ def _specs(request: Request, base: RunSpec) -> list[RunSpec]:
     preset = find_preset(request.preset)
     if preset.strict:
         _refuse_unknown(request.schemes or [])
-    specs = preset.specs(base, request.compile or ())
+    plans = [each for each in request.schemes or [] if names_plan(each)]
+    _refuse_unknown(plans)
+    specs = with_plans(preset.specs(base, request.compile or ()), plans)
     schemes, batch = request.schemes, request.batch
     return [each for each in specs if (not schemes or each.scheme in schemes) and (not batch or each.batch in batch)]
 
@@ -114,6 +120,14 @@ def sweep(request: Request, view: View) -> str:
     except DiffuscopeError as error:
         folder.write_manifest("refused", error.message)
         raise
+    except KeyboardInterrupt:
+        folder.write_manifest("interrupted", "stopped before the first cell began")
+        raise
+    except OSError as error:
+        # What runs was ended by the executor; the cells that had ended are on disk.
+        raise UsageError(
+            f"cannot write to {request.out}: {error.strerror}", "make room; the same command then goes on"
+        ) from error
     finally:
         folder.close()
 

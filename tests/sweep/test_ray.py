@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drive import HERE, Notes, drive, rows, specs
+from drive import HERE, Notes, Silent, drive, rows, specs
 from processes import ROOT
 
 from profiler.core.spec import RunSpec
@@ -32,14 +32,24 @@ class Unprobed(RayExecutor):
         return [None] * len(specs)
 
 
+def head(tries: int = 3) -> Any:
+    """A cluster of a head alone; Ray gives it 30 s to start, and a machine that is busy elsewhere may need more."""
+    from ray.cluster_utils import Cluster
+
+    try:
+        return Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    except Exception as error:
+        if tries == 1 or "timed out during startup" not in str(error):
+            raise
+    return head(tries - 1)
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head that runs nothing and two nodes of one CPU; this process is connected to it."""
-    from ray.cluster_utils import Cluster
-
     before = {name: os.environ.get(name) for name in ("PYTHONPATH", "OMP_NUM_THREADS", "RAY_ENABLE_UV_RUN_RUNTIME_ENV")}
     os.environ |= {"PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)]), "OMP_NUM_THREADS": "1"}
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    nodes = head()
     for _ in range(2):
         nodes.add_node(num_cpus=1, object_store_memory=80 << 20)
     ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
@@ -50,13 +60,23 @@ def cluster() -> Iterator[Any]:
         os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
+def alive(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    return False
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
 def when(true: Callable[[], bool], act: Callable[[], None]) -> threading.Thread:
     """Do something in another thread once something is true."""
 
     def wait() -> None:
-        deadline = time.monotonic() + 60
-        while not true() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until(true)
         act()
 
     thread = threading.Thread(target=wait)
@@ -83,9 +103,7 @@ def test_a_worker_killed_midway(cluster: Any, folder: Path, notes: Notes):
     assert {name: each["attempts"] for name, each in found.items() if each["attempts"] > 1} == {"int8dq-none": 2}
     assert all(read_manifest(folder / name).status == "ok" for name in found)
     assert len({each["worker"] for each in found.values()}) == 2, "both nodes had work"
-    for line in notes.lines():
-        with contextlib.suppress(OSError):
-            assert Path(f"/proc/{line[1]}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    assert not any(alive(int(each[1])) for each in notes.lines())
 
 
 def test_a_cell_that_is_lost_again_and_again_is_a_failure(cluster: Any, folder: Path, notes: Notes):
@@ -94,11 +112,10 @@ def test_a_cell_that_is_lost_again_and_again_is_a_failure(cluster: Any, folder: 
 
     def kill_all() -> None:
         for _ in range(3):
-            deadline = time.monotonic() + 60
-            while not (new := [each[2] for each in notes.lines() if each[1] not in done]) and time.monotonic() < deadline:
-                time.sleep(0.05)
-            done.update(each[1] for each in notes.lines())
-            os.kill(int(new[0]), signal.SIGKILL)
+            wait_until(lambda: any(each[1] not in done for each in notes.lines()))
+            (new,) = [each for each in notes.lines() if each[1] not in done]
+            done.add(new[1])
+            os.kill(int(new[2]), signal.SIGKILL)
 
     killer = when(lambda: True, kill_all)
     assert drive(folder, make_cells(specs(notes.folder, "bf16")), Unprobed) == "ok"
@@ -109,32 +126,42 @@ def test_a_cell_that_is_lost_again_and_again_is_a_failure(cluster: Any, folder: 
     assert notes.starts() == ["bf16-none"] * 3
 
 
-def test_six_real_cells_and_a_node_that_dies(cluster: Any, folder: Path):
-    """The preset of CI, the worker's answer before anything loads included; one node goes while it works."""
+def test_a_node_that_dies(cluster: Any, folder: Path, notes: Notes):
+    """Its cell is started again on another node; a node that is gone is no slot."""
+    cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
+    victim = cluster.list_all_nodes()[-1]
+    names = ("bf16", "int8wo", "int8dq")
+    notes.behave(**{f"{each}_none": "hang" for each in names})
+
+    def remove() -> None:
+        cluster.remove_node(victim, allow_graceful=False)
+        # The two that are left hang until then, so that the lost one is started a second time behind them.
+        wait_until(lambda: len({each[2] for each in notes.lines() if alive(int(each[1]))}) == 2)
+        notes.behave()
+        for each in notes.lines():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(each[1]), signal.SIGKILL)
+
+    remover = when(lambda: len(notes.starts()) == 3, remove)
+    assert drive(folder, make_cells(specs(notes.folder, " ".join(names))), Unprobed) == "ok"
+    remover.join()
+    found = rows(folder)
+    assert sorted(each["attempts"] for each in found.values()) == [1, 1, 2]
+    (again,) = [name for name, each in found.items() if each["attempts"] == 2]
+    assert found[again]["status"] == "ok"
+    assert sorted(notes.starts()) == sorted([*found, again])
+
+
+def test_six_real_cells(cluster: Any, folder: Path):
+    """The preset of CI, the worker's answer before anything loads included."""
     request = Request(
         base=RunSpec(model="flux-tiny", device="cpu", repeats=2, phases="timed"), out=folder, preset="quick", executor="ray"
     )
-    cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
-    victim = cluster.list_all_nodes()[-1]
-
-    def works() -> bool:
-        return (folder / "sweep.json").exists() and any(each["status"] == "ok" for each in rows(folder).values())
-
-    remover = when(works, lambda: cluster.remove_node(victim, allow_graceful=False))
-
-    class Watching:
-        def show(self, cells: Any, slots: int) -> None:
-            pass
-
-        def tell(self, cell: Any) -> None:
-            pass
-
-    assert sweep(request, Watching()) == "ok"
-    remover.join()
+    assert sweep(request, Silent()) == "ok"
     found = rows(folder)
     assert len(found) == 6
     assert {each["status"] for each in found.values()} == {"ok"}
-    assert sum(each["attempts"] for each in found.values()) in (6, 7)
+    assert {each["attempts"] for each in found.values()} == {1}
     for name in found:
         manifest = read_manifest(folder / name)
         assert (manifest.status, len(manifest.timed["iterations_ns"]), manifest.timed["steps"]) == ("ok", 2, 2)

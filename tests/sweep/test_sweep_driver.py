@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ from profiler.core.errors import UnreadableInput, UsageError
 from profiler.rundir.reader import read_manifest
 from profiler.sweep.cells import make_cells
 from profiler.sweep.driver import Limits
+from profiler.sweep.session import Request, sweep
 
 ROOT = HERE.parents[1]
 
@@ -229,6 +231,17 @@ def test_a_damaged_list_of_cells_is_one_error(folder: Path, notes: Notes, text: 
         drive(folder, make_cells(specs(notes.folder, "bf16")))
     assert notes.starts() == []
     assert (folder / "sweep.json").read_text() == text
+
+
+def test_a_full_disk_is_one_error(folder: Path, notes: Notes, monkeypatch: pytest.MonkeyPatch):
+    def full(_path: Path, _text: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    asked = Request(base=specs(notes.folder, "bf16")[0], out=folder)
+    monkeypatch.setattr("profiler.sweep.folder.write_atomic", full)
+    with pytest.raises(UsageError, match="No space left on device"):
+        sweep(asked, Silent())
+    assert notes.starts() == []
 
 
 def test_each_cell_has_a_cache_of_its_own_where_asked(folder: Path, notes: Notes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shlex
 from collections import Counter
@@ -14,6 +15,7 @@ import pytest
 from profiler.cli import record as record_cli
 from profiler.cli.app import build
 from profiler.core.errors import UsageError
+from profiler.core.plan_file import KIND, SCHEMA
 from profiler.core.spec import RunSpec
 from profiler.sweep.cells import Cell, cell_id, make_cells
 from profiler.sweep.commands import record_command
@@ -122,6 +124,21 @@ def test_lists_choose_among_the_rows_of_a_preset():
         plan_cells(request(preset="seed-cogvideox"))
 
 
+def test_a_plan_stands_for_autoquant(tmp_path: Path):
+    plan = tmp_path / "budget24.json"
+    plan.write_text(json.dumps({"kind": KIND, "schema": SCHEMA, "layers": {"transformer.proj_out": "int8wo"}}))
+    asked = request("cogvideox-2b", preset="seed-cogvideox", schemes=[str(plan), "bf16"])
+    assert [each for each in ids(asked) if each.startswith("budget24")] == [
+        "budget24-regional",
+        "budget24-regional-qkv",
+        "budget24-none",
+        "budget24-none-qkv",
+    ]
+    (cell, *_) = plan_cells(request("cogvideox-2b", preset="seed-cogvideox", schemes=["autoquant"]))[0]
+    assert cell.status == "refused"
+    assert "diffuscope plan" in str(cell.reason)
+
+
 def test_a_scheme_of_the_seed_that_is_gone_is_a_result_and_a_slip_is_not(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("profiler.sweep.presets._FLUX", (*PRESETS_ROWS("gone"),))
     (cell,) = plan_cells(request("flux-dev", preset="seed-flux"))[0]
@@ -151,6 +168,8 @@ def test_few_steps_stand_for_many():
     assert plan_cells(request("flux-dev", {"steps": 40}, from_steps=[4, 8]))[1] == 40
     with pytest.raises(UsageError, match="at least two calls"):
         plan_cells(request("flux-dev", {"repeats": 1}, from_steps=[4, 8]))
+    with pytest.raises(UsageError, match="the phases timed and traced"):
+        plan_cells(request("flux-dev", {"phases": "timed"}, from_steps=[4, 8]))
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,10 @@ class RayExecutor:
             # The worker or its node died, its memory ran out, or the result was lost with it.
             lines = [each.strip() for each in str(error).splitlines() if each.strip()]
             return Ended(id=name, lost=f"{type(error).__name__}: {lines[0] if lines else 'no word'}")
-        unpack(packed, self._site.work / name)
+        try:
+            unpack(packed, self._site.work / name)
+        except tarfile.TarError as error:
+            return Ended(id=name, lost=f"its run directory arrived damaged: {error}")
         return Ended(id=name, outcome=outcome)
 
     def _remote(self, function: Any) -> Any:
