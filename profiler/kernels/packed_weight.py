@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torchao.core.config import AOBaseConfig
+from torchao.core.config import ALLOWED_AO_MODULES, AOBaseConfig
 from torchao.quantization import IntxUnpackedToInt8Tensor
 from torchao.quantization.quant_primitives import _choose_qparams_affine_floatx, _quantize_affine_floatx
 from torchao.quantization.quantize_.workflows.intx import intx_unpacked_to_int8_tensor as intx
@@ -103,5 +103,6 @@ PackedWeight.implements([torch.ops.aten.linear.default])(_linear)
 PackedWeight.implements_torch_function([torch.nn.functional.linear])(_linear)
 PackedWeight.implements([torch.ops.aten.is_pinned.default])(_is_pinned)
 PackedWeight.implements([torch.ops.aten._pin_memory.default])(_pin_memory)
-# `torch.load(weights_only=True)` makes only what it was told of.
+# `torch.load(weights_only=True)` and torchao's `config_from_dict` make only what they were told of.
 torch.serialization.add_safe_globals([PackedWeight])
+ALLOWED_AO_MODULES.add(__name__)

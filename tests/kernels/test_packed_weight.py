@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,13 @@ def test_a_pickle_of_the_whole_model_keeps_it():
     torch.save(made, file)
     file.seek(0)
     assert torch.equal(torch.load(file, weights_only=False)(activations()), made(activations()))
+
+
+def test_its_config_goes_through_json():
+    from torchao.core.config import config_from_dict, config_to_dict
+
+    config = PackedWeightConfig("fp5_e2m2", set_inductor_config=False)
+    assert config_from_dict(json.loads(json.dumps(config_to_dict(config)))) == config
 
 
 def test_printing_a_model_says_what_its_weights_are():
