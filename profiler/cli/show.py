@@ -24,6 +24,7 @@ def command(
     base: Annotated[str | None, typer.Option(help="Of a sweep: the cell or run that quality is measured against.")] = None,
     max_memory: Annotated[str | None, typer.Option(help="Of a sweep: the budget at the inference peak, 24GiB.")] = None,
     min_sqnr: Annotated[float | None, typer.Option(help="Of a sweep: the least SQNR, dB.")] = None,
+    plan: Annotated[Path | None, typer.Option(help="Of a sweep: a plan, to see how right its predictions were.")] = None,
     form: Annotated[str, typer.Option("--format", help=f"Of a sweep: {', '.join(FORMATS)}.")] = FORMATS[0],
     as_json: JsonOption = False,
 ) -> None:
@@ -34,12 +35,12 @@ def command(
     from profiler.tables.run import Run
     from profiler.tables.sweep import holds_runs
 
-    asked = Asked(against, base, max_memory, min_sqnr, form)
+    asked = Asked(against, base, max_memory, min_sqnr, form, plan)
     if holds_runs(run):
         print_answer(run, asked, as_json)
         return
     if asked.anything:
-        raise UsageError(f"{run} is no sweep: --against, --base, --max-memory, --min-sqnr and --format are of one")
+        raise UsageError(f"{run} is no sweep: --against, --base, --max-memory, --min-sqnr, --plan and --format are of one")
     say_if_long(run)
     opened = Run.open(run)
     width = shutil.get_terminal_size((100, 24)).columns

@@ -25,6 +25,7 @@ class Asked:
     max_memory: str | None = None
     min_sqnr: float | None = None
     form: str = FORMATS[0]
+    plan: Path | None = None
 
     @property
     def anything(self) -> bool:
@@ -45,7 +46,7 @@ def print_answer(folder: Path, asked: Asked, as_json: bool) -> dict[str, Any]:
     if asked.form not in FORMATS:
         raise UsageError(f"--format {asked.form} is not known", f"choose from: {', '.join(FORMATS)}")
     limit = parse_gib("--max-memory", asked.max_memory)
-    data = sweep_data(folder, asked.base, asked.against, limit, asked.min_sqnr)
+    data = sweep_data(folder, asked.base, asked.against, limit, asked.min_sqnr, asked.plan)
     width = shutil.get_terminal_size((100, 24)).columns
     if as_json or asked.form == "text":
         emit(as_json, data, lambda: RENDERERS["text"](data, width), _next(folder, data, asked))

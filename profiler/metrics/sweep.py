@@ -11,6 +11,7 @@ from profiler.core.errors import UsageError
 from profiler.metrics.sweep_advice import Advice, Budget, advise, not_known
 from profiler.metrics.sweep_cells import cell_rows, frame_of
 from profiler.metrics.sweep_front import Group, groups
+from profiler.metrics.sweep_plan import PlanCheck, plan_check
 from profiler.metrics.sweep_quality import add_quality
 from profiler.metrics.sweep_seed import SeedComparison, against_seed
 from profiler.tables.sweep import SweepTables, open_sweep
@@ -29,6 +30,7 @@ class SweepResult:
         recommended: what to ship, in words.
         not_known: what the recommendation does not rest on, in words.
         against_seed: None where it was not asked.
+        plan: how right a plan's predictions were; None where there is no plan.
     """
 
     tables: SweepTables
@@ -37,6 +39,7 @@ class SweepResult:
     recommended: list[Advice]
     not_known: list[str]
     against_seed: SeedComparison | None
+    plan: PlanCheck | None = None
 
     @property
     def pareto(self) -> list[str]:
@@ -50,6 +53,7 @@ def sweep_result(
     against: str | None = None,
     max_memory_gib: float | None = None,
     min_sqnr_db: float | None = None,
+    plan: Path | None = None,
 ) -> SweepResult:
     """The answer of a sweep's folder, finished or not, or of a plain folder of runs.
 
@@ -57,9 +61,10 @@ def sweep_result(
         base: the cell (id) or run directory that quality is measured against; None for the plainest bf16 cell of the same work.
         against: "seed" to hold the cells against the seed's tables.
         max_memory_gib, min_sqnr_db: the budget of the recommendation.
+        plan: a plan's file to hold against the cells; None for `plan.json` in the folder, where there is one.
 
     Raises:
-        UnreadableInput: no folder, no runs in it, or a `sweep.json` that cannot be read.
+        UnreadableInput: no folder, no runs in it, or a `sweep.json` or plan that cannot be read.
         UsageError: an unknown `base` or `against`.
     """
     if against is not None and against not in AGAINST:
@@ -79,4 +84,5 @@ def sweep_result(
         recommended=advise(ranked, rows, Budget(max_memory_gib, min_sqnr_db)),
         not_known=not_known(rows, ranked, specs),
         against_seed=against_seed(tables, rows) if against else None,
+        plan=plan_check(tables, rows, plan),
     )

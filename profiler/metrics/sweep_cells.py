@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from profiler.core.plan_file import names_plan
 from profiler.core.units import GIB, gib
 from profiler.metrics import phases
 from profiler.metrics.memory.summary import summarize
@@ -106,7 +107,7 @@ def _asked(spec: dict[str, Any]) -> dict[str, Any]:
 
 def _quantization(scheme: str) -> str:
     """The seed's word for a scheme; a plan of a scheme for each layer is what it called autoquant."""
-    return AUTOQUANT if scheme.endswith(".json") else _SPARSE.get(scheme, scheme)
+    return AUTOQUANT if names_plan(scheme) else _SPARSE.get(scheme, scheme)
 
 
 def _memory(manifest: Manifest) -> dict[str, float | None]:

@@ -11,7 +11,7 @@ from profiler.metrics.quality import LAST_LATENTS, Quality, mismatch, quality
 from profiler.tables.run import Run
 from profiler.tables.sweep import CellRun
 
-TRANSFORMER = "last_transformer_output"
+TRANSFORMER = "first_transformer_output"
 IS_BASE, EQUAL = "the base", "equal to the bit"
 _BASE_SCHEME = "bf16"
 

@@ -1,9 +1,9 @@
 """A sweep's answer as plain data: the cells, the Pareto front, what to ship, the seed beside it. The keys are stable.
 
 `{"run", "status", "model", "preset", "steps", "cells": [{"spec", "status", "run", ...columns, ...what sweep.json says}],
-"pareto": [ids], "groups", "recommended": [{"what", "cell", "text", "work"}], "not_known": [text], "against_seed"}`. Times in
-seconds, sizes in GiB, ratios in dB; a level that is no number is null, and `quality_note` says what it is. `extrapolated` is
-null, or from what a time was extrapolated; `against_seed` is null where it was not asked.
+"pareto": [ids], "groups", "recommended": [{"what", "cell", "text", "work"}], "not_known": [text], "against_seed", "plan"}`.
+Times in seconds, sizes in GiB, ratios in dB; a level that is no number is null, and `quality_note` says what it is.
+`extrapolated` is null, or from what a time was extrapolated; `against_seed` and `plan` are null where there is none.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from profiler.metrics.sweep import SweepResult, sweep_result
+from profiler.metrics.sweep_plan import PlanCheck
 from profiler.metrics.sweep_seed import SeedComparison
 from profiler.metrics.sweep_seed_causes import THRESHOLDS
 from profiler.metrics.sweep_seed_facts import SOFTWARE
@@ -28,9 +29,10 @@ def sweep_data(
     against: str | None = None,
     max_memory_gib: float | None = None,
     min_sqnr_db: float | None = None,
+    plan: Path | None = None,
 ) -> dict[str, Any]:
     """Everything that is said about a sweep, JSON-ready; arguments and errors as `sweep_result`'s."""
-    return result_data(sweep_result(folder, base, against, max_memory_gib, min_sqnr_db))
+    return result_data(sweep_result(folder, base, against, max_memory_gib, min_sqnr_db, plan))
 
 
 def result_data(result: SweepResult) -> dict[str, Any]:
@@ -50,6 +52,7 @@ def result_data(result: SweepResult) -> dict[str, Any]:
         ],
         "not_known": result.not_known,
         "against_seed": _seed(result.against_seed) if result.against_seed else None,
+        "plan": _plan(result.plan) if result.plan else None,
     }
 
 
@@ -66,6 +69,12 @@ def _seed(found: SeedComparison) -> dict[str, Any]:
     ]
     why = [{"cell": name, "why": why} for name, why in found.unmatched.items()]
     return {"rows": rows, "unmatched": why, "seed_rows": found.seed_rows, "thresholds": THRESHOLDS, "software": SOFTWARE}
+
+
+def _plan(found: PlanCheck) -> dict[str, Any]:
+    rows = [_finite(row) for row in found.rows.iter_rows(named=True)]
+    where = {"path": str(found.path), "source": found.source}
+    return where | {"rows": rows, "left_out": found.left_out, "same_order": list(found.same_order)}
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from profiler.metrics.sweep_cells import COLUMNS
 from profiler.report import sweep_words as words
+from profiler.report.sweep_plan_text import HEADERS, cells, notes
 from profiler.report.sweep_seed_text import NAMES, facts
 
 SEED_COLUMNS = (
@@ -76,6 +77,7 @@ def sweep_markdown(data: dict[str, Any]) -> str:
     parts += [_group(each, data) for each in data["groups"]]
     parts += [_unfinished(data), _list(data["not_known"])]
     parts += [_seed(data["against_seed"])] if data["against_seed"] else []
+    parts += [_plan(data["plan"])] if data["plan"] else []
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -136,6 +138,13 @@ def _beside(row: dict[str, Any]) -> list[str]:
     for name in ("model_memory", "inference_memory"):
         cells += [words.plain(row[f"{who}{name}_gib"]) for who in ("", "seed_")] + [words.ratio(row[f"{name}_ratio"])]
     return cells
+
+
+def _plan(found: dict[str, Any]) -> str:
+    head = f"## Predicted and measured\n\nBy `{found['path']}`, from {found['source']}."
+    if not found["rows"]:
+        return f"{head} It says nothing about these cells."
+    return "\n\n".join([head, _table(HEADERS, [cells(row) for row in found["rows"]], 1), _list(notes(found))])
 
 
 def _table(headers: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> str:

@@ -9,6 +9,7 @@ from profiler.metrics.sweep_front import WORK
 from profiler.report import sweep_words as words
 from profiler.report.names import shorten
 from profiler.report.render import MAX_WIDTH, MIN_WIDTH, table
+from profiler.report.sweep_plan_text import plan_text
 from profiler.report.sweep_seed_text import seed_text
 
 _HEADERS = ("", "cell", "time s", "peak", "model", "load", "quantize s", "compile s", "breaks", "SQNR", "PSNR")
@@ -26,6 +27,7 @@ def sweep_text(data: dict[str, Any], width: int = 100) -> str:
     parts += [_group(each, data, width) for each in data["groups"]]
     parts += [_unfinished(data, width), _legend(data, width), _advice(data, width), _not_known(data, width)]
     parts += [seed_text(data["against_seed"], width)] if data["against_seed"] else []
+    parts += [plan_text(data["plan"], width)] if data["plan"] else []
     return "\n\n".join(part for part in parts if part)
 
 

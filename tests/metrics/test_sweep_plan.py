@@ -1,0 +1,139 @@
+"""A plan's predictions beside the cells of a sweep."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from sweep_folders import GIB, kept_sweep, manifest, spec, sweep_of
+
+from profiler.core.errors import UnreadableInput
+from profiler.metrics.sweep import sweep_result
+from profiler.metrics.sweep_plan import THIS_PLAN
+from profiler.report.sweep import result_data
+from profiler.report.sweep_files import sweep_markdown
+from profiler.report.sweep_text import sweep_text
+
+STEP = {"bf16": 130_000.0, "fp8dqrow": 100_000.0, "int8dq": 120_000.0}
+LINEARS = {"bf16": 86_000.0, "fp8dqrow": 50_000.0, "int8dq": 70_000.0}
+
+
+def plan_file(path: Path, **more) -> Path:
+    """A plan from a recording, as `diffuscope plan` writes it."""
+    singles = {
+        name: {
+            "us": us,
+            "model_bytes": 20 * GIB,
+            "sqnr_db": None if name == "bf16" else 18.0,
+            "fits": True,
+            "step_us": STEP[name],
+        }
+        for name, us in LINEARS.items()
+    }
+    made = {
+        "schema": 1,
+        "kind": "plan",
+        "model": "flux-dev",
+        "spec": spec(compile="regional"),
+        "layers": {"transformer.x": "int8wo"},
+    }
+    made |= {
+        "predicted": singles["int8dq"] | {"us": 60_000.0},
+        "singles": singles,
+        "source": {"run": "traces/flux-dev-bf16-compiled"},
+    }
+    path.write_text(json.dumps(made | more))
+    return path
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    folder = kept_sweep(tmp_path_factory.mktemp("sweep") / "s")
+    plan_file(folder / "plan.json")
+    return sweep_result(folder)
+
+
+def test_the_kept_runs_beside_a_plan_in_their_folder(kept):
+    found = kept.plan
+    assert found.source == "traces/flux-dev-bf16-compiled"
+    assert found.left_out == {
+        "bf16-none": "the plan is for --compile regional, this is none",
+        "bf16-none-b64": "it ended oom",
+    }
+    columns = ("id", "predicted_as", "predicted_linears_ms", "measured_linears_ms", "predicted_step_ms", "measured_step_ms")
+    assert found.rows.select(columns).rows() == [
+        ("bf16-default", "bf16", 86.0, pytest.approx(86.093, abs=1e-3), 130.0, pytest.approx(130.526, abs=1e-3)),
+        ("fp8dqrow-regional", "fp8dqrow", 50.0, pytest.approx(46.221, abs=1e-3), 100.0, pytest.approx(101.173, abs=1e-3)),
+        ("int8dq-regional", "int8dq", 70.0, pytest.approx(90.408, abs=1e-3), 120.0, pytest.approx(149.884, abs=1e-3)),
+    ]
+    assert found.rows["step_error"].to_list() == pytest.approx([-0.0040, -0.0116, -0.1994], abs=1e-4)
+    assert found.rows["model_memory_error"].to_list()[1] == pytest.approx(20 / 20.363387 - 1, abs=1e-6)
+    assert found.rows["measured_sqnr_db"].to_list()[1:] == pytest.approx([19.149, 27.624], abs=1e-3)
+    assert found.same_order == (2, 3), "int8dq was predicted to be faster than bf16, and is slower"
+
+
+def test_it_is_shown_in_every_form(kept):
+    data = result_data(kept)
+    json.dumps(data, allow_nan=False)
+    assert (data["plan"]["same_order"], data["plan"]["rows"][0]["measured_sqnr_db"]) == ([2, 3], None)
+    for width in (80, 100):
+        text = sweep_text(data, width)
+        assert max(map(len, text.splitlines())) <= width
+        plain = " ".join(text.partition("predicted by")[2].split())
+        assert "50.0 > 46.2 +8% 100.0 > 101.2 -1% -1.78% 18.0 > 19.1" in plain
+        assert "order: 2 of 3 pairs of cells that differ by more than 5 % are in the predicted order" in plain
+    assert "| int8dq-regional | 70.0 > 90.4 | -23% | 120.0 > 149.9 | -20% | -1.80% | 18.0 > 27.6 |" in sweep_markdown(data)
+
+
+def test_a_cell_that_is_the_plan_is_found_by_its_layers(tmp_path: Path):
+    made = manifest(spec("my/own.json", "regional"))
+    made.applied["linears"] = [{"module": "transformer.x", "scheme": "int8wo", "reason": ""}]
+    folder = sweep_of(tmp_path / "s", {"a": made, "b": manifest(spec("fp8wo", "regional"))})
+    found = sweep_result(folder, plan=plan_file(tmp_path / "p.json")).plan
+    assert found.rows.select("id", "predicted_as", "predicted_linears_ms", "measured_linears_ms").rows() == [
+        ("a", THIS_PLAN, 60.0, None)
+    ]
+    assert found.left_out == {"b": "the plan predicts nothing of fp8wo"}
+    assert "a (the plan)" in sweep_text(result_data(sweep_result(folder, plan=tmp_path / "p.json")))
+
+
+def test_a_plan_for_other_work_says_nothing(tmp_path: Path):
+    folder = sweep_of(tmp_path / "s", {"a": manifest(spec("int8dq", "regional", batch=4))})
+    result = sweep_result(folder, plan=plan_file(tmp_path / "p.json"))
+    assert result.plan.left_out == {"a": "batch is 1 in the plan and 4 here"}
+    assert "it says nothing about these cells: batch is 1 in the plan and 4 here" in sweep_text(result_data(result), 120)
+    assert "It says nothing about these cells" in sweep_markdown(result_data(result))
+
+
+def test_without_a_plan_there_is_no_table(tmp_path: Path):
+    result = sweep_result(sweep_of(tmp_path / "s", {"a": manifest(spec())}))
+    assert (result.plan, result_data(result)["plan"]) == (None, None)
+
+
+LAYERS = {"transformer.x": "int8wo"}
+BROKEN = {
+    "no JSON": ("{", "is not JSON"),
+    "no plan": ('{"kind": "sweep"}', "is no plan"),
+    "by hand": (json.dumps({"schema": 1, "kind": "plan", "layers": LAYERS}), "predicts nothing"),
+    "torchao's": (json.dumps({"_type": "FqnToConfig", "_data": {"fqn_to_config": LAYERS}}), "predicts nothing"),
+    "later": (json.dumps({"schema": 2, "kind": "plan", "layers": LAYERS}), "has schema 2"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_file_that_predicts_nothing_is_one_error(tmp_path: Path, name: str):
+    text, message = BROKEN[name]
+    (tmp_path / "p.json").write_text(text)
+    folder = sweep_of(tmp_path / "s", {"a": manifest(spec())})
+    with pytest.raises(UnreadableInput, match=message):
+        sweep_result(folder, plan=tmp_path / "p.json")
+    with pytest.raises(UnreadableInput, match="cannot read the plan"):
+        sweep_result(folder, plan=tmp_path / "none.json")
+
+
+def test_a_time_of_text_is_one_error(tmp_path: Path):
+    folder = sweep_of(tmp_path / "s", {"a": manifest(spec())})
+    broken = plan_file(tmp_path / "p.json", predicted={"us": "fast", "model_bytes": 1})
+    with pytest.raises(UnreadableInput, match=r"predicts nothing: .*Expected `float`"):
+        sweep_result(folder, plan=broken)
