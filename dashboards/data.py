@@ -11,6 +11,7 @@ import streamlit as st
 
 from dashboards import folder, kept
 from dashboards.kept import Stamp
+from dashboards.pictures import Difference, LatentMaps, difference, latent_maps
 from profiler.metrics import compiles as compile_metrics
 from profiler.metrics import graph_breaks as break_metrics
 from profiler.metrics import memory
@@ -25,6 +26,7 @@ from profiler.metrics.ledger import Ledger
 from profiler.metrics.ledger import ledgers as window_ledgers
 from profiler.metrics.listing import RunRow, list_runs
 from profiler.metrics.memory.live import alive_at
+from profiler.metrics.memory.reserved import free_pieces as pieces_at
 from profiler.metrics.quality import LAST_LATENTS, sqnr
 from profiler.metrics.roofline import Roofline
 from profiler.metrics.roofline import roofline as make_roofline
@@ -200,6 +202,17 @@ def _alive_at_peak(path: str, stamp: Stamp, part: str, rank: int) -> pl.DataFram
     return alive_at(rows, _memory_peak(path, stamp, part, rank).index).select("category", "component", "role", "size_bytes")
 
 
+def free_pieces(name: str, part: str, rank: int = 0) -> pl.Series | None:
+    """Bytes of each piece that was reserved and free at the peak of a part; None where that is not known."""
+    return _free_pieces(*_key(name), part, rank)
+
+
+@st.cache_resource(max_entries=24, show_spinner=False)
+def _free_pieces(path: str, stamp: Stamp, part: str, rank: int) -> pl.Series | None:
+    found = memory.study(_run(path, stamp), rank, part)
+    return pieces_at(found.recording, found.rows, _memory_peak(path, stamp, part, rank).index)
+
+
 def memory_parts(name: str, rank: int = 0) -> list[str]:
     """The parts whose memory events the run holds."""
     found = run(name)
@@ -226,9 +239,37 @@ def _comparison(path: str, stamp: Stamp, base: str, base_stamp: Stamp) -> Compar
     return compare_metrics(_run(path, stamp), _run(base, base_stamp))
 
 
+def pictures(name: str, base: str) -> Difference:
+    """The pictures of a run and of its base, and how they differ.
+
+    Raises:
+        UnreadableInput: one of them has none that can be read, or they are of different sizes.
+    """
+    return _pictures(*_of_outputs(name), *_of_outputs(base))
+
+
+@st.cache_resource(max_entries=8, show_spinner="Holding the pictures against each other …")
+def _pictures(path: str, stamp: Stamp, base: str, base_stamp: Stamp) -> Difference:
+    return difference(Run.open(path), Run.open(base))
+
+
+def latents(name: str, base: str) -> LatentMaps:
+    """Maps of the last latents of a run and of its base.
+
+    Raises:
+        UnreadableInput: one of them kept none, or they are of different shapes.
+    """
+    return _latents(*_of_outputs(name), *_of_outputs(base))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _latents(path: str, stamp: Stamp, base: str, base_stamp: Stamp) -> LatentMaps:
+    return latent_maps(Run.open(path), Run.open(base))
+
+
 def sqnr_db(name: str, base: str) -> float | None:
     """SQNR of a run's last latents against a base run, in dB; None where there is none that is a number. Kept beside the run."""
-    return _sqnr_db(*_of_output(name), *_of_output(base))
+    return _sqnr_db(*_of_outputs(name), *_of_outputs(base))
 
 
 def sqnr_of(rows: Sequence[RunRow]) -> dict[str, float]:
@@ -244,9 +285,9 @@ def _base_of(row: RunRow, rows: Sequence[RunRow]) -> RunRow | None:
     return min(bases, key=lambda each: each.compile != "none", default=None)
 
 
-def _of_output(name: str) -> tuple[str, Stamp]:
+def _of_outputs(name: str) -> tuple[str, Stamp]:
     path = folder.path_of(name)
-    return str(path), _stamp_of([path / layout.MANIFEST, path / layout.OUTPUT_TENSORS])
+    return str(path), _stamp_of([path / each for each in (layout.MANIFEST, layout.OUTPUT_TENSORS, layout.OUTPUT_IMAGE)])
 
 
 @st.cache_resource(max_entries=400, show_spinner=False)

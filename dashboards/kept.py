@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from functools import cache
@@ -22,6 +23,8 @@ from profiler.tables.run import Run
 Stamp = tuple[tuple[str, int, int], ...]
 """Name, size and time of change of every file that an answer comes from."""
 _ANSWER = "answer.json"
+_DAMAGED = (msgspec.DecodeError, pl.exceptions.PolarsError, ValueError)
+_log = logging.getLogger(__name__)
 
 
 def report(run: Run, name: str, stamps: list[Stamp], make: Callable[[], Report]) -> Report:
@@ -31,9 +34,12 @@ def report(run: Run, name: str, stamps: list[Stamp], make: Callable[[], Report])
         stamps: of all files that it comes from.
     """
     found = _load(run.path, name, stamps)
-    if found is not None:
-        known: Report = msgspec.json.decode(found, type=Report, dec_hook=lambda kind, value: _decoded(run, kind, value))
-        return known
+    try:
+        if found is not None:
+            known: Report = msgspec.json.decode(found, type=Report, dec_hook=lambda kind, value: _decoded(run, kind, value))
+            return known
+    except _DAMAGED as error:
+        _log.warning("%s of %s is damaged and made again: %s", name, run.path, error)
     made = make()
     _keep(run.path, name, stamps, msgspec.json.encode(made, enc_hook=_encoded))
     return made
@@ -42,9 +48,12 @@ def report(run: Run, name: str, stamps: list[Stamp], make: Callable[[], Report])
 def number(run: Run, name: str, stamps: list[Stamp], make: Callable[[], float | None]) -> float | None:
     """The same for one number."""
     found = _load(run.path, name, stamps)
-    if found is not None:
-        known: float | None = msgspec.json.decode(found, type=float | None)
-        return known
+    try:
+        if found is not None:
+            known: float | None = msgspec.json.decode(found, type=float | None)
+            return known
+    except _DAMAGED as error:
+        _log.warning("%s of %s is damaged and made again: %s", name, run.path, error)
     made = make()
     _keep(run.path, name, stamps, msgspec.json.encode(made))
     return made

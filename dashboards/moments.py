@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from profiler.metrics.break_spans import break_spans
+from profiler.metrics.compile_regions import compilations, regions, resumes
 from profiler.metrics.ledger import Ledger
 from profiler.report.diagnose import Report
 from profiler.report.grant import Granted
@@ -66,10 +68,10 @@ def of_number(report: Report, number: int, ledgers: dict[str, Ledger]) -> Span |
     return of_finding(report.findings[number - 1], ledgers) if 0 < number <= len(report.findings) else None
 
 
-def of_kernel(run: Run, name: str, within: Span | None = None) -> Span | None:
+def of_kernel(run: Run, name: str, within: Span | None = None, rank: int = 0) -> Span | None:
     """The longest run of a kernel or operator, in a span or in the whole trace; None where it never runs."""
     for table, cats in (("gpu", schema.GPU_BUSY), ("host", (schema.CPU_OP,))):
-        rows = run.trace().lazy(table).filter((pl.col("name") == name) & pl.col("cat").is_in(cats))
+        rows = run.trace(rank).lazy(table).filter((pl.col("name") == name) & pl.col("cat").is_in(cats))
         if within:
             rows = rows.filter(pl.col("ts_ns").is_between(*within, closed="left"))
         longest = rows.sort("dur_ns", descending=True).select("ts_ns", "dur_ns").head(1).collect()
@@ -77,3 +79,25 @@ def of_kernel(run: Run, name: str, within: Span | None = None) -> Span | None:
             start, dur = longest.row(0)
             return start, start + dur
     return None
+
+
+def of_region(run: Run, compile_id: str, rank: int = 0) -> Span | None:
+    """Where a compile id was compiled inside the trace, else where its code first runs; None where the trace holds neither."""
+    trace = run.trace(rank)
+    for rows in (compilations(trace), regions(trace)):
+        found = rows.filter(pl.col("compile_id") == compile_id).sort("ts_ns").head(1)
+        if found.height:
+            return found["ts_ns"][0], found["ts_ns"][0] + found["dur_ns"][0]
+    return None
+
+
+def of_break(run: Run, name: str, rank: int = 0) -> Span | None:
+    """Where compiled code first stops at a graph break, by its name in `metrics.graph_breaks`; None where it never does."""
+    spans = break_spans(run, rank).filter(pl.col("break") == name).sort(~pl.col("innermost"), "ts_ns")
+    if spans.height:
+        first = spans.row(0, named=True)
+        # Of no length where the rest begins at once: then the region that stops.
+        at = ("ts_ns", "dur_ns") if first["dur_ns"] else ("region_ts_ns", "region_dur_ns")
+        return first[at[0]], first[at[0]] + first[at[1]]
+    rows = resumes(run.trace(rank)).filter(pl.concat_str(pl.lit("graph break "), "file", pl.lit(":"), "line") == name)
+    return (rows["ts_ns"][0], rows["ts_ns"][0] + rows["dur_ns"][0]) if rows.height else None

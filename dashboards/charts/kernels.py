@@ -34,10 +34,27 @@ def with_units(kernels: pl.DataFrame) -> pl.DataFrame:
     return made.select(KERNEL_COLUMNS).sort("total_ms", "name", descending=[True, False])
 
 
-def icicle(kernels: pl.DataFrame, window: str) -> go.Figure:
+def a_repeat(kernels: pl.DataFrame, repeats: int) -> pl.DataFrame:
+    """Kernels of several repeats as those of one, on average."""
+    return kernels.with_columns(pl.col("count") / repeats, pl.col("total_ms") / repeats)
+
+
+def with_spread(kernels: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """With `spread`: longest less shortest repeat of each kernel, as a share of their mean; `rows` of a ledger's repeats."""
+    repeats = rows["index"].n_unique()
+    busy = rows.filter(pl.col("kind") == "busy")
+    each = busy.group_by(pl.col("detail").alias("name"), pl.col("label").alias("class"), "index").agg(pl.col("total_ns").sum())
+    # Where a repeat does not run a kernel at all, its time there is 0.
+    least = pl.when(pl.len() == repeats).then(pl.col("total_ns").min()).otherwise(0)
+    spread = (pl.col("total_ns").max() - least) / (pl.col("total_ns").sum() / repeats)
+    summed = each.group_by("name", "class").agg(spread.alias("spread"))
+    return kernels.join(summed, on=["name", "class"], how="left", maintain_order="left")
+
+
+def icicle(kernels: pl.DataFrame, window: str, height: int = 360) -> go.Figure:
     """Busy time of a window by class, and in each class by kernel; `kernels` as `of_ledger` gives them."""
     found = boxes.boxes(kernels, ("class", "name"), "total_ms", "count")
-    return boxes.icicle(found, f"busy time of {window}", "ms", lambda each: palette.of_class(each.path[0]), "launches")
+    return boxes.icicle(found, f"busy time of {window}", "ms", lambda each: palette.of_class(each.path[0]), "launches", height)
 
 
 def by_step(rows: pl.DataFrame) -> pl.DataFrame:
@@ -80,8 +97,8 @@ def per_class(kernels: pl.DataFrame) -> dict[str, float]:
     return dict(rows.iter_rows())
 
 
-def beside(first: pl.DataFrame, second: pl.DataFrame, names: tuple[str, str]) -> go.Figure:
-    """Two runs' busy time by class, a pair of bars a class."""
+def beside(first: pl.DataFrame, second: pl.DataFrame, names: tuple[str, str], window: str) -> go.Figure:
+    """Two runs' busy time of one window by class, a pair of bars a class."""
     one, two = per_class(first), per_class(second)
     order = sorted({*one, *two}, key=lambda name: max(one.get(name, 0.0), two.get(name, 0.0)))
     made = figure(90 + 34 * len(order), barmode="group")
@@ -96,5 +113,14 @@ def beside(first: pl.DataFrame, second: pl.DataFrame, names: tuple[str, str]) ->
                 hovertemplate="%{y}: %{x:,.2f} ms<extra>" + label(name) + "</extra>",
             )
         )
-    made.update_xaxes(title="ms a window, traced")
+    made.update_xaxes(title=f"ms of {window}, as traced")
     return made
+
+
+def differences(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:
+    """Two runs' kernels beside each other, what differs most first: class, name, first_ms, second_ms, delta_ms."""
+    sums = [each.group_by("class", "name").agg(pl.col("total_ms").sum()) for each in (first, second)]
+    joined = sums[0].join(sums[1], on=["class", "name"], how="full", coalesce=True, suffix="_second").fill_null(0.0)
+    named = joined.rename({"total_ms": "first_ms", "total_ms_second": "second_ms"})
+    delta = (pl.col("second_ms") - pl.col("first_ms")).alias("delta_ms")
+    return named.with_columns(delta).sort(pl.col("delta_ms").abs(), "name", descending=[True, False])

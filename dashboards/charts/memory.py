@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import plotly.graph_objects as go
 import polars as pl
@@ -154,23 +154,3 @@ def peak_icicle(rows: pl.DataFrame) -> go.Figure:
     sized = rows.with_columns(pl.col("size_bytes") / size, pl.lit(1).alias("one"))
     found = boxes.boxes(sized, ("category", "component", "role"), "size_bytes", "one")
     return boxes.icicle(found, "live at the peak", unit, lambda each: palette.of_category(each.path[0]), "allocations", 380)
-
-
-def overlay(timelines: Sequence[tuple[str, Sequence[dict[str, object]]]]) -> go.Figure:
-    """Live bytes of several runs over the same stretches of a call: (run, points of `metrics.compare_timelines`)."""
-    made = figure(300, hovermode="x unified")
-    for number, (name, points) in enumerate(timelines):
-        made.add_trace(
-            go.Scatter(
-                x=list(range(len(points))),
-                y=[float(str(each["live_bytes"])) / GIB for each in points],
-                text=[str(each["stretch"]) for each in points],
-                name=label(name),
-                mode="lines",
-                line={"width": 2, "shape": "hv", "color": palette.SCHEMES[number % len(palette.SCHEMES)]},
-                hovertemplate="%{y:,.3f} GiB (%{text})",
-            )
-        )
-    made.update_xaxes(title="parts of a call, one beside the other: text encoding, steps, decoding", showticklabels=False)
-    made.update_yaxes(title="live, GiB as requested", rangemode="tozero")
-    return made

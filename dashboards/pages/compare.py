@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import polars as pl
 import streamlit as st
 
 from dashboards import data, navigation, parts
 from dashboards.charts import compare as charts
-from dashboards.charts import memory as memory_charts
+from dashboards.charts import memory_runs as memory_charts
 from dashboards.links import Selection
+from dashboards.pages import compare_outputs, compare_several
 from profiler.core import palette
+from profiler.core.units import GIB, MIB, format_size
 from profiler.metrics.compare import Comparison
-from profiler.metrics.compare_timelines import overlay
-from profiler.metrics.quality import TENSORS
+from profiler.metrics.compare_weights import ExpectedWin
 from profiler.report.compare_verdict import verdicts
 from profiler.report.compare_words import ABSENT, EATEN, MASKED, REAL, SLOWER, Verdict
 from profiler.report.names import readable
-from profiler.rundir import layout
 
 _QUESTION = "Is the win real, where does it come from, and what ate it?"
 _COLOURS = {REAL: palette.FASTER, SLOWER: palette.SLOWER, EATEN: palette.SLOWER, MASKED: "#C99700", ABSENT: "#C99700"}
 _ROWS = 40
+_MOST = 10
 
 
 def page() -> None:
@@ -35,17 +34,18 @@ def page() -> None:
             "Fewer than two runs", "Record the same model twice, once with the change.", "diffuscope record MODEL --scheme int8dq"
         )
         return
-    base, new = _pair(names)
+    base, new, more = _chosen(names)
     if base == new:
         parts.head(_QUESTION, "Choose two different runs.")
         return
     found = data.comparison(new, base)
     _verdicts(verdicts(found), (base, new))
+    if more:
+        compare_several.section(base, [new, *more])
     _differences(found)
     _time(found, (base, new))
-    _memory(found, (base, new))
-    _quality(found)
-    _outputs((base, new))
+    _memory(found, (base, new), overlaid=not more)
+    compare_outputs.section(found, (base, new))
 
 
 def _verdicts(every: list[Verdict], names: tuple[str, str]) -> None:
@@ -68,17 +68,24 @@ def _sentence(text: str) -> str:
     return first[:1].upper() + first[1:] + "."
 
 
-def _pair(names: list[str]) -> tuple[str, str]:
+def _chosen(names: list[str]) -> tuple[str, str, list[str]]:
+    """Base, new, and more runs to hold against the base."""
     at = navigation.selection()
     new = at.run if at.run in names else names[0]
     base = at.base if at.base in names else next(name for name in _bases(names, new) if name != new)
     st.session_state["compare_base"], st.session_state["compare_new"] = base, new
-    left, right = st.columns(2)
+    others = [name for name in names if name not in (base, new)]
+    st.session_state["compare_more"] = [name for name in at.others if name in others]
+    left, middle, right = st.columns([0.3, 0.3, 0.4])
     with left:
         st.selectbox("Base", names, key="compare_base", on_change=_changed)
-    with right:
+    with middle:
         st.selectbox("New", names, key="compare_new", on_change=_changed)
-    return base, new
+    with right:
+        more = st.multiselect(
+            "More runs", others, key="compare_more", on_change=_changed, placeholder="none", max_selections=_MOST
+        )
+    return base, new, more
 
 
 def _bases(names: list[str], new: str) -> list[str]:
@@ -94,7 +101,8 @@ def _bases(names: list[str], new: str) -> list[str]:
 
 
 def _changed() -> None:
-    navigation.select(Selection(run=st.session_state["compare_new"], base=st.session_state["compare_base"]))
+    also = "\n".join(st.session_state["compare_more"])
+    navigation.select(Selection(run=st.session_state["compare_new"], base=st.session_state["compare_base"], also=also))
 
 
 def _differences(found: Comparison) -> None:
@@ -144,40 +152,41 @@ def _kernels(kernels: pl.DataFrame) -> None:
     )
 
 
-def _memory(found: Comparison, names: tuple[str, str]) -> None:
+def _memory(found: Comparison, names: tuple[str, str], overlaid: bool) -> None:
     parts.section("Memory at the peak of a call", found.memory.lower_bound)
     if found.memory.peak:
         changes, unit = charts.of_bytes(found.memory.peak)
-        parts.plot(charts.waterfall(changes, unit, names), "memory_waterfall")
+        parts.plot(charts.waterfall(changes, unit, names, _promised(found, changes, unit)), "memory_waterfall")
     else:
         parts.note(found.memory.not_compared or "neither run holds memory events")
-    timelines = [(Path(each.run).name, each.points) for each in overlay([found.base, found.run]) if each.points]
-    if len(timelines) > 1:
-        parts.section("Live memory over a call")
-        parts.plot(memory_charts.overlay(timelines), "memory_overlay")
+    if overlaid:
+        _overlay(names)
     if found.expected:
-        parts.section("Weights: what arithmetic promises, and what is stored")
-        rows = [(each.component, (each.base, each.expected, each.new)) for each in found.expected.components]
-        parts.plot(charts.expected(rows), "expected")
+        parts.section("Weights: the win that arithmetic promises, and the one that was measured", _win(found.expected))
+        parts.plot(charts.expected(found.expected, names), "expected")
     elif found.expected_why:
         parts.note(f"weights are not compared with arithmetic: {found.expected_why}")
 
 
-def _quality(found: Comparison) -> None:
-    items = []
-    for name in TENSORS:
-        level = found.quality.sqnr.get(name)
-        if level and level.db is not None:
-            items.append((name.replace("_", " "), f"{level.db:,.1f}", "dB", "SQNR against the base"))
-    if items:
-        parts.section("Outputs")
-        parts.figures(items)
+def _promised(found: Comparison, changes: list[charts.Change], unit: str) -> float | None:
+    """What the peak would be were only the promised bytes gone; of offloaded weights nobody can say."""
+    if found.expected is None or found.expected.offloaded or not found.expected.win:
+        return None
+    return sum(each.base for each in changes) - found.expected.win / (GIB if unit == "GiB" else MIB)
 
 
-def _outputs(names: tuple[str, str]) -> None:
-    pictures = [(name, data.run(name).path / layout.OUTPUT_IMAGE) for name in names]
-    if not all(path.is_file() for _, path in pictures):
-        return
-    for column, (name, path) in zip(st.columns(2), pictures, strict=True):
-        with column:
-            st.image(path.read_bytes(), caption=navigation.plain(name))
+def _win(expected: ExpectedWin) -> str:
+    text = f"promised {format_size(expected.win)}"
+    if expected.stored_win is not None:
+        text += f" · stored weights take {format_size(expected.stored_win)} less"
+    if expected.measured is not None:
+        off = f" ({expected.error:+.2%} of the promise)" if expected.error is not None else ""
+        text += f" · model memory on the device fell by {format_size(expected.measured)}{off}"
+    return text
+
+
+def _overlay(names: tuple[str, str]) -> None:
+    lines = [(name, each.points) for name, each in zip(names, data.live_over_call(names), strict=True) if each.points]
+    if len(lines) > 1:
+        parts.section("Live memory over a call")
+        parts.plot(memory_charts.overlay(lines), "memory_overlay")

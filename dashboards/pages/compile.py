@@ -11,45 +11,53 @@ import streamlit as st
 from dashboards import data, navigation, parts
 from dashboards.charts import compiles as charts
 from dashboards.links import Selection
+from dashboards.pages import compile_code
 from profiler.core import palette
 from profiler.rundir import layout
 
 _QUESTION = "What was compiled, and where did it break?"
 _HINTS = 2
+_TIMELINE = ":material/view_timeline:"
 
 
 def page() -> None:
     """The page."""
-    name = navigation.choose_run(data.readable_runs())
+    left, right = st.columns([0.8, 0.2])
+    with left:
+        name = navigation.choose_run(data.readable_runs())
     if not name:
         return
     found = data.run(name)
-    if not found.has(layout.COMPILE_LOG_DIR) and not found.has(layout.TRACE):
+    with right:
+        rank = navigation.choose_rank(found)
+    if not found.has(layout.COMPILE_LOG_DIR, rank) and not found.has(layout.TRACE, rank):
         parts.head(_QUESTION, f"{name} holds neither a compile log nor a trace.")
         parts.nothing("Nothing about compiling", "Record it compiled.", "diffuscope record MODEL --compile regional")
         return
-    frames = data.compile_frames(name)
+    frames = data.compile_frames(name, rank)
+    at = Selection(run=name, rank=rank)
     compiles = frames.get("compiles")
     if compiles is None or compiles.is_empty():
-        _without_log(name, frames["breaks"])
+        _without_log(at, frames["breaks"])
         return
     _head(frames)
     _times(compiles)
-    _breaks(name, frames["breaks"])
-    _recompiles(frames["recompiles"])
+    _breaks(at, frames["breaks"])
+    _recompiles(at, frames["recompiles"], compiles)
     _limits(frames)
-    _table(compiles)
+    _table(at, compiles)
+    compile_code.section(at, frames["code"], compiles)
 
 
-def _without_log(name: str, breaks: pl.DataFrame) -> None:
+def _without_log(at: Selection, breaks: pl.DataFrame) -> None:
     count = f"{breaks.height} graph break{'s' * (breaks.height != 1)}, seen in the trace alone."
     answer = count if breaks.height else "Nothing was compiled, or nobody logged it."
     parts.head(_QUESTION, answer)
     if breaks.height:
-        _breaks(name, breaks)
+        _breaks(at, breaks)
     parts.nothing(
         "No compile log",
-        "A log tells reasons, guards and times.",
+        "A log tells reasons, guards, times and the generated code.",
         "diffuscope import TRACE --compile-log LOG, or record --compile regional",
     )
 
@@ -81,15 +89,21 @@ def _times(compiles: pl.DataFrame) -> None:
     parts.plot(charts.time_bar(compiles), "compile_times")
 
 
-def _breaks(name: str, breaks: pl.DataFrame) -> None:
+def _breaks(at: Selection, breaks: pl.DataFrame) -> None:
     if breaks.is_empty():
         return
     parts.section("Graph breaks", "one card a distinct place, however often it breaks")
+    traced = data.run(at.run).has(layout.TRACE, at.rank)
     for number, each in enumerate(breaks.to_dicts()):
         with st.container(border=True, key=f"break_{number}"):
-            parts.card(_break_card(name, each))
-            if data.run(name).has(layout.TRACE):
-                navigation.link(navigation.DIAGNOSIS, "What it costs", Selection(run=name), ":material/troubleshoot:")
+            parts.card(_break_card(at.run, each))
+            if not traced:
+                continue
+            with st.container(horizontal=True, gap="medium"):
+                if each["trace_count"]:
+                    to = Selection(run=at.run, rank=at.rank, graph_break=each["break"])
+                    navigation.link(navigation.TIMELINE, "Show in the timeline", to, _TIMELINE)
+                navigation.link(navigation.DIAGNOSIS, "What it costs", at, ":material/troubleshoot:")
 
 
 def _break_card(name: str, each: dict[str, Any]) -> parts.Card:
@@ -112,10 +126,10 @@ def _break_card(name: str, each: dict[str, Any]) -> parts.Card:
     )
 
 
-def _recompiles(recompiles: pl.DataFrame) -> None:
+def _recompiles(at: Selection, recompiles: pl.DataFrame, compiles: pl.DataFrame) -> None:
     if recompiles.is_empty():
         return
-    parts.section("Recompiles", "the guard that failed, what it wanted and what came")
+    parts.section("Recompiles", "the guard that failed, what it wanted and what came; tick one for its moment in the timeline")
     shown = recompiles.select(
         "compile_id",
         "function",
@@ -128,8 +142,27 @@ def _recompiles(recompiles: pl.DataFrame) -> None:
         pl.when("compiled").then(pl.lit("compiled again")).otherwise(pl.lit("runs eagerly")).alias("outcome"),
         "hint",
     )
-    _frame(
-        shown, "recompiles", {"dur_s": "took, s", "count": "by this guard", "compile_id": "id", "now": "came", "before": "wanted"}
+    names = {"dur_s": "took, s", "count": "by this guard", "compile_id": "id", "now": "came", "before": "wanted"}
+    picked = _frame(shown, "recompiles", names, ticked=True)
+    for row in (recompiles.row(index, named=True) for index in picked):
+        parts.code("\n".join([f"guard   {row['text']}", f"wanted  {row['before'] or '?'}", f"came    {row['now'] or '?'}"]))
+        if row["guard_file"]:
+            parts.note(f"the guard was made at {row['guard_file']}:{row['guard_line']}")
+        _moment(at, row["compile_id"], compiles)
+
+
+def _moment(at: Selection, compile_id: str, compiles: pl.DataFrame) -> None:
+    """The link to where a compile id stands in the trace, or why there is none."""
+    if not data.run(at.run).has(layout.TRACE, at.rank):
+        parts.note("This run was not traced: there is no timeline.")
+        return
+    calls = int(compiles.filter(pl.col("compile_id") == compile_id)["calls"].sum())
+    if not calls:
+        parts.note(f"[{compile_id}] does not run in the trace: compiling came before it, or it was never called there.")
+        return
+    to = Selection(run=at.run, rank=at.rank, region=compile_id)
+    navigation.link(
+        navigation.TIMELINE, f"Show [{compile_id}] in the timeline ({calls:,} calls)".replace("[", "\\["), to, _TIMELINE
     )
 
 
@@ -147,8 +180,8 @@ def _limits(frames: dict[str, pl.DataFrame]) -> None:
         _frame(skips.select("compile_id", "function", "file", "line", "reason", "count"), "skips", {"compile_id": "id"})
 
 
-def _table(compiles: pl.DataFrame) -> None:
-    parts.section("Every compile")
+def _table(at: Selection, compiles: pl.DataFrame) -> None:
+    parts.section("Every compile", "tick one for where it runs in the timeline")
     seconds = [(pl.col(name) / 1e9).alias(name.replace("_ns", "_s")) for name in ("dur_ns", "dynamo_ns", "inductor_ns")]
     shown = compiles.select(
         "compile_id",
@@ -171,15 +204,13 @@ def _table(compiles: pl.DataFrame) -> None:
         "inductor_s": "inductor, s",
         "calls": "calls in trace",
     }
-    _frame(
-        shown,
-        "compiles",
-        names | {"op_count": "ops", "guard_count": "guards", "guard_us": "guards, us", "recompile_reason": "why again"},
-    )
+    names |= {"op_count": "ops", "guard_count": "guards", "guard_us": "guards, us", "recompile_reason": "why again"}
+    for index in _frame(shown, "compiles", names, ticked=True):
+        _moment(at, compiles["compile_id"][index], compiles)
 
 
-def _frame(rows: pl.DataFrame, key: str, names: dict[str, str]) -> None:
-    """A table without columns that hold nothing."""
+def _frame(rows: pl.DataFrame, key: str, names: dict[str, str], ticked: bool = False) -> list[int]:
+    """A table without columns that hold nothing; returns the numbers of the rows that are ticked."""
     used: Sequence[str] = [name for name in rows.columns if rows[name].null_count() < rows.height]
     config = {name: st.column_config.Column(names.get(name, name.replace("_", " "))) for name in used}
     config |= {
@@ -187,11 +218,14 @@ def _frame(rows: pl.DataFrame, key: str, names: dict[str, str]) -> None:
         for name in used
         if rows[name].dtype == pl.Float64
     }
-    st.dataframe(
+    picked: Any = st.dataframe(
         rows.select(used),
         hide_index=True,
         column_config=config,
         key=f"table_{key}",
         placeholder="–",
         height=parts.table_height(rows.height),
+        on_select="rerun" if ticked else "ignore",
+        selection_mode="single-row",
     )
+    return [index for index in picked["selection"]["rows"] if index < rows.height] if ticked else []

@@ -10,14 +10,17 @@ import streamlit as st
 from dashboards import data, navigation, parts
 from dashboards.charts import floor as floor_charts
 from dashboards.charts import kernels as charts
+from dashboards.charts import roofline as roofline_charts
 from dashboards.links import Selection
+from dashboards.pages import kernels_beside
+from dashboards.windows import WHOLE, choose, kernels_of, spoken
 from profiler.core import palette
+from profiler.core.errors import UnreadableInput
 from profiler.metrics.ledger import Ledger
 from profiler.metrics.windows import STEP
 from profiler.report.names import readable
 from profiler.rundir import layout
 
-WHOLE = "the whole trace"
 _QUESTION = "Where does the busy time go?"
 
 
@@ -30,70 +33,27 @@ def page() -> None:
     if not name:
         return
     found = data.run(name)
-    if not found.has(layout.TRACE):
+    with right:
+        rank = navigation.choose_rank(found)
+    if not found.has(layout.TRACE, rank):
         parts.head(_QUESTION, f"{name} was not traced.")
         parts.nothing("No trace", "This run holds no kernel trace.", f"diffuscope import TRACE -o {found.path}-traced")
         return
-    ledgers = data.ledgers(name)
+    ledgers = data.ledgers(name, rank)
     with right:
-        window = _window(ledgers)
-    kernels = kernels_of(name, window)
-    source = data.breakdown(name).source
+        window = choose(ledgers)
+    kernels = kernels_of(name, window, rank)
     if kernels.is_empty():
         parts.head(_QUESTION, f"Nothing ran in {window}.")
         parts.nothing("No kernels", "This part of the trace holds neither GPU kernels nor operators.")
         return
-    _head(kernels, spoken(window, ledgers), source)
+    _head(kernels, spoken(window, ledgers), data.breakdown(name, rank).source)
     parts.plot(charts.icicle(kernels, spoken(window, ledgers)), "kernel_icicle")
-    _table(name, kernels, window)
-    _floor(name)
+    _table(name, kernels, window, rank, ledgers)
+    _floor(name, rank)
+    _roofline(name, rank, ledgers)
     _stability(ledgers)
-    _beside(name, kernels, window, [row.name for row in rows if navigation.traced(row)])
-
-
-def labels(ledgers: dict[str, Ledger]) -> list[str]:
-    """What the picker offers: the whole trace, all repeats of each window, and each repeat."""
-    found = [WHOLE]
-    for name, each in ledgers.items():
-        if each.window != name:
-            continue
-        found.append(name)
-        if each.windows.height > 1:
-            found += [f"{name}/{index}" for index in each.windows["index"]]
-    return found
-
-
-def spoken(window: str, ledgers: dict[str, Ledger]) -> str:
-    """A window as a sentence names it."""
-    kind, _, index = window.partition("/")
-    if index:
-        return f"{kind} {index}"
-    several = kind in ledgers and ledgers[kind].windows.height > 1
-    names = {"step": "all steps" if several else "the step", "text": "text encoding", "decode": "decoding", "call": "the call"}
-    return names.get(kind, window)
-
-
-def kernels_of(name: str, window: str) -> pl.DataFrame:
-    """The kernels of a window (`step` is all its repeats, `step/1` one) or of the whole trace, as traced."""
-    if window == WHOLE:
-        return charts.with_units(data.breakdown(name).kernels)
-    kind, _, index = window.partition("/")
-    rows = data.ledgers(name)[kind].rows
-    return charts.of_ledger(rows.filter(pl.col("index") == int(index)) if index else rows)
-
-
-def _window(ledgers: dict[str, Ledger]) -> str:
-    names = labels(ledgers)
-    at = navigation.selection().window
-    st.session_state["window_menu"] = at if at in names else WHOLE
-    chosen: str = st.selectbox(
-        "Window",
-        names,
-        key="window_menu",
-        format_func=lambda each: spoken(each, ledgers),
-        on_change=lambda: navigation.select(replace(navigation.selection(), window=st.session_state["window_menu"])),
-    )
-    return chosen
+    kernels_beside.section(name, window, rank, [row.name for row in rows if navigation.traced(row)])
 
 
 def _head(kernels: pl.DataFrame, window: str, source: str) -> None:
@@ -115,34 +75,48 @@ def _head(kernels: pl.DataFrame, window: str, source: str) -> None:
     )
 
 
-def _table(name: str, kernels: pl.DataFrame, window: str) -> None:
-    parts.section("Kernels", "tick one to see it in the timeline")
+def _table(name: str, kernels: pl.DataFrame, window: str, rank: int, ledgers: dict[str, Ledger]) -> None:
+    steps = _repeated(ledgers)
+    parts.section(
+        "Kernels", "tick one to see it in the timeline" + ("; spread: longest less shortest step, of their mean" if steps else "")
+    )
     number = st.column_config.NumberColumn
-    shown = kernels.with_columns(pl.col("name").map_elements(readable, return_dtype=pl.String), pl.col("share") * 100)
+    whole = charts.with_spread(kernels, steps.rows) if steps else kernels
+    percent = [(pl.col(each) * 100) for each in ("share", "spread") if each in whole.columns]
+    shown = whole.with_columns(pl.col("name").map_elements(readable, return_dtype=pl.String), *percent)
     picked = st.dataframe(
         shown,
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
+        placeholder="–",
         key="kernel_table",
         height=parts.table_height(shown.height),
         column_config={
-            "name": st.column_config.TextColumn("kernel" if data.breakdown(name).source == "gpu" else "operator", width="large"),
+            "name": st.column_config.TextColumn(
+                "kernel" if data.breakdown(name, rank).source == "gpu" else "operator", width="large"
+            ),
             "class": st.column_config.TextColumn("class", width="small"),
             "count": number("count", format="%,.0f"),
             "total_ms": number("total, ms", format="%,.3f"),
             "mean_us": number("mean, us", format="%,.1f"),
             "share": st.column_config.ProgressColumn("share, %", format="%.1f", min_value=0.0, max_value=100.0),
+            "spread": number("spread, %", format="%.1f", help="over the steps of the trace"),
         },
     )
     chosen = [kernels["name"][index] for index in picked["selection"]["rows"] if index < kernels.height]
     if chosen:
-        to = Selection(run=name, kernel=chosen[0], window="" if window == WHOLE else window)
+        to = Selection(run=name, kernel=chosen[0], window="" if window == WHOLE else window, rank=rank)
         navigation.link(navigation.TIMELINE, "Show its longest run in the timeline", to, ":material/view_timeline:")
 
 
-def _floor(name: str) -> None:
-    report = data.report(name)
+def _floor(name: str, rank: int) -> None:
+    try:
+        report = data.report(name, rank=rank)
+    except UnreadableInput as error:
+        # Trace and compile log may be of two programs: kernels are known all the same.
+        parts.note(error.message)
+        return
     if report.floor is None or report.floor.why:
         return
     times = report.untraced_ns / report.floor.floor_ns if report.floor.floor_ns else 0.0
@@ -152,30 +126,38 @@ def _floor(name: str) -> None:
     parts.plot(floor_charts.bars(report.floor.classes, report.window), "floor")
 
 
-def _stability(ledgers: dict[str, Ledger]) -> None:
+def _roofline(name: str, rank: int, ledgers: dict[str, Ledger]) -> None:
+    if STEP not in ledgers or ledgers[STEP].source != "gpu":
+        return
+    found = data.roofline(name, rank)
+    of = "a step" if ledgers[STEP].window == STEP else "the call"
+    parts.section("Roofline", "" if found.why else f"calls that multiply in {of}, as large as their time; the lines are measured")
+    if found.why:
+        parts.note(f"no roofline: {found.why}")
+    parts.plot(roofline_charts.plot(found), "roofline")
+    if found.unplaced_ns > 0.001 * float(found.calls["measured_ns"].sum()):
+        parts.note(f"{found.unplaced_ns / 1e6:,.2f} ms of kernels that multiply say no shapes: they have no place in it")
+
+
+def _repeated(ledgers: dict[str, Ledger]) -> Ledger | None:
+    """The ledger of the steps, where there are several."""
     steps = ledgers.get(STEP)
-    if steps is None or steps.window != STEP or steps.windows.height < 2:
+    return steps if steps is not None and steps.window == STEP and steps.windows.height > 1 else None
+
+
+def _stability(ledgers: dict[str, Ledger]) -> None:
+    steps = _repeated(ledgers)
+    if steps is None:
         return
     totals: list[int] = steps.rows.group_by("index").agg(pl.col("total_ns").sum())["total_ns"].to_list()
     spread = (max(totals) - min(totals)) * len(totals) / (sum(totals) or 1)
     parts.section(
         "Step by step", f"{steps.windows.height} steps in the trace; the longest and the shortest differ by {spread:.1%}"
     )
-    parts.plot(charts.stability(steps.rows), "stability")
+    picked = parts.plot(charts.stability(steps.rows), "stability", on_select="rerun", selection_mode="points")
+    for point in (picked["selection"]["points"] if picked else [])[:1]:
+        to = replace(navigation.selection(), window=f"{STEP}/{int(point['y'])}", kernel="", finding=0)
+        navigation.link(navigation.KERNELS, f"Kernels of step {int(point['y'])}", to, ":material/bar_chart:")
+        navigation.link(navigation.TIMELINE, "It in the timeline", to, ":material/view_timeline:")
     sums = charts.by_step(steps.rows).group_by("kind", "label", maintain_order=True).agg(pl.col("ms").mean())
     parts.legend([(palette.of_row(kind, label), label, f"{ms:,.2f} ms a step") for kind, label, ms in sums.iter_rows()])
-
-
-def _beside(name: str, kernels: pl.DataFrame, window: str, names: list[str]) -> None:
-    others = [each for each in names if each != name]
-    if not others:
-        return
-    parts.section("Beside another run")
-    at = navigation.selection().base
-    chosen = st.selectbox("Other run", others, index=others.index(at) if at in others else None, placeholder="none", width=560)
-    if chosen is None:
-        return
-    if window != WHOLE and window not in labels(data.ledgers(chosen)):
-        parts.note(f"{chosen} has no {window}.")
-        return
-    parts.plot(charts.beside(kernels, kernels_of(chosen, window), (name, chosen)), "beside")

@@ -7,6 +7,8 @@ import streamlit as st
 
 from dashboards import data, findings, navigation, parts
 from dashboards.charts import memory as charts
+from dashboards.pages import memory_beside, memory_pieces
+from profiler.core.errors import UnreadableInput
 from profiler.core.units import format_size
 from profiler.metrics.memory import (
     LOAD_PART,
@@ -27,26 +29,33 @@ _PARTS = {MEMORY_PART: "a call", LOAD_PART: "loading, quantizing, warm-up"}
 
 def page() -> None:
     """The page."""
-    name = navigation.choose_run(data.readable_runs())
+    rows = data.readable_runs()
+    left, right = st.columns([0.8, 0.2])
+    with left:
+        name = navigation.choose_run(rows)
     if not name:
         return
     found = data.run(name)
-    summary, held = memory_summary(found), data.memory_parts(name)
+    with right:
+        rank = navigation.choose_rank(found)
+    summary, held = memory_summary(found), data.memory_parts(name, rank)
     if not held and not any(each.peak_bytes for each in summary.phases):
         parts.head(_QUESTION, f"{name} says nothing about memory.")
         parts.nothing("No memory events", "This run holds no snapshot and no peaks.", "diffuscope import --memory SNAPSHOT")
         return
-    failed = oom_report(found)
-    peak = data.memory_peak(name, held[0]) if held else None
+    failed = oom_report(found, rank)
+    peak = data.memory_peak(name, held[0], rank) if held else None
     _head(found, summary, peak, failed)
     if failed and failed.message:
         parts.note(failed.message)
     if held:
         part, by = _chosen(held)
-        _timeline(name, part, by)
-    _findings(name)
+        _timeline(name, part, by, rank)
+        memory_beside.section(name, rows)
+    _findings(name, rank)
     if held:
-        _peak(name, part)
+        _peak(name, part, rank)
+        memory_pieces.section(name, part, rank)
     _phases(summary)
 
 
@@ -81,9 +90,14 @@ def _figure(name: str, size_bytes: int, what: str) -> tuple[str, str, str, str]:
     return name, f"{size_bytes / size:,.2f}", unit, what
 
 
-def _findings(name: str) -> None:
+def _findings(name: str, rank: int) -> None:
     """What rules say about memory; the same cards as on the Diagnosis page."""
-    found = data.report(name).memory
+    try:
+        found = data.report(name, rank=rank).memory
+    except UnreadableInput as error:
+        # The bytes are known, whatever is wrong with the trace.
+        parts.note(f"not diagnosed: {error.message}")
+        return
     if not found.granted:
         return
     parts.section("What to change", "by severity, and by what it saves at least; savings on the same bytes do not add up")
@@ -102,18 +116,18 @@ def _chosen(held: list[str]) -> tuple[str, str]:
     return part or held[0], by or BY[0]
 
 
-def _timeline(name: str, part: str, by: str) -> None:
-    timeline, peak = data.memory_timeline(name, part, by), data.memory_peak(name, part)
+def _timeline(name: str, part: str, by: str, rank: int) -> None:
+    timeline, peak = data.memory_timeline(name, part, by, rank), data.memory_peak(name, part, rank)
     parts.section(f"Live memory of {_PARTS[part]}", "every allocation and free; bands are text encoding, steps, decoding")
     only_changes = st.toggle("only what comes and goes (less what lives throughout)", key="memory_changes")
     parts.plot(charts.stacked(timeline, peak, only_changes), "memory_timeline")
     parts.legend(_legend(timeline, peak, by))
 
 
-def _peak(name: str, part: str) -> None:
-    peak = data.memory_peak(name, part)
+def _peak(name: str, part: str, rank: int) -> None:
+    peak = data.memory_peak(name, part, rank)
     parts.section("The peak, taken apart", _next_peak(peak))
-    parts.plot(charts.peak_icicle(data.alive_at_peak(name, part)), "memory_icicle")
+    parts.plot(charts.peak_icicle(data.alive_at_peak(name, part, rank)), "memory_icicle")
     _biggest(peak)
 
 

@@ -174,7 +174,7 @@ def _scatter(rows: Sequence[RunRow]) -> list[str]:
     label: str | None = None
     if len(names) > 1:
         choices = [*names, _ALL]
-        label = st.selectbox("Model, batch, device", choices, width=560, key="scatter_group", format_func=navigation.plain)
+        label = st.selectbox("Model, batch, device", choices, width=560, key="scatter_group")
     shown = names.get(label or next(iter(names)), [row for group in groups for row in group])
     if label == _ALL:
         shown = [row for group in groups for row in group]

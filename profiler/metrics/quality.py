@@ -77,7 +77,7 @@ def _tensors(run: Run, base: Run) -> tuple[dict[str, Level], int | None]:
     if why:
         return dict.fromkeys(TENSORS, Level(None, why)), None
     try:
-        theirs, mine = _arrays(base), _arrays(run)
+        theirs, mine = arrays(base), arrays(run)
     except UnreadableInput as error:
         return dict.fromkeys(TENSORS, Level(None, error.message)), None
     steps = _steps(theirs)
@@ -96,7 +96,7 @@ def psnr(run: Run, base: Run) -> Level:
     if why:
         return Level(None, why)
     try:
-        theirs, mine = _picture(base), _picture(run)
+        theirs, mine = picture(base), picture(run)
     except UnreadableInput as error:
         return Level(None, error.message)
     if mine.shape != theirs.shape:
@@ -162,7 +162,7 @@ def _steps(arrays: dict[str, Any]) -> int | None:
     return int(found.ravel()[0]) if found is not None and found.size == 1 and found.dtype.kind in "iu" else None
 
 
-def _arrays(run: Run) -> dict[str, Any]:
+def arrays(run: Run) -> dict[str, Any]:
     """The captured arrays.
 
     Raises:
@@ -199,7 +199,7 @@ def _array(archive: zipfile.ZipFile, name: str) -> Any:
     return np.frombuffer(raw, dtype, offset=end).reshape(shape, order="F" if header[2] == b"True" else "C")
 
 
-def _picture(run: Run) -> Any:
+def picture(run: Run) -> Any:
     """`output.png` as an array of rows, columns, RGB.
 
     Raises:
@@ -216,10 +216,10 @@ def _picture(run: Run) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=["PNG"]) as picture:
-                if picture.width * picture.height > _MAX_PIXELS:
-                    raise ValueError(f"{picture.width} x {picture.height} pixels are too many")
-                return np.asarray(picture.convert("RGB"))
+            with Image.open(path, formats=["PNG"]) as opened:
+                if opened.width * opened.height > _MAX_PIXELS:
+                    raise ValueError(f"{opened.width} x {opened.height} pixels are too many")
+                return np.asarray(opened.convert("RGB"))
     except damaged as error:
         raise UnreadableInput(f"{path} cannot be read: {str(error) or type(error).__name__}") from None
 

@@ -41,6 +41,13 @@ def test_of_equal_runs_one_is_on_the_front():
     assert len(runs.pareto([run_row("a", 1, 1), run_row("b", 1, 1)])) == 1
 
 
+def test_a_front_of_one_run_is_marked_too():
+    rows = [run_row("best", 1000, 1), run_row("worse", 2000, 2)]
+    (rings,) = [trace for trace in runs.scatter(rows).data if trace.name == "on the front"]
+    assert (list(rings.x), list(rings.y)) == ([1.0], [1])
+    assert runs.group_name(rows) == "flux (2)"
+
+
 def test_runs_of_other_models_are_not_held_against_each_other():
     rows = [run_row("a", 1, 1), run_row("b", 9, 9, model="video"), run_row("c", 8, 8, model="video")]
     assert [[row.name for row in group] for group in runs.comparable(rows)] == [["b", "c"], ["a"]]
@@ -114,8 +121,27 @@ def test_each_step_is_a_bar_of_its_whole_length():
 
 def test_two_runs_beside_each_other():
     one = kernels.of_ledger(LEDGER)
-    figure = kernels.beside(one, one.filter(pl.col("class") == "attention"), ("a", "b"))
+    figure = kernels.beside(one, one.filter(pl.col("class") == "attention"), ("a", "b"), "a step")
     assert dict(zip(figure.data[1].y, figure.data[1].x, strict=True)) == {"attention": 1.0, "GEMM bf16": 0.0}
+
+
+def test_runs_of_other_numbers_of_steps_are_held_against_each_other_by_the_step():
+    one = kernels.a_repeat(kernels.of_ledger(LEDGER), 2)
+    assert kernels.per_class(one) == {"GEMM bf16": 3.5, "attention": 0.5}
+    apart = kernels.differences(one, one.filter(pl.col("class") == "attention"))
+    assert apart.row(0, named=True) == {
+        "class": "GEMM bf16",
+        "name": "gemm",
+        "first_ms": 3.5,
+        "second_ms": 0.0,
+        "delta_ms": -3.5,
+    }
+
+
+def test_the_spread_of_a_kernel_over_the_steps():
+    found = kernels.with_spread(kernels.of_ledger(LEDGER), LEDGER)
+    # gemm takes 4 and 3 ms; flash 1 ms in the first step and nothing in the second.
+    assert dict(found.select("name", "spread").iter_rows()) == {"gemm": pytest.approx(1 / 3.5), "flash": 2.0}
 
 
 def test_phases_of_a_compile_do_not_overlap():

@@ -77,6 +77,13 @@ def free_memory(recording: Recording, rows: pl.DataFrame, index: int) -> FreeMem
     )
 
 
+def free_pieces(recording: Recording, rows: pl.DataFrame, index: int) -> pl.Series | None:
+    """Sizes in bytes of the free pieces right after event `index`; None where they are not known. `rows` are `allocations`."""
+    if recording.segments.is_empty():
+        return None
+    return _pieces(recording, alive_at(rows, index), index)[0]
+
+
 def _pieces(recording: Recording, live: pl.DataFrame, index: int) -> tuple[pl.Series | None, bool]:
     """The free pieces at a moment, and whether they are the allocator's own. Parts of expandable segments come and go."""
     last = recording.events.filter(pl.col("action").is_in(list(_CHANGES)))["index"].max()
