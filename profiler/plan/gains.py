@@ -28,7 +28,7 @@ def measure_gains(spec: RunSpec, device: str, told: Callable[[], None]) -> dict[
     """
     import torch
 
-    module, call = _model(spec, device)
+    module, call = transformer_call(spec, device)
     if module is None:
         return None
     linears = [(f"{PART}.{name}", each) for name, each in module.named_modules() if isinstance(each, torch.nn.Linear)]
@@ -49,10 +49,12 @@ def measure_gains(spec: RunSpec, device: str, told: Callable[[], None]) -> dict[
     return gains
 
 
-def _model(spec: RunSpec, device: str) -> tuple[Any, Callable[[], Any]]:
+def transformer_call(spec: RunSpec, device: str) -> tuple[Any, Callable[[], Any]]:
+    """The transformer with its weights, and a call of it on the same random inputs each time; None where these are not known."""
     import torch
 
     model = find_model(spec.model)
+    spec = model.resolve(spec)
     pipe = (
         model.build(device, torch.bfloat16, spec.seed)
         if spec.weights is None or model.load is None

@@ -1,0 +1,155 @@
+"""What planning gathers on a CPU, and how right the model made of it is: bytes to the byte, SQNR to some dB."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+
+from profiler.core.errors import Refused, UsageError
+from profiler.core.spec import RunSpec
+from profiler.metrics.plan import PlanResult, choose
+from profiler.plan.gains import measure_gains, transformer_call
+from profiler.plan.layers import find_layers, kind_of
+from profiler.plan.session import Request, gather
+from profiler.recording.weights import components, flatten
+from profiler.schemes.apply import quantize
+from profiler.schemes.base import SCHEMES, Hardware, LinearPlan
+
+H100 = Hardware("cuda", (9, 0), "H100")
+SCHEMES_USED = ["int8wo", "int8dq", "fp8wo"]
+SPEC = RunSpec(model="flux-tiny", device="cpu", compile="auto")
+
+
+@cache
+def material() -> dict[str, Any]:
+    return gather(Request(spec=SPEC, schemes=SCHEMES_USED))
+
+
+def layer(name: str, found: dict[str, Any] | None = None) -> dict[str, Any]:
+    (one,) = (each for each in (found or material())["layers"] if each["module"] == name)
+    return one
+
+
+def test_layers_know_their_shape_their_calls_and_what_they_may_get():
+    found = material()
+    assert len(found["layers"]) == 50
+    one = layer("transformer.transformer_blocks.1.norm1.linear")
+    assert (one["rows"], one["in_features"], one["out_features"], one["calls"]) == (1, 64, 384, 1)
+    # int8dq would give it int8wo, for its one row.
+    assert one["choices"] == ["left", "int8wo", "fp8wo"]
+    assert one["kind"] == "transformer.transformer_blocks.*.norm1.linear"
+    assert layer("transformer.x_embedder")["choices"] == ["left", "int8wo", "int8dq", "fp8wo"]
+    assert found["spec"]["compile"] == "none"
+    assert found["configs"]["int8wo"]["_type"] == "Int8WeightOnlyConfig"
+
+
+def test_each_distinct_linear_is_measured_once_under_each_scheme():
+    found = material()
+    keys = [(each["rows"], each["in_features"], each["out_features"], each["scheme"]) for each in found["costs"]]
+    assert len(keys) == len(set(keys))
+    assert found["failed"] == []
+    assert all(each["us"] > 0 for each in found["costs"])
+    by_scheme = {name: [each["sqnr_db"] for each in found["costs"] if each["scheme"] == name] for name in ("left", *SCHEMES_USED)}
+    assert set(by_scheme["left"]) == {None}
+    assert all(36 < each < 48 for each in by_scheme["int8wo"])
+    assert all(27 < each < 40 for each in by_scheme["fp8wo"])
+
+
+def test_kinds_leave_out_the_numbers_of_blocks_alone():
+    assert kind_of("transformer.blocks.12.attn.to_out.0") == "transformer.blocks.*.attn.to_out.*"
+    assert kind_of("transformer.norm1.linear_2") == "transformer.norm1.linear_2"
+
+
+def test_every_kind_has_a_gain_and_the_last_linear_passes_its_noise_on_whole():
+    gains = material()["gains"]
+    assert set(gains) == {each["kind"] for each in material()["layers"]}
+    assert gains["transformer.proj_out"] == pytest.approx(1.0, rel=0.1)
+    assert all(0 <= each < 2 for each in gains.values())
+    again = measure_gains(SPEC, "cpu", lambda: None)
+    assert again == gains
+
+
+def quantized_output(scheme: str) -> tuple[float, int]:
+    """SQNR of the transformer's output in dB, and the bytes of the whole pipeline, once every layer has its scheme."""
+    found, (module, call) = material(), transformer_call(SPEC, "cpu")
+    plans = [
+        LinearPlan(each["module"], each["in_features"], each["out_features"], each["rows"], given)
+        for each, given in zip(found["layers"], found["outcomes"][scheme], strict=True)
+    ]
+    with torch.no_grad():
+        base = call().double()
+        quantize(module, plans, prefix="transformer.", torchao_defaults=False)
+        noise = call().double() - base
+    held = [tensor for each in (*module.parameters(), *module.buffers()) for _, tensor in flatten(each)]
+    return float(20 * torch.log10(base.norm() / noise.norm())), sum(each.numel() * each.element_size() for each in held)
+
+
+def other_parts() -> int:
+    from profiler.models.base import MODELS
+
+    pipe = MODELS.get("flux-tiny").build("cpu", torch.bfloat16, 0)
+    parts = [part for name, part in components(pipe).items() if name != "transformer"]
+    return sum(each.numel() * each.element_size() for part in parts for each in (*part.parameters(), *part.buffers()))
+
+
+def plan(max_bytes: int | None = None, min_sqnr_db: float | None = None) -> PlanResult:
+    return choose(material(), max_bytes, min_sqnr_db)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES_USED)
+def test_what_is_predicted_of_a_scheme_comes_true(scheme: str):
+    predicted = plan().singles[scheme]
+    sqnr, transformer_bytes = quantized_output(scheme)
+    assert predicted.model_bytes == transformer_bytes + other_parts()
+    # Noise powers that add up are a model: cross terms, and the same noise in every row of a product, are left out.
+    assert abs(predicted.sqnr_db - sqnr) < 3
+
+
+def test_a_plan_keeps_its_budget_and_is_at_least_as_fast_as_the_best_scheme_that_does():
+    singles = plan().singles
+    limit = singles["int8wo"].model_bytes + 1000
+    found = plan(limit, 30.0)
+    assert found.plan.model_bytes <= limit
+    assert found.plan.sqnr_db >= 30.0
+    assert found.best_single is not None
+    assert found.plan.us <= found.singles[found.best_single].us
+    assert set(found.layers) == {each["module"] for each in material()["layers"]}
+    assert sum(each["count"] for each in found.groups) == 50
+    assert sum(each["us"] for each in found.groups) == pytest.approx(found.plan.us)
+    assert sum(each["noise_share"] for each in found.groups) == pytest.approx(1.0)
+
+
+def test_another_devices_schemes_are_listed_without_measuring():
+    found = gather(Request(spec=RunSpec(model="flux-tiny", compile="regional"), schemes=[], hardware=H100))
+    assert {"fp8dqrow", "int8dq", "sparsify", "fp8-sparse", "int8wo"} <= set(found["schemes"])
+    assert "fp16" not in found["schemes"]
+    assert (found["costs"], found["gains"]) == ([], None)
+    assert "fp8dqrow" in layer("transformer.single_transformer_blocks.0.proj_mlp", found)["choices"]
+    # Outside every compiled region there is no dynamic scheme.
+    assert "fp8dqrow" not in layer("transformer.x_embedder", found)["choices"]
+
+
+@pytest.mark.parametrize(
+    ("schemes", "error", "why"),
+    [
+        (["fp8dqrow"], Refused, "needs a CUDA device"),
+        (["fp16"], UsageError, "keeps what it leaves in bf16"),
+        (["int3"], UsageError, "no scheme is called"),
+    ],
+)
+def test_schemes_that_cannot_be_planned_with(schemes: list[str], error: type[Exception], why: str):
+    with pytest.raises(error, match=why):
+        gather(Request(spec=SPEC, schemes=schemes))
+
+
+def test_fused_projections_are_other_layers():
+    spec = RunSpec(model="flux-tiny", compile="none", fuse_qkv=True)
+    found = find_layers(spec, [SCHEMES.get("int8wo")])
+    names = {each.module for each in found.linears}
+    assert "transformer.transformer_blocks.0.attn.to_qkv" in names
+    assert all(each.rows is not None for each in found.linears if each.module.endswith("to_qkv"))
+    idle = [each.module for each in found.linears if each.module not in found.calls]
+    assert all(each.rows is None for each in found.linears if each.module in idle)
