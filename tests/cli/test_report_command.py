@@ -19,6 +19,7 @@ from processes import command as command_line
 from processes import environment
 from small_runs import NVJET, busy, write_run
 
+from profiler.cli import terminal
 from profiler.cli.app import run as run_command
 
 
@@ -151,6 +152,24 @@ def test_a_terminal_gets_colours_and_nobody_else(step: Path, capsys):
     assert re.search(r"\x1b\[38;2;\d+;\d+;\d+mGEMM bf16\x1b\[0m", shown)
     assert "\x1b[38;2;0;114;178m█" in shown
     assert re.sub(r"\x1b\[[\d;]*m", "", shown) == plain
-    for variables in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
-        assert on_a_terminal("diagnose", step, **variables) == plain
-    assert "\x1b" not in on_a_terminal("diagnose", step, "--json")
+
+
+@pytest.mark.parametrize(
+    ("variables", "wanted"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False), ({"FORCE_COLOR": "1"}, True)],
+)
+def test_who_wants_no_colours_gets_none(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], wanted: bool):
+    for name in ("NO_COLOR", "FORCE_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert terminal.coloured() == wanted
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False, raising=False)
+    assert not terminal.coloured()
+
+
+def test_json_is_plain_on_a_terminal_too(step: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setattr(terminal, "coloured", lambda: True)
+    assert run_command(["diagnose", str(step), "--json"]) == 0
+    assert "\x1b" not in capsys.readouterr().out

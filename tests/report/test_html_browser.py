@@ -73,9 +73,15 @@ def browser() -> Iterator[Browser]:
         process.close()
 
 
+@pytest.fixture(scope="module")
+def whole() -> Gathered:
+    """A whole run with its base."""
+    return gather(golden(INT8), golden(BF16))
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_report_opens_from_a_file_and_asks_for_nothing_else(browser: Browser, tmp_path: Path, scheme: str):
-    window = browser.open(page(gather(golden(INT8), golden(BF16))), tmp_path / "report.html", scheme)
+def test_a_report_opens_from_a_file_and_asks_for_nothing_else(browser: Browser, whole: Gathered, tmp_path: Path, scheme: str):
+    window = browser.open(page(whole), tmp_path / "report.html", scheme)
     assert browser.asked == [(tmp_path / "report.html").as_uri()]
     assert browser.broken == []
     assert window.evaluate("document.documentElement.scrollWidth") <= 1280, "wider than the window"
@@ -110,8 +116,8 @@ def test_every_link_of_the_menu_leads_somewhere(browser: Browser, tmp_path: Path
     assert all(window.locator(f"section{each}").count() == 1 for each in targets)
 
 
-def test_on_paper_everything_is_open_and_light(browser: Browser, tmp_path: Path):
-    window = browser.open(page(gather(golden(INT8))), tmp_path / "report.html", "dark")
+def test_on_paper_everything_is_open_and_light(browser: Browser, whole: Gathered, tmp_path: Path):
+    window = browser.open(page(whole), tmp_path / "report.html", "dark")
     window.emulate_media(media="print", color_scheme="dark")
     assert window.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert window.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
@@ -129,9 +135,9 @@ def test_markup_in_a_run_runs_nothing(browser: Browser, tmp_path: Path, policy: 
     assert IMAGE in shown and "sm80_xmma_gemm_s8" in shown and "javascript:" in shown
 
 
-def test_markup_in_every_text_of_a_report_runs_nothing(browser: Browser, tmp_path: Path):
+def test_markup_in_every_text_of_a_report_runs_nothing(browser: Browser, whole: Gathered, tmp_path: Path):
     """Every text that a report of a whole run with its base shows, replaced by markup."""
-    markup = page(poisoned(gather(golden(INT8), golden(BF16))))
+    markup = page(poisoned(whole))
     assert markup.count("&lt;script&gt;") > 500
     assert_harmless(browser, tmp_path, _POLICY.sub("", markup))
 

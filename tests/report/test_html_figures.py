@@ -88,6 +88,9 @@ def test_every_level_of_an_icicle_is_as_wide_as_the_whole():
     for level in (1, 2):
         row = [each for colour in colours.values() for each in rects(drawn, colour) if each["y"] == 46.0 * level]
         assert sum(each["width"] for each in row) == pytest.approx(WIDTH, abs=1)
+        ends = [each["x"] + each["width"] for each in sorted(row, key=lambda each: each["x"])]
+        starts = [each["x"] for each in sorted(row, key=lambda each: each["x"])]
+        assert starts == pytest.approx([0.0, *ends[:-1]], abs=0.2), "side by side"
     assert "20 smaller" in drawn
     assert "busy, 101.00 ms" in said(drawn)
     assert "<title>a / x: 50.00 ms, 49.5%</title>" in drawn

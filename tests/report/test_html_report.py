@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "metrics"))
@@ -23,11 +24,12 @@ from test_tune_report import FOUND, run_of
 
 from profiler.core.units import format_size
 from profiler.report.compare import compare_data
+from profiler.report.compare_words import signed
 from profiler.report.diagnose import diagnose
 from profiler.report.diagnose import to_json as diagnosis_json
 from profiler.report.html import page
-from profiler.report.html_data import COLUMNS, gather
-from profiler.report.html_time import groups
+from profiler.report.html_data import COLUMNS, _columns, gather
+from profiler.report.html_time import groups, shown
 from profiler.report.memory import memory_data
 from profiler.report.show import show_data
 from profiler.rundir.manifest import Failure, Manifest, Phase
@@ -130,6 +132,19 @@ def test_the_ledger_is_that_of_diagnose_and_sums_to_the_step(int8: str):
     assert sum(widths) == pytest.approx(1120, abs=2)
 
 
+def test_labels_too_short_for_the_bar_are_one():
+    sizes = {"a": 1000.0, "b": 3.0, "c": 2.0}
+    rows = [{"kind": "busy", "label": name, "priced_us": size, "total_us": size, "count": 1} for name, size in sizes.items()]
+    rows.append({"kind": "idle", "label": "wait", "priced_us": 1.0, "total_us": 2.0, "count": 4})
+    made = shown(groups(rows))
+    assert [(each.kind, each.label, each.count) for each in made] == [
+        ("busy", "a", 1),
+        ("busy", "other, busy", 2),
+        ("idle", "wait", 4),
+    ]
+    assert sum(each.priced_ms for each in made) == pytest.approx(1.006)
+
+
 def test_the_kernels_are_those_of_show(int8: str):
     expected, text = plain(show_data(golden(INT8))), said(int8)
     for each in expected["classes"]:
@@ -178,6 +193,14 @@ def test_the_timeline_keeps_the_peak_and_its_columns_conserve():
     assert all(found.always[name] <= min(found.live_bytes[name]) for name in found.labels)
 
 
+def test_a_column_is_as_high_as_what_the_one_before_left_and_an_empty_one_too():
+    # Column 0 rises to 9 and falls to 4; column 1 rises to 3 at most; nothing happens in column 2.
+    wide = pl.DataFrame({"live": [4, 9, 4, 1, 3, 2], "slot": [0, 0, 0, 1, 1, 3]})
+    rows = _columns(wide)
+    assert (len(rows), rows[:5]) == (COLUMNS, [1, 2, 4, 4, 5])
+    assert [wide["live"][row] for row in rows[:5]] == [9, 4, 3, 3, 2]
+
+
 def test_the_comparison_is_that_of_compare(int8: str):
     (expected,) = plain(compare_data([golden(BF16), golden(INT8)]))["comparisons"]
     text = said(int8)
@@ -188,6 +211,8 @@ def test_the_comparison_is_that_of_compare(int8: str):
     for each in window["kernels"][:15]:
         assert f"{each['base_count']:,.0f} → {each['new_count']:,.0f} {each['base_ms']:,.3f} {each['new_ms']:,.3f}" in text
     assert f"{window['base_ms']:,.2f}" in text and f"{window['new_ms']:,.2f}" in text
+    for each in window["groups"]:
+        assert f"{signed(each['delta_ms'], 2)} {each['name']}" in text
     assert "earned back after 32 calls" in text
     assert "picture: " in text
 
