@@ -104,9 +104,9 @@ def _report(path: str, stamp: Stamp, base: tuple[str, Stamp] | None, window: str
     return kept.report(found, called, stamps, lambda: make_report(found, other, window, rank))
 
 
-def source_of(name: str) -> Callable[[str | None, int | None], list[str]]:
+def source_of(name: str, rank: int = 0) -> Callable[[str | None, int | None], list[str]]:
     """What gives the recorded source lines around a line of a file; none where they were not kept."""
-    path = run(name).artifact(layout.SOURCES)
+    path = run(name).artifact(layout.SOURCES, rank)
 
     def lines(file: str | None, line: int | None) -> list[str]:
         return source_lines(path, file, line, _AROUND) if file and line and path.is_file() else []

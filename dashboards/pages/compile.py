@@ -96,7 +96,7 @@ def _breaks(at: Selection, breaks: pl.DataFrame) -> None:
     traced = data.run(at.run).has(layout.TRACE, at.rank)
     for number, each in enumerate(breaks.to_dicts()):
         with st.container(border=True, key=f"break_{number}"):
-            parts.card(_break_card(at.run, each))
+            parts.card(_break_card(at, each))
             if not traced:
                 continue
             with st.container(horizontal=True, gap="medium"):
@@ -106,7 +106,7 @@ def _breaks(at: Selection, breaks: pl.DataFrame) -> None:
                 navigation.link(navigation.DIAGNOSIS, "What it costs", at, ":material/troubleshoot:")
 
 
-def _break_card(name: str, each: dict[str, Any]) -> parts.Card:
+def _break_card(at: Selection, each: dict[str, Any]) -> parts.Card:
     items = [each["explanation"], f"the line: {each['code']}" if each["code"] else "", each["context"]]
     items += [f"because of it {one['function']} ({one['file']}:{one['line']}) runs eagerly" for one in each["consequences"][:3]]
     where = f"{each['file']}:{each['line']} in {each['function']}" if each["file"] else ""
@@ -122,7 +122,7 @@ def _break_card(name: str, each: dict[str, Any]) -> parts.Card:
         price=counts + split,
         change=" ".join(hints[:_HINTS]),
         items=[item.strip() for item in items if item and item.strip()],
-        places=[(f"at {where}", data.source_of(name)(each["file"], each["line"]))] if where else (),
+        places=[(f"at {where}", data.source_of(at.run, at.rank)(each["file"], each["line"]))] if where else (),
     )
 
 

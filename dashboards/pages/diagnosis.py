@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 import streamlit as st
 
@@ -14,31 +15,39 @@ from profiler.core.errors import UnreadableInput
 from profiler.core.finding import CRITICAL, HIGH
 from profiler.core.units import format_size
 from profiler.metrics.floor import Floor
+from profiler.metrics.windows import CALL, DECODE, STEP, TEXT
 from profiler.report.diagnose import Report
 from profiler.report.grant import Granted
 
-_COMPILE_RULES = ("graph-break", "recompile", "recompile-limit", "guards", "cudagraph")
+WINDOWS = (STEP, TEXT, DECODE, CALL)
+_COMPILE_RULES = ("graph-break", "recompile", "guards", "cudagraph", "compile-time", "nothing-compiled")
 _QUESTION = "Why is it slow, and what to change first?"
+_SPOKEN = {TEXT: "text encoding", DECODE: "decoding"}
 
 
 def page() -> None:
     """The page."""
-    name = navigation.choose_run(data.readable_runs(), navigation.traced)
+    left, right = st.columns([0.8, 0.2])
+    with left:
+        name = navigation.choose_run(data.readable_runs(), navigation.traced)
     if not name:
         return
     found = data.run(name)
+    with right:
+        rank = navigation.choose_rank(found)
     try:
-        report = data.report(name)
+        report = data.report(name, rank=rank)
     except UnreadableInput as error:
         parts.head(_QUESTION, f"{name} cannot be diagnosed.")
         parts.nothing(error.message, _untraced(name) or error.hint, f"diffuscope import TRACE -o {found.path}-traced")
         return
+    at = Selection(run=name, rank=rank)
     if report.rows:
-        _time(name, report)
+        _time(at, report)
     else:
         memory = report.memory.granted
         parts.head(_QUESTION, _upper(memory[0].finding.title) if memory else f"{name} was not traced.", _untraced(name))
-    _memory(name, report)
+    _memory(at, report)
     _not_checked(report)
 
 
@@ -53,18 +62,30 @@ def _upper(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _time(name: str, report: Report) -> None:
+def _time(at: Selection, report: Report) -> None:
     _head(report)
-    parts.section(f"Where a {report.window} goes", _priced(report))
-    parts.plot(charts.bar(report.rows, report.window), "ledger_bar")
-    whole = sum(row.priced_ns for row in report.rows) or 1.0
+    _ledger(at, report)
+    _findings(at, report)
+
+
+def _ledger(at: Selection, report: Report) -> None:
+    """One window as a bar; the step first, the others by a click."""
+    shown = report
+    parts.section("Where the time goes")
+    if report.window == STEP:
+        window = st.segmented_control("Window", WINDOWS, default=STEP, key="ledger_window", label_visibility="collapsed") or STEP
+        shown = report if window == STEP else data.report(at.run, window=window, rank=at.rank)
+        if shown.window != window:
+            parts.note(f"the trace marks no {window}: this is the whole call")
+    parts.note(f"{_SPOKEN.get(shown.window, f'a {shown.window}')}: {_priced(shown)}")
+    parts.plot(charts.bar(shown.rows, shown.window), "ledger_bar")
+    whole = sum(row.priced_ns for row in shown.rows) or 1.0
     parts.legend(
         [
             (palette.of_row(each.kind, each.label), each.label, f"{each.priced_ns / 1e6:,.2f} ms · {each.priced_ns / whole:.1%}")
-            for each in charts.shown(report.rows)
+            for each in charts.shown(shown.rows)
         ]
     )
-    _findings(name, report)
 
 
 def _head(report: Report) -> None:
@@ -105,46 +126,46 @@ def _priced(report: Report) -> str:
     return "no untraced time is known: idle time may be as low as 0 (import --timed-ms N tells it)"
 
 
-def _findings(name: str, report: Report) -> None:
+def _findings(at: Selection, report: Report) -> None:
     chosen = navigation.selection().finding
     often = [(number, each) for number, each in enumerate(report.findings, 1) if not each.finding.once]
     once = [(number, each) for number, each in enumerate(report.findings, 1) if each.finding.once]
     parts.section("Findings", "by what they cost a call; the price of one is in no other")
     for number, each in often:
-        _card(name, number, each, number == chosen)
+        _card(at, number, each, number == chosen)
     if not often:
         parts.note(f"No rule found anything that costs time in every {report.window}.")
     if once:
         parts.section("Once, not in every call")
     for number, each in once:
-        _card(name, number, each, number == chosen)
+        _card(at, number, each, number == chosen)
 
 
-def _card(name: str, number: int, each: Granted, chosen: bool) -> None:
+def _card(at: Selection, number: int, each: Granted, chosen: bool) -> None:
     with st.container(border=True, key=f"finding_{number}"):
-        parts.card(findings.of_time(number, each, data.source_of(name), chosen))
-        _links(name, number, each)
+        parts.card(findings.of_time(number, each, data.source_of(at.run, at.rank), chosen))
+        _links(at, number, each)
 
 
-def _memory(name: str, report: Report) -> None:
+def _memory(at: Selection, report: Report) -> None:
     if not report.memory.granted:
         return
     whole = report.memory.whole_bytes
     parts.section("Memory", f"shares are of the peak, {format_size(whole)}" if whole else "")
     for number, each in enumerate(report.memory.granted, 1):
         with st.container(border=True, key=f"memory_{number}"):
-            parts.card(findings.of_memory(number, each, whole, data.source_of(name)))
-    navigation.link(navigation.MEMORY, "Where every byte is", Selection(run=name), ":material/memory:")
+            parts.card(findings.of_memory(number, each, whole, data.source_of(at.run, at.rank)))
+    navigation.link(navigation.MEMORY, "Where every byte is", at, ":material/memory:")
 
 
-def _links(name: str, number: int, each: Granted) -> None:
+def _links(at: Selection, number: int, each: Granted) -> None:
     with st.container(horizontal=True, gap="medium"):
-        to = Selection(run=name, finding=number)
+        to = replace(at, finding=number)
         # Where in the trace is looked up by the page that shows it: it takes as long as the diagnosis.
         if each.rows or not each.finding.once:
             navigation.link(navigation.TIMELINE, "Show in the timeline", to, ":material/view_timeline:")
         if each.finding.rule.startswith(_COMPILE_RULES):
-            navigation.link(navigation.COMPILE, "Compile page", Selection(run=name), ":material/account_tree:")
+            navigation.link(navigation.COMPILE, "Compile page", at, ":material/account_tree:")
         navigation.link(navigation.DIAGNOSIS, "Link to this finding", to, ":material/link:")
 
 

@@ -103,7 +103,7 @@ def _findings(name: str, rank: int) -> None:
     parts.section("What to change", "by severity, and by what it saves at least; savings on the same bytes do not add up")
     for number, each in enumerate(found.granted, 1):
         with st.container(border=True, key=f"memory_finding_{number}"):
-            parts.card(findings.of_memory(number, each, found.whole_bytes, data.source_of(name)))
+            parts.card(findings.of_memory(number, each, found.whole_bytes, data.source_of(name, rank)))
 
 
 def _chosen(held: list[str]) -> tuple[str, str]:

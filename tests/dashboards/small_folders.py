@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 INT8, BF16, FP8, OOM = "flux-dev-int8dq-regional", "flux-dev-bf16", "flux-dev-fp8dqrow-regional", "flux-dev-batch64-oom"
+BREAKS = "clinic-item-in-block"
 HOSTILE = "<img src=x onerror=window.hacked=1>"
 
 

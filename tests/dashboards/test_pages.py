@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+import shutil
 from html import unescape
 from pathlib import Path
 
+import polars as pl
 import pytest
-from small_folders import BF16, FP8, HOSTILE, INT8, OOM
+from small_folders import BF16, BREAKS, FP8, HOSTILE, INT8, OOM
 from streamlit.testing.v1 import AppTest
 
 from dashboards import folder
 from dashboards.navigation import ENTRIES
+from profiler.metrics.compare import compare
+from profiler.metrics.graph_breaks import graph_breaks
+from profiler.metrics.ledger import ledger
 from profiler.metrics.memory import peak
 from profiler.report.diagnose import diagnose
 from profiler.report.diagnose import to_json as diagnosis_json
@@ -116,6 +121,19 @@ def test_the_kernels_are_those_of_show(pages: Path):
     assert "of step 1:" in answer_of(step)
 
 
+def test_kernels_have_a_spread_a_roofline_and_a_neighbour(pages: Path):
+    test = show("kernels", run=INT8, window="step", base=BF16)
+    assert "Roofline" in text_of(test) and "Beside another run" in text_of(test)
+    table, differences = (each.value for each in test.dataframe)
+    step = ledger(Run.open(pages / INT8))
+    per_step = step.rows.filter(pl.col("detail").str.contains("i16832gemm_s8_128x64")).sort("index")["total_ns"].to_list()
+    first = table.iloc[0]
+    assert first["total_ms"] == pytest.approx(sum(per_step) / 1e6)
+    assert first["spread"] == pytest.approx(100 * (max(per_step) - min(per_step)) * 2 / sum(per_step))
+    # One step of each, not all that were traced.
+    assert differences.iloc[0]["first_ms"] == pytest.approx(sum(per_step) / 2e6)
+
+
 def test_a_window_that_is_not_there_is_the_whole_trace(pages: Path):
     assert "of the whole trace" in answer_of(show("kernels", run=INT8, window="step/99"))
 
@@ -125,6 +143,76 @@ def test_the_memory_is_that_of_the_metrics(pages: Path):
     shown = show("memory", run=INT8)
     assert f"{found.requested_bytes / 2**30:.3f} GiB in decode" in answer_of(shown)
     assert "Out of memory: 16.000 GiB asked" in answer_of(show("memory", run=OOM))
+
+
+def test_any_number_of_runs_is_laid_over_each_other(pages: Path):
+    test = show("memory", run=INT8, also=f"{BF16}\n{FP8}\nnothing")
+    assert test.multiselect(key="memory_also").value == [BF16, FP8]
+    rows = test.dataframe[0].value
+    assert list(rows["run"]) == [INT8, BF16, FP8]
+    assert rows["peak"][0] == pytest.approx(peak(Run.open(pages / INT8)).requested_bytes / 2**30, abs=0.01)
+
+
+def test_fragmentation_is_that_of_the_metrics(pages: Path):
+    free = peak(Run.open(pages / INT8)).free
+    assert free and free.pieces
+    assert f"{free.free_bytes / 2**30:.3f} GiB of {free.reserved_bytes / 2**30:.3f} GiB reserved are free" in text_of(
+        show("memory", run=INT8)
+    )
+
+
+def test_several_runs_against_one_base(pages: Path):
+    test = show("compare", run=INT8, base=BF16, also=FP8)
+    rows = test.dataframe[0].value
+    assert list(rows["run"]) == [BF16, INT8, FP8]
+    found = compare(Run.open(pages / FP8), Run.open(pages / BF16))
+    assert found.expected and found.expected.measured
+    assert rows["promised_gib"][2] == pytest.approx(found.expected.win / 2**30)
+    assert rows["measured_gib"][2] == pytest.approx(found.expected.measured / 2**30)
+    assert "the last latents instead" in text_of(test)
+
+
+def test_generated_code_and_the_moment_of_a_recompile(pages: Path):
+    test = show("compile", run=INT8)
+    (code,) = test.code
+    assert code.language == "python" and "async_compile.triton('triton_poi_fused_silu_0'" in code.value
+    assert len(test.selectbox(key="code_file").options) == 3
+    at = show("timeline", run=INT8, region="1/1")
+    assert answer_of(at) == "Compiled region 1/1"
+    (frame,) = at.get("iframe")
+    assert "&from=" in frame.proto.src
+    assert "nowhere in this trace" in text_of(show("timeline", run=INT8, region="9/9"))
+
+
+def test_a_graph_break_has_a_moment(golden: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(folder.VARIABLE, str(golden))
+    (name,) = graph_breaks(Run.open(golden / BREAKS))["break"].to_list()
+    test = show("timeline", run=BREAKS, graph_break=name)
+    assert answer_of(test).startswith("Graph break GB0124")
+    assert "&from=" in test.get("iframe")[0].proto.src
+
+
+def test_the_ledger_of_another_window(pages: Path):
+    test = show("diagnosis", run=INT8)
+    test.segmented_control(key="ledger_window").set_value("decode").run()
+    decode = diagnose(Run.open(pages / INT8), window="decode")
+    assert f"traced {decode.dur_ns / 1e6:,.2f} ms" in text_of(test)
+
+
+def test_a_rank_is_picked_where_there_are_several(golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    two = tmp_path / "two"
+    (two / "rank1").mkdir(parents=True)
+    (two / "rank0").mkdir()
+    shutil.copy(golden / INT8 / "run.json", two)
+    for rank, name in enumerate((INT8, BF16)):
+        shutil.copy(golden / name / "rank0" / "trace.json.gz", two / f"rank{rank}")
+    monkeypatch.setenv(folder.VARIABLE, str(tmp_path))
+    first, second = (show("kernels", run="two", rank=rank) for rank in ("0", "1"))
+    assert first.selectbox(key="rank_menu").value == 0 and second.selectbox(key="rank_menu").value == 1
+    assert answer_of(first).startswith("GEMM int8") and answer_of(second).startswith("GEMM bf16")
+    assert "rank=1" in show("timeline", run="two", rank="1").get("iframe")[0].proto.src
+    for page in ("diagnosis", "compile", "memory"):
+        assert not show(page, run="two", rank="1").exception
 
 
 def test_compare_starts_with_its_verdict(pages: Path):
