@@ -11,6 +11,7 @@ import polars as pl
 
 from dashboards.charts.style import MUTED, figure, label
 from profiler.core import palette
+from profiler.core.units import GIB, MIB
 from profiler.metrics.sweep_front import Group, front
 
 STATUSES = {
@@ -24,7 +25,9 @@ STATUSES = {
     "queued": "#B3BCC4",
 }
 """One colour a status of a cell, in the order in which they are listed."""
-MEMORY_NAMES = {"inference_peak_gib": "inference peak, GiB", "model_memory_gib": "model memory, GiB"}
+MEMORY_NAMES = {"inference_peak_gib": "inference peak", "model_memory_gib": "model memory"}
+# Smaller sizes are told in MiB.
+_LEAST_GIB = 0.1
 # What a name takes of the figure, each way.
 _NAME_WIDE, _NAME_HIGH = 0.2, 0.07
 
@@ -61,26 +64,29 @@ def scatter(cells: pl.DataFrame, group: Group) -> go.Figure:
     rows = placed(cells, group)
     if not rows:
         return made
-    made.add_trace(_line(rows, group.memory))
-    named = _named(rows, group.memory)
+    made.add_trace(_line(rows))
+    named = _named(rows)
     levels = [row for row in rows if finite(row["sqnr_db"])]
     others = [row for row in rows if not finite(row["sqnr_db"])]
     if others:
         plain = "bf16, which SQNR is against" if group.quality else "cells"
-        made.add_trace(_points(others, plain, group.memory, named, {"color": palette.TOTAL, "symbol": "diamond"}))
+        made.add_trace(_points(others, plain, named, {"color": palette.TOTAL, "symbol": "diamond"}))
     if levels:
-        made.add_trace(_points(levels, "", group.memory, named, _by_level(levels)))
+        made.add_trace(_points(levels, "", named, _by_level(levels)))
     made.update_xaxes(title="time of a call, s", range=_room([row["time_s"] for row in rows], 0.1, 0.1))
-    made.update_yaxes(title=MEMORY_NAMES[group.memory], range=_room([row[group.memory] for row in rows], 0.1, 0.16))
+    sizes = _room([row["size"] for row in rows], 0.1, 0.16)
+    made.update_yaxes(title=f"{MEMORY_NAMES[group.memory]}, {rows[0]['unit']}", range=sizes)
     return made
 
 
 def placed(cells: pl.DataFrame, group: Group) -> list[dict[str, Any]]:
-    """The cells of a group that have a place in the figure, those on the front first."""
+    """The cells of a group that have a place in the figure, those on the front first; with their `size` in a `unit`."""
     if not group.memory:
         return []
     kept = cells.filter(pl.col("id").is_in(group.ids) & pl.col(group.memory).is_not_null() & pl.col("time_s").is_not_null())
-    return kept.sort("pareto", "time_s", descending=[True, False]).to_dicts()
+    factor, unit = (1.0, "GiB") if (kept[group.memory].max() or 0) >= _LEAST_GIB else (GIB / MIB, "MiB")  # type: ignore[operator]
+    sized = kept.with_columns((pl.col(group.memory) * factor).alias("size"), pl.lit(unit).alias("unit"))
+    return sized.sort("pareto", "time_s", descending=[True, False]).to_dicts()
 
 
 def finite(level: float | None) -> bool:
@@ -89,22 +95,23 @@ def finite(level: float | None) -> bool:
 
 
 def _by_level(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    bar = {"title": {"text": "SQNR, dB", "side": "right"}, "thickness": 12, "outlinewidth": 0}
+    title = {"text": "SQNR, dB", "side": "right", "font": {"size": 13}}
+    bar = {"title": title, "thickness": 12, "outlinewidth": 0, "tickfont": {"size": 12}, "nticks": 6}
     return {"color": [row["sqnr_db"] for row in rows], "colorscale": "Viridis", "colorbar": bar, "symbol": "circle"}
 
 
-def _points(rows: Sequence[dict[str, Any]], name: str, memory: str, named: set[str], marker: dict[str, Any]) -> go.Scatter:
+def _points(rows: Sequence[dict[str, Any]], name: str, named: set[str], marker: dict[str, Any]) -> go.Scatter:
     doubt = [row["error_s"] or 0.0 for row in rows]
     return go.Scatter(
         x=[row["time_s"] for row in rows],
-        y=[row[memory] for row in rows],
+        y=[row["size"] for row in rows],
         mode="markers+text",
         name=name,
         showlegend=bool(name),
         text=[label(row["id"], 36) if row["id"] in named else "" for row in rows],
         textposition="top center",
         customdata=[[row["id"]] for row in rows],
-        hovertext=[_told(row, memory) for row in rows],
+        hovertext=[_told(row) for row in rows],
         hovertemplate="%{hovertext}<extra></extra>",
         error_x={"array": doubt, "thickness": 1, "color": MUTED} if any(doubt) else None,
         marker=marker
@@ -116,18 +123,18 @@ def _points(rows: Sequence[dict[str, Any]], name: str, memory: str, named: set[s
     )
 
 
-def _told(row: dict[str, Any], memory: str) -> str:
+def _told(row: dict[str, Any]) -> str:
     lines = [
         f"<b>{label(row['id'], 80)}</b>",
         f"{row['time_s']:.3f} s a call" + (", extrapolated" if row["extrapolated"] else ""),
     ]
-    lines += [f"{row[memory]:.2f} GiB"]
+    lines += [f"{row['size']:,.2f} {row['unit']}"]
     lines += [f"SQNR {row['sqnr_db']:.1f} dB"] if finite(row["sqnr_db"]) else []
     return "<br>".join(lines + (["on the Pareto front"] if row["pareto"] else []))
 
 
-def _line(rows: Sequence[dict[str, Any]], memory: str) -> go.Scatter:
-    points = [(row["time_s"], row[memory]) for row in rows]
+def _line(rows: Sequence[dict[str, Any]]) -> go.Scatter:
+    points = [(row["time_s"], row["size"]) for row in rows]
     best = sorted({points[index] for index in front(points)})
     return go.Scatter(
         x=[time for time, _ in best],
@@ -146,14 +153,14 @@ def _room(values: Sequence[float], before: float, after: float) -> list[float]:
     return [low - before * span, high + after * span]
 
 
-def _named(rows: Sequence[dict[str, Any]], memory: str) -> set[str]:
+def _named(rows: Sequence[dict[str, Any]]) -> set[str]:
     """Cells whose names can stand beside their points without covering another's; the first come first."""
-    (left, right), (low, high) = (_room([row[key] for row in rows], 0.0, 0.0) for key in ("time_s", memory))
+    (left, right), (low, high) = (_room([row[key] for row in rows], 0.0, 0.0) for key in ("time_s", "size"))
     chosen: list[dict[str, Any]] = []
     for row in rows:
         apart = (
             abs(row["time_s"] - each["time_s"]) > _NAME_WIDE * (right - left)
-            or abs(row[memory] - each[memory]) > _NAME_HIGH * (high - low)
+            or abs(row["size"] - each["size"]) > _NAME_HIGH * (high - low)
             for each in chosen
         )
         if all(apart):

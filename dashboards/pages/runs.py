@@ -191,6 +191,10 @@ def _links(picked: Sequence[str], rows: Sequence[RunRow]) -> None:
         return
     with st.container(horizontal=True, gap="medium", key="run_links"):
         at = Selection(run=names[0])
+        if readable[names[0]].kind in navigation.OWN_PAGE:
+            kind = str(readable[names[0]].kind)
+            navigation.link(kind, f"{kind.capitalize()} page of {navigation.plain(names[0])}", at)
+            return
         navigation.link(navigation.DIAGNOSIS, f"Diagnose {navigation.plain(names[0])}", at)
         navigation.link(navigation.TIMELINE, "Timeline", at)
         if len(names) == 1:

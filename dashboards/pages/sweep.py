@@ -14,10 +14,11 @@ from dashboards.navigation import SWEEP
 from dashboards.pages import sweep_progress, sweep_seed, sweep_table
 from dashboards.pages.sweep_progress import RUNNING
 from profiler.core import palette
+from profiler.core.units import GIB, MIB
 from profiler.metrics.sweep import SweepResult
 from profiler.metrics.sweep_advice import FASTEST, NEAREST, SMALLEST
 from profiler.metrics.sweep_front import Group
-from profiler.report.sweep_words import level, seconds, size, work
+from profiler.report.sweep_words import level, seconds, work
 
 _QUESTION = "Which configuration should I ship?"
 _COMMAND = "diffuscope sweep flux-dev --preset seed-flux"
@@ -87,7 +88,8 @@ def answer(result: SweepResult, group: Group | None) -> str:
     """The fastest cell of the group, in one sentence."""
     advice = next((each for each in result.recommended if group and each.what == FASTEST and each.work == group.work), None)
     if advice:
-        return f"Ship {advice.text}" if len(group.ids if group else []) > 1 else advice.text
+        several = group is not None and len(group.ids) > 1
+        return f"{'So far, ship' if result.tables.status == RUNNING else 'Ship'} {advice.text}" if several else advice.text
     return "No cell is done yet." if result.tables.status == RUNNING else "No cell has a result."
 
 
@@ -103,14 +105,24 @@ def _head(result: SweepResult, group: Group | None) -> None:
     if FASTEST in best:
         figures.append((FASTEST, seconds(best[FASTEST]), "s", best[FASTEST]["id"]))
     if SMALLEST in best:
-        figures.append((SMALLEST, size(best[SMALLEST][group.memory]), "GiB", best[SMALLEST]["id"]))
+        value, _, unit = spoken_size(best[SMALLEST][group.memory]).partition(" ")
+        figures.append((SMALLEST, value, unit, best[SMALLEST]["id"]))
     if NEAREST in best:
         figures.append((NEAREST, level(best[NEAREST], "sqnr_db"), "dB", best[NEAREST]["id"]))
-    parts.figures([*figures, ("Pareto front", f"{len(group.front)}", "cells", f"of {len(group.ids)} with a result of this work")])
+    count = len(group.front)
+    of = f"of {len(group.ids)} with a result of this work"
+    parts.figures([*figures, ("Pareto front", f"{count}", f"cell{'s' * (count != 1)}", of)])
+
+
+def spoken_size(size_gib: float) -> str:
+    """A size with the digits of the recommendation."""
+    return f"{size_gib:.2f} GiB" if size_gib >= 0.1 else f"{size_gib * GIB / MIB:.2f} MiB"
 
 
 def _scatter(result: SweepResult, group: Group) -> None:
     axes = "time, memory and SQNR" if group.quality else "time and memory"
+    if len(group.ids) < 2:
+        return
     parts.section("Time against memory", f"lower left is better; large: no other cell beats it in {axes} at once")
     if charts.placed(result.cells, group):
         parts.plot(charts.scatter(result.cells, group), "sweep_scatter")
@@ -146,7 +158,7 @@ def _budget(at: Selection, group: Group) -> None:
         navigation.select(to, SWEEP)
 
     if group.memory:
-        _limit(f"At most GiB of {charts.MEMORY_NAMES[group.memory].removesuffix(', GiB')}", "budget_gib", changed)
+        _limit(f"At most GiB of {charts.MEMORY_NAMES[group.memory]}", "budget_gib", changed)
     if group.quality:
         _limit("At least dB of SQNR", "budget_db", changed)
 

@@ -84,8 +84,7 @@ def finished(at: Selection, result: SweepResult, group: Group) -> None:
     """The table, where to go from its picked row, and the table to take along."""
     frame = table(result, group)
     same = shared(frame)
-    words = [_option(name, value) for name, value in same.items() if value is not None]
-    parts.section("Cells", "tick one to open it" + (f"; all: {' · '.join(words)}" if words else ""))
+    parts.section("Cells", "tick one to open it" + (f"; all: {told(same)}" if same else ""))
     used = [name for name in frame.columns if name not in same and frame[name].null_count() < frame.height]
     _pick(at, result, frame.select(used), "sweep_table", {name: _column(name, frame[name]) for name in used})
     _downloads(at, result)
@@ -135,15 +134,20 @@ def _file(render: Callable[[dict[str, Any]], str], result: SweepResult) -> bytes
     return render(result_data(result)).encode()
 
 
-def _option(name: str, value: Any) -> str:
-    if isinstance(value, bool):
-        return f"{'' if value else 'no '}{_NAMES[name]}"
-    return f"batch {value}" if name == "batch_size" else str(value)
+def told(same: dict[str, Any]) -> str:
+    """Options that all cells share, in a line; what is off stands at its end."""
+    values = {name: value for name, value in same.items() if value is not None and not isinstance(value, bool)}
+    if not same.get("compile", True):
+        values.pop("compile_mode", None)
+    words = [f"batch {value}" if name == "batch_size" else str(value) for name, value in values.items()]
+    words += [_NAMES[name] for name, value in same.items() if value is True]
+    off = [_NAMES[name] for name, value in same.items() if value is False]
+    return ", ".join(words + ([f"without {', '.join(off)}"] if off else []))
 
 
 def _column(name: str, values: pl.Series) -> Any:
     if name == "id":
-        return st.column_config.TextColumn(_NAMES[name], pinned=True)
+        return st.column_config.TextColumn(_NAMES[name], pinned=True, width="medium")
     if values.dtype == pl.Float64:
         digits = _DIGITS.get(name, 2 if (values.max() or 0) >= 0.1 else 4)  # type: ignore[operator]
         return st.column_config.NumberColumn(_NAMES[name], format=f"%.{digits}f", help=_HELP.get(name))

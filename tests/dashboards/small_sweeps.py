@@ -26,13 +26,13 @@ def _spec(name: str) -> dict[str, Any]:
     return SPEC | {"scheme": scheme if scheme.isalnum() else "int4dq", "compile": mode if mode == "regional" else "none"}
 
 
-def _phase(name: str, alloc: int, peak: int) -> dict[str, Any]:
-    sizes = {"alloc_bytes": alloc * GIB, "peak_bytes": peak * GIB}
+def _phase(name: str, alloc: float, peak: float | None) -> dict[str, Any]:
+    sizes = {"alloc_bytes": int(alloc * GIB), "peak_bytes": peak and int(peak * GIB)}
     return {"name": name, "start_ns": 1, "end_ns": 1_000_000_001} | sizes
 
 
-def write_cell(folder: Path, name: str, time_s: float, weights: int, peak: int) -> dict[str, Any]:
-    """One finished cell: its run directory, and its entry in `sweep.json`."""
+def write_cell(folder: Path, name: str, time_s: float, weights: float, peak: float | None) -> dict[str, Any]:
+    """One finished cell: its run directory, and its entry in `sweep.json`. Sizes in GiB; the peak may not be known."""
     run = folder / name
     run.mkdir(parents=True)
     manifest = {"schema_version": 1, "kind": "record", "status": "ok", "created_ns": 3, "spec": _spec(name)}

@@ -78,9 +78,22 @@ def test_levels_are_colours_and_the_base_is_none():
     assert style.empty(charts.scatter(cells, Group({}, ["a"], "", False, [], {})))
 
 
+def test_small_sizes_are_in_mib(tmp_path: Path):
+    from small_sweeps import write_cell
+
+    path = tmp_path / NAME
+    write_state(
+        path, [write_cell(path, name, time_s, size / 1024, None) for name, time_s, size in ((FAST, 2, 3), (BF16, 3, 6))], "ok"
+    )
+    result = sweep_result(path)
+    figure = charts.scatter(result.cells, result.groups[0])
+    assert figure.layout.yaxis.title.text == "model memory, MiB"
+    assert sorted(y for trace in figure.data[1:] for y in trace.y) == pytest.approx([3.0, 6.0])
+
+
 def test_names_do_not_cover_each_other():
-    near = [{"id": "a", "time_s": 1.0, "y": 1.0}, {"id": "b", "time_s": 1.01, "y": 1.0}, {"id": "c", "time_s": 2.0, "y": 2.0}]
-    assert charts._named(near, "y") == {"a", "c"}
+    near = [{"id": name, "time_s": at, "size": at} for name, at in (("a", 1.0), ("b", 1.01), ("c", 2.0))]
+    assert charts._named(near) == {"a", "c"}
 
 
 def test_the_bar_of_statuses_is_as_long_as_the_sweep():
@@ -132,6 +145,8 @@ def test_columns_that_say_nothing_are_told_in_a_line(result: SweepResult):
     same = sweep_table.shared(sweep_table.table(result, group))
     assert same["batch_size"] == 1 and same["fuse_qkv"] is False
     assert "quantization" not in same
+    assert sweep_table.told(same).startswith("flux-dev, batch 1, without compile VAE, fuse QKV")
+    assert sweep_table.told({"compile": False, "compile_mode": "none", "fuse_qkv": True}) == "fuse QKV, without compile"
 
 
 def test_a_cell_is_a_run_of_every_page(swept: Path):

@@ -124,6 +124,12 @@ def test_other_pages_do_not_offer_a_tuning(tuned: Path):
     assert "no run that can be read" in text_of(test)
 
 
+def test_the_list_of_runs_leads_to_a_tuning(tuned: Path):
+    test = show("runs")
+    (link,) = (each.proto for each in test.get("page_link"))
+    assert link.label == "Tune page of tune-small" and link.query_string == f"run={NAME}"
+
+
 def test_a_page_without_tunings_says_what_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(folder.VARIABLE, str(tmp_path))
     assert "diffuscope tune flux-dev" in text_of(show("tune"))
