@@ -16,7 +16,7 @@ except ImportError:  # a CPU build of torch: the plain torch of `packed_format` 
     triton = None
 
 _BLOCK, _ROWS, _WARPS = 128, 4, 4
-_SMALL_BLOCK_N, _SMALL_BLOCK, _SMALL_WARPS = 8, 64, 4
+_SMALL_BLOCK, _SMALL_WARPS = 64, 4
 # Of 2^(127 - bias) this much goes to the activations, so that neither they nor the sums leave the range of float32.
 _BEFORE = 2.0**60
 
@@ -29,6 +29,11 @@ def _constants(form: PackedFormat) -> dict[str, int | bool]:
         "extra": form.extra,
         "position": 0 if form.whole else 7 - form.mantissa_bits,
     }
+
+
+def _small_block_n(form: PackedFormat) -> int:
+    # With more rows activations are converted less often; but words of the second plane and scales then lie in other threads.
+    return 8 if form.extra or form.group else 16
 
 
 def _factor(form: PackedFormat) -> float:
@@ -62,7 +67,7 @@ def _small_m_linear(
     found = FORMATS[form]
     n_size = words.shape[0]
     out = torch.empty(x.shape[0], n_size, dtype=x.dtype, device=x.device)
-    grid = (triton.cdiv(n_size, _SMALL_BLOCK_N), x.shape[0])
+    grid = (triton.cdiv(n_size, _small_block_n(found)), x.shape[0])
     before = 1.0 if found.whole else _BEFORE
     torch.library.wrap_triton(packed_small_m_linear_kernel)[grid](
         x.contiguous(),
@@ -77,7 +82,7 @@ def _small_m_linear(
         after=_factor(found) / before,
         has_bias=bias is not None,
         **_constants(found),
-        block_n=_SMALL_BLOCK_N,
+        block_n=_small_block_n(found),
         block=_SMALL_BLOCK,
         num_warps=_SMALL_WARPS,
     )

@@ -55,6 +55,19 @@ def _load_words(words, k_words, j, mask, extra: tl.constexpr):  # type: ignore[n
 
 
 @triton.jit  # type: ignore[untyped-decorator]
+def _load_low(plane, inside, start, k_words, extra: tl.constexpr, block: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Bits of the second plane of `block` eights, first ones first: each word is read once, by who needs its parts."""
+    at = start * extra // 4 + tl.arange(0, block * extra // 4)
+    mask = inside[:, None] & (at < k_words * extra // 4)[None, :]
+    low = tl.load(plane + at[None, :], mask=mask, other=0).to(tl.uint32, bitcast=True)
+    if extra == 2:
+        parts = tl.interleave(low, low >> 8)
+    else:
+        parts = tl.interleave(tl.interleave(low, low >> 8), tl.interleave(low >> 4, low >> 12))
+    return parts
+
+
+@triton.jit  # type: ignore[untyped-decorator]
 def dequantize_packed_kernel(  # type: ignore[no-untyped-def]
     words,
     scale,
@@ -133,7 +146,11 @@ def packed_small_m_linear_kernel(  # type: ignore[no-untyped-def]
         j = start + tl.arange(0, block)
         inside = j < k_words
         mask = (n < n_size)[:, None] & inside[None, :]
-        word, low = _load_words(words + (n * row_words)[:, None], k_words, j[None, :], mask, extra)
+        rows = words + (n * row_words)[:, None]
+        word = tl.load(rows + j[None, :], mask=mask, other=0).to(tl.uint32, bitcast=True)
+        low = word
+        if extra > 0:
+            low = _load_low(rows + k_words, n < n_size, start, k_words, extra, block)
         part = tl.zeros((block_n, block), dtype=tl.float32)
         for p in tl.static_range(4):
             pair = tl.load(pairs + (row * k_words + j) * 4 + p, mask=inside, other=0).to(tl.uint32, bitcast=True)
@@ -141,8 +158,13 @@ def packed_small_m_linear_kernel(  # type: ignore[no-untyped-def]
             part += even * ((pair << 16).to(tl.float32, bitcast=True) * before)[None, :]
             part += odd * ((pair & 0xFFFF0000).to(tl.float32, bitcast=True) * before)[None, :]
         if group_words > 0:
-            at = n[:, None] * (k_words // group_words) + (j // group_words)[None, :]
-            part *= tl.load(scale + at, mask=mask, other=0.0).to(tl.float32)
+            tl.static_assert(group_words == 4)
+            group = start // 4 + tl.arange(0, block // 4)
+            at = n[:, None] * (k_words // 4) + group[None, :]
+            inner = (n < n_size)[:, None] & (group < k_words // 4)[None, :]
+            twice = tl.load(scale + at, mask=inner, other=0.0).to(tl.float32)
+            twice = tl.interleave(twice, twice)
+            part *= tl.interleave(twice, twice)
         total += part
     result = tl.sum(total, axis=1) * after
     if group_words == 0:

@@ -22,7 +22,7 @@ def compile_dequantize(form: PackedFormat) -> Compiled:
 def compile_small_m(form: PackedFormat) -> Compiled:
     before = 1.0 if form.whole else own._BEFORE
     constants = own._constants(form) | {"before": before, "after": own._factor(form) / before, "has_bias": True}
-    constants |= {"block_n": own._SMALL_BLOCK_N, "block": own._SMALL_BLOCK}
+    constants |= {"block_n": own._small_block_n(form), "block": own._SMALL_BLOCK}
     return _compile(_source(packed_small_m_linear_kernel, constants), num_warps=own._SMALL_WARPS)
 
 

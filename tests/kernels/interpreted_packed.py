@@ -46,11 +46,16 @@ def packed() -> None:
             x = torch.randn(2, k, generator=generator).to(torch.bfloat16)
             bias = torch.randn(n, generator=generator).to(torch.bfloat16)
             before = 1.0 if form.whole else own._BEFORE
-            constants |= {"before": before, "after": factor / before, "block_n": own._SMALL_BLOCK_N, "block": own._SMALL_BLOCK}
+            constants |= {
+                "before": before,
+                "after": factor / before,
+                "block_n": own._small_block_n(form),
+                "block": own._SMALL_BLOCK,
+            }
             for given in (bias, None):
                 out = torch.full((2, n), 7.0)
                 arguments = (x, words, scale, out if given is None else given, out, n, k // 8, words.shape[1])
-                packed_small_m_linear_kernel[(triton.cdiv(n, own._SMALL_BLOCK_N), 2)](
+                packed_small_m_linear_kernel[(triton.cdiv(n, own._small_block_n(form)), 2)](
                     *arguments, has_bias=given is not None, **constants
                 )
                 product = x.double() @ expected.double().t()

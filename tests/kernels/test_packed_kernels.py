@@ -66,5 +66,8 @@ def test_few_rows_read_whole_vectors_of_packed_weights(form: Any):
     made = compile_small_m(form)
     assert "ld.global.v4.b32" in made.instructions(r"ld\.global\.\S+")
     assert "ftz" not in made.ptx
+    # Both planes reach the threads that need them without shared memory: what little there is sums up a row.
+    assert "local_load" not in made.ttgir
+    assert made.ptx.count("bar.sync") <= 2
     assert made.spilled == 0
-    assert made.registers <= 128
+    assert made.registers <= 64
