@@ -87,5 +87,5 @@ def _causes(found: SeedComparison) -> None:
                 ]
             )
     if found.unmatched:
-        with st.expander(f"{len(found.unmatched)} cells without a row in the seed's tables"):
+        with st.expander(f"Without a row in the seed's tables: {len(found.unmatched)}"):
             parts.bullets([f"{cell}: {why}" for cell, why in found.unmatched.items()])
