@@ -10,7 +10,7 @@ from profiler.core.errors import UnreadableInput
 from profiler.metrics.compare_calls import CallDifference, compare_calls
 from profiler.metrics.compare_memory import MemoryDifference, MemoryOf, compare_memory, memory_of
 from profiler.metrics.compare_rows import Repeated
-from profiler.metrics.compare_runs import Difference, differences, shared, unknown
+from profiler.metrics.compare_runs import Difference, differences, refuse_other_kinds, shared, unknown
 from profiler.metrics.compare_time import WindowDifference, compare_windows, window_ledgers
 from profiler.metrics.compare_weights import ExpectedWin, expected_win
 from profiler.metrics.quality import Quality, quality
@@ -64,7 +64,13 @@ def compare(run: Run, base: Run) -> Comparison:
 
 
 def compare_all(runs: Sequence[Run]) -> list[Comparison]:
-    """Each run but the first against the first."""
+    """Each run but the first against the first.
+
+    Raises:
+        UsageError: one of them is no run of a pipeline: a sweep, a tuning.
+    """
+    for run in runs:
+        refuse_other_kinds(run)
     base, *others = (_read(run) for run in runs)
     return [_compare(each, base) for each in others]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from profiler.core.errors import UsageError
 from profiler.core.spec import RunSpec
 from profiler.rundir.manifest import Manifest
 from profiler.tables.run import Run
@@ -33,6 +34,7 @@ _MUST = {
 _MAY = dict.fromkeys(("seed", "prompt", "weights", "guidance"), OUTPUT)
 _MAY |= dict.fromkeys(("trace_steps", "warmup", "repeats"), MEASURING)
 _MAY |= dict.fromkeys(("driver", "CUDA", "cuDNN", "torchao", "diffusers", "transformers", "triton"), MACHINE)
+_OTHER_KINDS = ("sweep", "tune", "explain")
 # Above this, a pipeline with classifier-free guidance runs its transformer on twice the batch.
 _NO_GUIDANCE = 1.0
 
@@ -55,6 +57,19 @@ class Difference:
     spoils: tuple[str, ...] = ()
 
 
+def refuse_other_kinds(run: Run) -> None:
+    """Refuse what holds no calls of a pipeline.
+
+    Raises:
+        UsageError: the run of a sweep, a tuning or the like.
+    """
+    kind = run.manifest.kind
+    if kind not in _OTHER_KINDS:
+        return
+    hint = f"name its cells: {run.path}/CELL, or see them side by side: " if kind == "sweep" else "see it with "
+    raise UsageError(f"{run.path} is of kind {kind}: it holds no call to compare", f"{hint}diffuscope show {run.path}")
+
+
 def differences(run: Run, base: Run) -> list[Difference]:
     """Everything in which a run differs from its base, what spoils the comparison first.
 
@@ -62,6 +77,8 @@ def differences(run: Run, base: Run) -> list[Difference]:
     """
     mine, theirs = _facts(run.manifest), _facts(base.manifest)
     found = [_difference(name, theirs[name], mine[name]) for name in theirs if name in mine and theirs[name] != mine[name]]
+    if _same_pipeline(run.manifest, base.manifest):
+        found = [replace(each, kind=OPTION, spoils=()) if each.what == "model" else each for each in found]
     return sorted(found, key=lambda each: not each.spoils)
 
 
@@ -92,6 +109,17 @@ def _difference(name: str, base: Any, new: Any) -> Difference:
     return Difference(
         name, base, new, _MAY.get(name, OPTION), _BOTH if name == "guidance" and _guided(base) != _guided(new) else ()
     )
+
+
+def _same_pipeline(mine: Manifest, theirs: Manifest) -> bool:
+    """Whether two functions of the user's own build the same transformer: before and after a change, say."""
+    names = [str(each.spec.get("model") or "") for each in (mine, theirs)]
+    shapes = [sorted(map(_shape, each.applied.get("linears") or [])) for each in (mine, theirs)]
+    return all(":" in name for name in names) and bool(shapes[0]) and shapes[0] == shapes[1]
+
+
+def _shape(linear: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(str(linear.get(name)) for name in ("module", "in_features", "out_features"))
 
 
 def _guided(scale: Any) -> bool:

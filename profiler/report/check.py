@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from profiler.core.errors import DiffuscopeError
+from profiler.metrics.compare_runs import refuse_other_kinds
 from profiler.report.budget import Budget, Limit
 from profiler.report.budget_lines import LINES
 from profiler.report.budget_measure import Line, Measured, Subject
@@ -27,7 +28,11 @@ def check_data(run: Run, budget: Budget, base: Run | None = None) -> dict[str, A
 
     Args:
         base: the run that ratios and quality are held against; the one that the budget names is the caller's to open.
+
+    Raises:
+        UsageError: a sweep or a tuning, which keeps no budget.
     """
+    refuse_other_kinds(run)
     subject = Subject(run, base)
     checks = [_status(run), *(_check(subject, each) for each in budget.limits)]
     return {

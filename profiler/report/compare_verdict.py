@@ -36,9 +36,13 @@ def _of_quality(comparison: Comparison) -> Verdict:
     text = f"SQNR {last.db:.1f} dB of the last latents"
     if first.db is not None and math.isfinite(first.db):
         text += f", {first.db:.1f} dB of the first transformer output"
-    text += f", after {comparison.quality.steps} steps" if comparison.quality.steps else ""
+    text += _after(comparison.quality.steps)
     if comparison.quality.psnr.db is not None:
         text += f"; PSNR {comparison.quality.psnr.db:.1f} dB of the picture"
     if not comparison.run.manifest.spec.get("weights"):
         text += " (random weights: they order schemes, and say nothing about pictures)"
     return Verdict("quality", "measured", text)
+
+
+def _after(steps: int | None) -> str:
+    return f", after {steps} step{'' if steps == 1 else 's'}" if steps else ""

@@ -10,6 +10,7 @@ from profiler.report.compare_words import (
     ABSENT,
     EATEN,
     MASKED,
+    NONE_EXPECTED,
     NOT_COMPARABLE,
     REAL,
     UNKNOWN,
@@ -26,7 +27,7 @@ _KEPT, _GONE = 0.95, 0.5
 _NOTHING = 0.002
 # A category that grew is named from this share of the peak on.
 _WORTH = 5e-4
-NONE_EXPECTED, GROWS = "none expected", "grows"
+GROWS = "grows"
 
 
 def of_memory(comparison: Comparison) -> Verdict:

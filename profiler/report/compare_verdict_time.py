@@ -9,6 +9,7 @@ from profiler.metrics.windows import CALL, STEP
 from profiler.report.compare_words import (
     ABSENT,
     EATEN,
+    NONE_EXPECTED,
     NOT_COMPARABLE,
     REAL,
     SLOWER,
@@ -25,6 +26,9 @@ from profiler.report.compare_words import (
 _WORTH = 0.02
 # Eaten: what quantizing adds is at least this share of what the GEMMs gain.
 _EATEN = 0.5
+# What unpacking may add to the GEMMs of schemes that store weights in fewer bits and multiply in the base dtype.
+_NEAR = 0.05
+_WEIGHT_ONLY = ("int8wo", "fp8wo", "int4wo", "fp6_e3m2", "fp5_e2m2", "fp4_e2m1")
 
 
 def main_window(comparison: Comparison) -> WindowDifference | None:
@@ -59,11 +63,18 @@ def _uncertain(window: WindowDifference) -> str:
 
 def _judged(delta_ms: float, within: bool | None, words: str, window: WindowDifference | None) -> Verdict:
     if within:
-        return Verdict("time", WITHIN, words)
+        return Verdict("time", WITHIN, words + _yet(window))
     if delta_ms <= 0:
         return Verdict("time", REAL, words + _sources(window))
     gained = window is not None and window.group(GEMMS).delta_ns < 0
     return Verdict("time", EATEN if gained else SLOWER, words + _sources(window))
+
+
+def _yet(window: WindowDifference | None) -> str:
+    """Calls that vary may hide what each traced step shows."""
+    if window is None or window.within_spread is not False or not window.is_certain:
+        return ""
+    return f". By the traces, which are steadier:{_sources(window).removeprefix('.')}"
 
 
 def _call_words(comparison: Comparison) -> str:
@@ -90,10 +101,19 @@ def _sources(window: WindowDifference | None) -> str:
     along = sorted((each for each in groups if (each.delta_ns < 0) == shorter), key=lambda each: -abs(each.delta_ns))
     against = sorted((each for each in groups if (each.delta_ns < 0) != shorter), key=lambda each: -abs(each.delta_ns))
     text = f". A {window.name} is {ms(window.delta_ns)} {'shorter' if shorter else 'longer'}"
-    text += ": " + several([f"{each.name} {_signed(each.delta_ns)}" for each in along]) if along else ""
+    text += ": " + several([f"{each.name} {_signed(each.delta_ns)}" for each in along]) if along else _unsteady(window)
     if against:
         text += f"; {'eaten' if shorter else 'gained'}: " + several([f"{each.name} {_signed(each.delta_ns)}" for each in against])
     return text
+
+
+def _unsteady(window: WindowDifference) -> str:
+    """No group changed by more than it does between repeats: the one that makes most of the difference is named as such."""
+    alike = [each for each in window.groups() if each.delta_ns and (each.delta_ns < 0) == (window.delta_ns < 0)]
+    most = max(alike, key=lambda each: abs(each.delta_ns), default=None)
+    if most is None or 2 * abs(most.delta_ns) < abs(window.delta_ns):
+        return ""
+    return f": mostly {most.name} {_signed(most.delta_ns)}, which varies by {ms(most.spread_ns)} between repeats"
 
 
 def _signed(delta_ns: float) -> str:
@@ -111,13 +131,23 @@ def of_scheme(comparison: Comparison) -> Verdict | None:
         return None
     words = f"GEMMs take {ms(gemms.new_ns)} a {window.name}, not {ms(gemms.base_ns)}"
     if gained <= gemms.spread_ns:
-        words += ": what became faster is not the scheme's doing" if window.delta_ns < 0 else ""
-        return Verdict("scheme", ABSENT, words)
+        return _not_there(comparison, window, words)
     eaten = {name: window.group(name).delta_ns for name in _eaters(changed) if window.group(name).delta_ns > 0}
     against = several([f"{name} {_signed(size)}" for name, size in eaten.items()]) if eaten else ""
     words += f" ({_signed(-gained)})" + (f"; against that {against}" if against else "")
     kind = EATEN if sum(eaten.values()) >= _EATEN * gained else REAL
     return Verdict("scheme", kind, words + _untold(comparison, changed))
+
+
+def _not_there(comparison: Comparison, window: WindowDifference, words: str) -> Verdict:
+    """GEMMs are no faster: nobody promised that of a scheme that multiplies in the base dtype."""
+    gemms, scheme = window.group(GEMMS), comparison.run.manifest.spec.get("scheme")
+    near = abs(gemms.delta_ns) <= max(gemms.spread_ns, _NEAR * gemms.base_ns)
+    words += ", within their spread" if abs(gemms.delta_ns) <= gemms.spread_ns else ""
+    if scheme in _WEIGHT_ONLY and near:
+        return Verdict("scheme", NONE_EXPECTED, f"{scheme} multiplies in the base dtype, and wins memory, not time: {words}")
+    words += ": what became faster is not the scheme's doing" if window.delta_ns < 0 else ""
+    return Verdict("scheme", ABSENT, words)
 
 
 def _quantizes(comparison: Comparison) -> bool:

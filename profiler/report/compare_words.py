@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from profiler.core.units import GIB, MIB
 from profiler.metrics.compare_runs import Difference
 
-REAL, MASKED, EATEN, ABSENT = "real", "masked at the peak", "eaten", "not there"
+REAL, MASKED, EATEN, ABSENT, NONE_EXPECTED = "real", "masked at the peak", "eaten", "not there", "none expected"
 WITHIN, SLOWER, NOT_COMPARABLE, UNKNOWN = "within the spread", "slower", "not comparable", "unknown"
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from profiler.core.errors import UsageError
 from profiler.core.spec import RunSpec
+from profiler.metrics.compare import compare_all
 from profiler.metrics.compare_runs import CALL_TIME, MEMORY, TIME, Difference, differences, obstacles, unknown
 from profiler.rundir.manifest import Manifest
 from profiler.tables.run import Run
@@ -95,6 +97,36 @@ def test_an_import_says_little_and_that_is_said():
     imported = Run(Path("none"), Manifest(kind="import"))
     assert differences(imported, BASE) == []
     assert unknown(imported, BASE) == ["model", "batch", "height", "width", "steps", "device", "GPU", "torch"]
+
+
+def _own(name, *shapes, **spec):
+    run = _run(model=f"mine:{name}", **spec)
+    run.manifest.applied["linears"] = [{"module": "t.a", "in_features": k, "out_features": 8, "scheme": "left"} for k in shapes]
+    return run
+
+
+def test_two_functions_that_build_the_same_transformer_can_be_compared():
+    before, after = _own("before", 8, 16), _own("after", 16, 8, scheme="int8wo")
+    assert differences(after, before) == [
+        Difference("model", "mine:before", "mine:after", "option"),
+        Difference("scheme", "bf16", "int8wo", "option"),
+    ]
+    assert obstacles(_own("after", 8, 32), before)[0].what == "model", "another transformer"
+    assert obstacles(_own("after"), _own("before"))[0].what == "model", "nothing is known of either"
+    named = _own("after", 8, 16)
+    named.manifest.spec["model"] = "flux-dev"
+    assert obstacles(named, before)[0].what == "model", "a registered model is no variant of one's own"
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"), [("sweep", "name its cells"), ("tune", "diffuscope show"), ("explain", "diffuscope show")]
+)
+def test_what_holds_no_call_is_refused(kind, hint):
+    run = Run(Path("other"), Manifest(kind=kind))
+    for runs in ([BASE, run], [run, BASE]):
+        with pytest.raises(UsageError, match=f"other is of kind {kind}: it holds no call to compare") as caught:
+            compare_all(runs)
+        assert hint in caught.value.hint
 
 
 def test_the_users_own_call_asked_for_nothing_but_steps():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from profiler.metrics.compare_memory import Bytes
@@ -29,6 +31,12 @@ def judge(about, **changed):
     return found.get(about)
 
 
+def unsteady(classes, spread_ms, **more):
+    """A window whose classes vary by so much between repeats, and the whole by less."""
+    made = window(classes, **more)
+    return replace(made, classes=made.classes.with_columns(spread_ns=pl.lit(round(spread_ms * 1e6))))
+
+
 def test_a_win_that_is_real_everywhere():
     assert [(each.about, each.kind) for each in verdicts(comparison())] == [
         ("time", "real"),
@@ -48,11 +56,27 @@ def test_time_real_says_how_much_and_from_where():
 
 
 def test_a_difference_inside_the_spread_is_called_that():
-    kind, text = judge("time", calls=calls(100, 99.5, spread_ms=2.0))
+    kind, text = judge("time", calls=calls(100, 99.5, spread_ms=2.0), windows={"step": window({"GEMM bf16": (9, 8.95)})})
     assert (kind, text) == (
         "within the spread",
         "a call takes 99.5 ms, not 100.0, 1.01 times as fast (calls of one run differ by up to 2.0 ms)",
     )
+
+
+def test_calls_that_vary_do_not_hide_what_the_steps_show():
+    kind, text = judge("time", calls=calls(100, 101, spread_ms=2.0), windows={"step": window({"copy": (3, 8)})})
+    assert kind == "within the spread"
+    assert text.endswith(
+        ". By the traces, which are steadier: A step is 5.00 ms longer: elementwise, norm and copy kernels +5.00 ms"
+    )
+
+
+def test_what_varies_as_much_is_named_as_such():
+    kind, text = judge("time", calls=calls(100, 140), windows={"step": window({"copy": (3, 3)}, idle=(1, 5), spread_ms=0.1)})
+    assert kind == "slower" and text.endswith("A step is 4.00 ms longer: idle time +4.00 ms")
+    varying = {"step": unsteady({"copy": (3, 3)}, 6.0, idle=(1, 5))}
+    kind, text = judge("time", calls=calls(100, 140), windows=varying)
+    assert text.endswith("A step is 4.00 ms longer: mostly idle time +4.00 ms, which varies by 6.00 ms between repeats")
 
 
 def test_single_calls_have_no_spread_and_that_is_said():
@@ -93,6 +117,21 @@ def test_what_is_fused_counts_against_the_scheme_only_where_both_are_compiled_al
     kind, text = judge("scheme", windows={"step": window(fused)}, differences=[SCHEME, COMPILE], run=new)
     assert kind == "real"
     assert "fused into other kernels is not told apart: a base of bf16 with --compile regional tells it" in text
+
+
+def test_nobody_promised_faster_gemms_of_a_scheme_that_only_stores():
+    new = Run(Path("new"), Manifest(spec={"scheme": "int8wo"}, applied={"linears": [{"scheme": "int8wo"}]}))
+    near = {"step": window({"GEMM bf16": (9, 9.3)})}
+    assert judge("scheme", windows=near, run=new) == (
+        "none expected",
+        "int8wo multiplies in the base dtype, and wins memory, not time: GEMMs take 9.30 ms a step, not 9.00 ms",
+    )
+    same = {"step": unsteady({"GEMM bf16": (9, 8.95)}, 0.1)}
+    assert judge("scheme", windows=same, run=new)[1].endswith("GEMMs take 8.95 ms a step, not 9.00 ms, within their spread")
+    assert judge("scheme", windows={"step": window({"GEMM bf16": (9, 12)})}, run=new) == (
+        "not there",
+        "GEMMs take 12.00 ms a step, not 9.00 ms",
+    )
 
 
 def test_no_scheme_no_verdict_on_it():
