@@ -38,7 +38,8 @@ def command(
     missing = [{"section": each.section, "why": each.why} for each in found.missing]
     data = {"run": str(run), "status": found.show["status"], "file": str(target), "size_bytes": target.stat().st_size}
     data |= {"sections": found.sections, "missing": missing}
-    emit(as_json, data, lambda: _text(data), f"diffuscope diagnose {shlex.quote(str(run))}")
+    following = "diagnose" if found.diagnosis else "show"
+    emit(as_json, data, lambda: _text(data), f"diffuscope {following} {shlex.quote(str(run))}")
 
 
 def _target(run: Path, out: Path | None, force: bool) -> Path:

@@ -8,10 +8,12 @@ from pathlib import PurePath
 from typing import Any
 
 from profiler.core.finding import CRITICAL, HIGH
+from profiler.core.units import GIB
 from profiler.report import html_tune
 from profiler.report.html_data import Gathered
-from profiler.report.html_parts import Figure, bullets, figures, lines, part, section, table
+from profiler.report.html_parts import Figure, bullets, figures, lines, part, section, table, unit_of
 from profiler.report.html_tags import Html, joined, tag
+from profiler.report.memory_findings import FATAL
 from profiler.report.render import number
 from profiler.report.show_text import (
     describe_applied,
@@ -43,7 +45,7 @@ def head(found: Gathered) -> Html:
     data = found.show
     title = tag("p", tag("b", "diffuscope"), " ", name_of(found), _status(data["status"]), class_="name")
     spec = [line for line in (describe_spec(data["spec"]), describe_environment(data["environment"])) if line]
-    return tag("header", title, tag("h1", _answer(found)), lines(spec), _failure(data), figures(_figures(found)))
+    return tag("header", title, tag("h1", _answer(found)), lines(spec), _against(found), _failure(data), figures(_figures(found)))
 
 
 def menu(made: Mapping[str, Html]) -> Html:
@@ -56,23 +58,42 @@ def _status(status: str) -> Html:
 
 
 def _answer(found: Gathered) -> str:
+    """What the run comes to: how it ended where it failed, else its worst finding."""
     if found.tune:
         return html_tune.headline(found.tune)
     report = found.diagnosis or {"findings": [], "memory": {"findings": []}, "ledger": []}
     often = [each for each in report["findings"] if not each["once"]]
-    worst = next((each for each in often if each["severity"] in (CRITICAL, HIGH)), None)
-    in_memory = report["memory"]["findings"]
-    first = (
-        worst
-        or next((each for each in in_memory if each["severity"] == CRITICAL), None)
-        or next(iter([*often, *in_memory]), None)
-    )
+    in_memory, failure = report["memory"]["findings"], found.show["failure"]
+    if failure and not (in_memory and in_memory[0]["rule"] == FATAL):
+        return _ended(found.show)
+    worst = [each for each in often if each["severity"] in (CRITICAL, HIGH)]
+    worst += [each for each in in_memory if each["severity"] == CRITICAL]
+    first = next(iter([*worst, *often, *in_memory]), None)
     if first:
-        title = str(first["title"])
-        return title[:1].upper() + title[1:]
+        return _upper(str(first["title"]))
     if report["ledger"]:
         return f"Nothing was found that costs time in every {report['window']['name']}"
-    return describe_spec(found.show["spec"]) or name_of(found)
+    return name_of(found)
+
+
+def _ended(data: Mapping[str, Any]) -> str:
+    failure = data["failure"]
+    where = f" in phase {failure['phase']}" if failure.get("phase") else ""
+    message = next(iter(str(failure["message"]).splitlines()), "") or failure["type"]
+    return f"{_upper(data['status'])}{where}: {message}"
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _against(found: Gathered) -> Html | None:
+    """The verdicts in a word each."""
+    data = found.comparison
+    if data is None:
+        return None
+    verdicts = " · ".join(f"{about} {each['kind']}" for about, each in data["verdicts"].items())
+    return tag("p", f"against {PurePath(data['base']).name}: ", tag("b", verdicts), class_="note")
 
 
 def _failure(data: Mapping[str, Any]) -> Html | None:
@@ -121,11 +142,17 @@ def _sizes(memory: Mapping[str, Any]) -> list[Figure]:
         ("inference peak", memory["inference_peak_gib"], "one call alone"),
         ("load peak", memory["load_peak_gib"], "loading and quantizing"),
     )
-    made = [Figure(name, f"{size:,.2f}", "GiB", what) for name, size, what in sizes if size is not None]
+    made = [_size(name, size, what) for name, size, what in sizes if size is not None]
     since = memory["since_start_peak_gib"]
     if memory["inference_peak_gib"] is None and since is not None:
-        made.append(Figure("peak since start", f"{since:,.2f}", "GiB", f"in {memory['since_start_phase']}"))
+        made.append(_size("peak since start", since, f"in {memory['since_start_phase']}"))
     return made
+
+
+def _size(name: str, size_gib: float, what: str) -> Figure:
+    """In GiB, or in MiB below 0.1 GiB."""
+    unit, size = unit_of(size_gib * GIB)
+    return Figure(name, f"{size_gib * GIB / size:,.2f}", unit, what)
 
 
 def end(found: Gathered) -> Html:

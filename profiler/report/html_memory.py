@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from profiler.core import palette
-from profiler.core.units import GIB, MIB, format_ms, format_size
+from profiler.core.units import GIB, format_ms, format_size
 from profiler.report import html_area, html_bars, memory_words
 from profiler.report.html_boxes import Leaf, Path, icicle
 from profiler.report.html_data import Gathered, Memory
-from profiler.report.html_parts import chip, folded, legend, lines, part, section, table
+from profiler.report.html_parts import chip, folded, legend, lines, part, section, table, unit_of
 from profiler.report.html_tags import Html, Inside, joined, tag
 
 # What lives throughout hides the rest from this share of the peak on.
@@ -31,11 +31,6 @@ def memory(found: Gathered) -> Html:
         _phases(found.show["phases"]),
         note=found.show["memory"]["since_start"] or None,
     )
-
-
-def unit_of(size_bytes: float) -> tuple[str, int]:
-    """GiB, or MiB for what is below 0.1 GiB, and its bytes."""
-    return ("GiB", GIB) if size_bytes >= GIB / 10 else ("MiB", MIB)
 
 
 def _oom(of: Memory | None) -> Html:

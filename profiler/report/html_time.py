@@ -22,8 +22,8 @@ _KERNELS, _NAME = 25, 80
 # Labels below this share of the window share one segment of the bar.
 _LEAST_SHARE = 0.004
 _TRACED = {
-    "gpu": ("GPU busy time", "everything that the trace holds, as traced"),
-    "cpu": ("CPU operators", "self time of the trace's operators: it holds no GPU event"),
+    "gpu": ("GPU busy time by class and kernel", "Kernels", "everything that the trace holds, as traced"),
+    "cpu": ("CPU time by class and operator", "Operators", "self time of the trace's operators: it holds no GPU event"),
 }
 
 
@@ -182,13 +182,13 @@ def kernels(found: Gathered) -> Html:
     data = found.show
     if not data["classes"]:
         return joined()
-    title, note = _TRACED[data["trace"]["source"]]
+    title, each_one, note = _TRACED[data["trace"]["source"]]
     leaves = [Leaf((each["class"], each["name"]), each["total_us"] / 1e3) for each in data["kernels"]]
     figure = icicle(leaves, "busy", lambda path: palette.of_class(path[0]), lambda value: f"{value:,.2f} ms", _name)
     ranks = f"; rank {data['trace']['rank']} of {data['trace']['ranks']}" if data["trace"]["ranks"] > 1 else ""
-    classes = html_bars.rows([_class(each) for each in data["classes"]], f"ms of {title}", f"{title} by class")
-    parts = (figure, part("Classes", classes), _kernels(data), _floor(found.diagnosis))
-    return section("kernels", f"{title} by class and kernel", *parts, note=note + ranks)
+    classes = html_bars.rows([_class(each) for each in data["classes"]], "ms, as traced", f"{title}: its classes")
+    parts = (figure, part("Classes", classes), part(each_one, _kernels(data)), _floor(found.diagnosis))
+    return section("kernels", title, *parts, note=note + ranks)
 
 
 def _name(name: str) -> str:
@@ -218,4 +218,4 @@ def _kernels(data: Mapping[str, Any]) -> Html:
         counts, total_us = sum(each["count"] for each in rest), sum(each["total_us"] for each in rest)
         share = sum(each["share"] for each in rest)
         rows.append([f"{len(rest)} more (diffuscope show --top N)", "", f"{counts:,}", f"{total_us:,.1f}", "", f"{share:.1%}"])
-    return part("Kernels", table(("kernel", "class", "count", "total µs", "mean µs", "share"), rows, (0, 1)))
+    return table(("name", "class", "count", "total µs", "mean µs", "share"), rows, (0, 1))

@@ -205,6 +205,7 @@ def test_the_comparison_is_that_of_compare(int8: str):
     (expected,) = plain(compare_data([golden(BF16), golden(INT8)]))["comparisons"]
     text = said(int8)
     assert len(expected["verdicts"]) == 5
+    assert f"against {BF16}: " + " · ".join(f"{about} {each['kind']}" for about, each in expected["verdicts"].items()) in text
     for about, each in expected["verdicts"].items():
         assert f"{each['kind']} {about} {each['text']}" in text
     (window,) = (each for each in expected["time"]["windows"] if each["name"] == "step")
@@ -300,7 +301,7 @@ def test_a_run_that_failed_shows_how_and_what_it_has(tmp_path: Path):
     failure = Failure(type="ValueError", message="bad", phase="load", traceback='  File "/a/b.py", line 3, in run\n    go()\n')
     manifest = Manifest(status="failed", failure=failure, phases=[Phase(name="load", start_ns=0, end_ns=None)])
     text = said(page(gather(Run(tmp_path / "r", manifest))))
-    assert "failed in phase load: ValueError: bad" in text and "at /a/b.py:3 run: go()" in text
+    assert "Failed in phase load: bad failed in phase load: ValueError: bad at /a/b.py:3 run: go()" in text
     assert "diagnosis: " in text and "kernels: " in text and "load 0.0 -" in text
 
 
