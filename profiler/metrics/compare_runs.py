@@ -67,7 +67,7 @@ def refuse_other_kinds(run: Run) -> None:
     if kind not in _OTHER_KINDS:
         return
     hint = f"name its cells: {run.path}/CELL, or see them side by side: " if kind == "sweep" else "see it with "
-    raise UsageError(f"{run.path} is of kind {kind}: it holds no call to compare", f"{hint}diffuscope show {run.path}")
+    raise UsageError(f"{run.path} is of kind {kind}: it holds no call of a pipeline", f"{hint}diffuscope show {run.path}")
 
 
 def differences(run: Run, base: Run) -> list[Difference]:

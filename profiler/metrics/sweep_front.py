@@ -52,12 +52,13 @@ def front(points: Sequence[tuple[float, ...]]) -> list[int]:
 
 
 def groups(rows: Iterable[dict[str, Any]]) -> list[Group]:
-    """Finished cells by the work that they do, in order of appearance."""
+    """Finished cells by the work that they do, the largest group first."""
     by_work: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
         if row["status"] == "ok" and row.get("time_s") is not None:
             by_work.setdefault(tuple(row.get(name) for name in WORK), []).append(row)
-    return [_group(dict(zip(WORK, work, strict=True)), found) for work, found in by_work.items()]
+    made = [_group(dict(zip(WORK, work, strict=True)), found) for work, found in by_work.items()]
+    return sorted(made, key=lambda group: -len(group.ids))
 
 
 def _group(work: dict[str, Any], rows: list[dict[str, Any]]) -> Group:

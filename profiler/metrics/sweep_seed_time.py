@@ -20,7 +20,8 @@ _SAME = 0.10
 
 def time(pair: Pair) -> Said:
     """The causes, each with whether numbers show it."""
-    said = _machine(pair) + _extrapolated(pair) + _eager_quantized(pair) + _plain(pair) + _other_mode(pair) + _mode(pair)
+    said = _machine(pair) + _extrapolated(pair) + _eager_quantized(pair) + _plain(pair) + _other_mode(pair) + _tuned(pair)
+    said += _mode(pair)
     if pair.row["time_s"] > pair.seed["time_s"] and pair.each.run is not None:
         said += slow_parts(pair.each.run)
     return said + _layers(pair) + _placement(pair) + versions(pair)
@@ -63,9 +64,10 @@ def _plain(pair: Pair) -> Said:
         return []
     row, ratio = found
     own = pair.row["time_s"] / pair.seed["time_s"]
-    if abs(own / ratio - 1) <= _SAME:
+    if abs(ratio - 1) > _SAME and abs(own / ratio - 1) <= _SAME:
         return [(f"{row['id']} is at {ratio:.2f} of the seed's time too: not the scheme, but the machine and its software", True)]
-    return [(f"{row['id']} is at {ratio:.2f} of the seed's time: this difference is the scheme's own", True)]
+    whose = "this difference is the scheme's own" if abs(ratio - 1) <= _SAME else "that much is not the scheme's"
+    return [(f"{row['id']} is at {ratio:.2f} of the seed's time: {whose}", True)]
 
 
 def _other_mode(pair: Pair) -> Said:
@@ -86,6 +88,13 @@ def _mode(pair: Pair) -> Said:
     if not pair.row["compile"] or mode == COMPILE_MODE:
         return []
     return [(f"the seed compiled the whole transformer with {COMPILE_MODE}, this cell is --compile {mode}", False)]
+
+
+def _tuned(pair: Pair) -> Said:
+    """Kernels that `tune` chose, as the run itself notes them."""
+    applied = pair.each.run.manifest.applied if pair.each.run else {}
+    notes = [note for note in applied.get("notes") or [] if "tuned kernel" in note]
+    return [(f"kernels tuned for this GPU: {'; '.join(notes)}", True)] if applied.get("tuned_tables") and notes else []
 
 
 def _layers(pair: Pair) -> Said:

@@ -124,7 +124,7 @@ def test_two_functions_that_build_the_same_transformer_can_be_compared():
 def test_what_holds_no_call_is_refused(kind, hint):
     run = Run(Path("other"), Manifest(kind=kind))
     for runs in ([BASE, run], [run, BASE]):
-        with pytest.raises(UsageError, match=f"other is of kind {kind}: it holds no call to compare") as caught:
+        with pytest.raises(UsageError, match=f"other is of kind {kind}: it holds no call of a pipeline") as caught:
             compare_all(runs)
         assert hint in caught.value.hint
 

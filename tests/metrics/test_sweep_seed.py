@@ -194,6 +194,23 @@ def test_where_bf16_differs_as_much_it_is_not_the_scheme(tmp_path: Path):
     )
 
 
+def test_bf16_that_differs_less_leaves_the_rest_to_the_scheme(tmp_path: Path):
+    part = {"a": manifest(FLUX, (4.615 * 2,)), "b": manifest(spec(compile="regional"), (4.209 * 1.3,))}
+    assert texts(beside(tmp_path, **part), "a", TIME)[0] == "b is at 1.30 of the seed's time: that much is not the scheme's"
+    near = {"a": manifest(FLUX, (4.615 * 0.87,)), "b": manifest(spec(compile="regional"), (4.209 * 0.93,))}
+    assert texts(beside(tmp_path / "near", **near), "a", TIME)[0] == (
+        "b is at 0.93 of the seed's time: this difference is the scheme's own"
+    )
+
+
+def test_tuned_kernels_are_named(tmp_path: Path):
+    notes = {"tuned_tables": ["h100.json"], "notes": ["418 of 418 int8dq Linears run tuned kernels", "other"]}
+    made = manifest(spec("int8dq", "regional"), (2.967,), (20.386, 31.6, 22.8), **notes)
+    assert texts(beside(tmp_path, a=made), "a", TIME)[0] == (
+        "kernels tuned for this GPU: 418 of 418 int8dq Linears run tuned kernels"
+    )
+
+
 def test_another_gpu_offloads_and_graph_breaks_are_said(tmp_path: Path):
     asked = spec("bf16", "default", offload="model", vae_tiling=True, **VIDEO)
     made = manifest(asked, (100.0,), graph_breaks=3)
