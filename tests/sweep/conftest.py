@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
-from drive import Notes
+from drive import HERE, Notes
 
 
 @pytest.fixture
@@ -20,5 +21,5 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def fake_cells_importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`drive` changes PYTHONPATH for its children; afterwards it is as before."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
+    """Every process that a test starts, nodes of a cluster too, can import this checkout and the fake cells."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE.parents[1]), str(HERE)]))

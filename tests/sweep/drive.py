@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
@@ -80,7 +79,6 @@ def drive(
     steps: int = 28,
 ) -> str:
     """One sweep of these cells; its status."""
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(HERE), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]))
     opened = SweepFolder(folder, Header(model="flux-tiny", steps=steps), {"model": "flux-tiny"}, "diffuscope sweep")
     try:
         refuse_cells(cells)
