@@ -96,7 +96,7 @@ def solve(groups: Sequence[Group], budget: Budget, known: Sequence[Assignment] =
     prices = _Prices(groups, budget)
     prices.search()
     within = [each for each in [*known, *prices.feasible] if budget.holds(each.size_bytes, each.noise)]
-    best = min(within, key=lambda each: each.us, default=None)
+    best = min(within, key=lambda each: each.us, default=None) or _quiet(groups, budget)
     if best is not None:
         best = _improved(groups, budget, best)
     found, exact = _Search(groups, budget, prices).run(best)
@@ -105,11 +105,23 @@ def solve(groups: Sequence[Group], budget: Budget, known: Sequence[Assignment] =
     return Solution(found, min(prices.bound, found.us), exact)
 
 
-def _hint(groups: Sequence[Group], budget: Budget) -> str:
-    """How quiet it can get within the memory: the same search, for noise instead of time."""
+def _quietest(groups: Sequence[Group], budget: Budget) -> Assignment:
+    """The least noise within the bytes: the same search, for noise instead of time."""
     swapped = [replace(group, choices=tuple(replace(each, us=each.noise) for each in group.choices)) for group in groups]
-    quietest = solve(swapped, Budget(budget.size_bytes)).plan.noise
-    return f"within this memory the SQNR can be {sqnr_db(quietest):.1f} dB; give more memory, or ask for less"
+    return price(groups, solve(swapped, Budget(budget.size_bytes)).plan.counts)
+
+
+def _quiet(groups: Sequence[Group], budget: Budget) -> Assignment | None:
+    """A plan to begin with, where prices found none: prices see no plan between two that they give, and there may be one."""
+    if budget.noise is None or budget.size_bytes is None:
+        return None
+    found = _quietest(groups, budget)
+    return found if budget.holds(found.size_bytes, found.noise) else None
+
+
+def _hint(groups: Sequence[Group], budget: Budget) -> str:
+    noise = _quietest(groups, budget).noise
+    return f"within this memory the SQNR can be {sqnr_db(noise):.1f} dB; give more memory, or ask for less"
 
 
 def sqnr_db(noise: float) -> float:

@@ -1,0 +1,120 @@
+"""`diffuscope plan`: what it prints and writes, that `record --scheme plan.json` does as it says, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from processes import QUICK, ROOT, diffuscope, loaded
+
+from profiler.report.plan import plan_text
+
+ASKED = ("flux-tiny", "--schemes", "int8wo,int8dq,fp6_e3m2", "--device", "cpu", "--size", "128", "--min-sqnr", "25")
+GOLDEN = ROOT / "traces" / "flux-dev-bf16"
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("planned")
+    (folder / "modules").mkdir()
+    path = folder / "plan.json"
+    done = diffuscope("plan", *ASKED, "--max-memory", "1MiB", "-o", path, "--json", MODULES_AT_EXIT=str(folder / "modules"))
+    assert done.returncode == 0, done.stderr
+    return path, json.loads(done.stdout)
+
+
+def test_json_is_the_plan_and_keeps_its_budget(planned: tuple[Path, dict[str, Any]]):
+    path, answer = planned
+    assert answer == {"plan": str(path)} | json.loads(path.read_text())
+    assert (answer["kind"], answer["model"], answer["schema"]) == ("plan", "flux-tiny", 1)
+    assert answer["predicted"]["model_bytes"] <= 1 << 20 == answer["budget"]["max_bytes"]
+    assert answer["predicted"]["sqnr_db"] >= 25
+    assert set(answer["singles"]) == {"int8wo", "int8dq", "fp6_e3m2"}
+    assert answer["predicted"]["us"] <= answer["singles"][answer["best_single"]]["us"]
+    assert len(answer["layers"]) == 50
+    assert set(answer["layers"].values()) <= {"left", "int8wo", "int8dq", "fp6_e3m2"}
+    assert answer["gains"]["from"] == "measured"
+
+
+def test_the_two_sides_stay_apart(planned: tuple[Path, dict[str, Any]]):
+    processes = {each.command: each.modules for each in loaded(planned[0].parent / "modules")}
+    measuring = [modules for modules in processes.values() if "profiler.plan.session" in modules]
+    choosing = [modules for modules in processes.values() if "profiler.metrics.plan" in modules]
+    assert len(measuring) == len(choosing) == 1
+    assert "torch" in measuring[0]
+    assert "polars" not in measuring[0]
+    assert "torch" not in choosing[0]
+
+
+def test_record_gives_each_layer_what_the_plan_says(planned: tuple[Path, dict[str, Any]], tmp_path: Path):
+    path, answer = planned
+    run = tmp_path / "run"
+    done = diffuscope("record", "flux-tiny", "--scheme", path, *QUICK, "--size", "128", "--phases", "timed", "-o", run, "--json")
+    assert done.returncode == 0, done.stderr
+    applied = json.loads((run / "run.json").read_text())["applied"]
+    assert {each["module"]: each["scheme"] for each in applied["linears"]} == answer["layers"]
+    assert sum(applied["weight_bytes"].values()) == answer["predicted"]["model_bytes"]
+    assert (applied["plan"]["path"], applied["plan"]["entries"]) == (str(path), 50)
+    assert (run / "plan.json").read_bytes() == path.read_bytes()
+    other = diffuscope("record", "flux-dev", "--scheme", path, "-o", tmp_path / "other")
+    assert (other.returncode, other.stdout) == (2, "")
+    assert "is a plan for flux-tiny, and flux-dev was asked" in other.stderr
+
+
+def test_text_says_what_was_chosen_and_how_sure_it_is(planned: tuple[Path, dict[str, Any]]):
+    text = plan_text(planned[1], 100)
+    assert text.startswith("flux-tiny on a CPU  [")
+    assert "at most 1.00 MiB and at least 25 dB" in text
+    assert "this plan" in text
+    assert "no plan within the budget is" in text
+    assert "gains: measured here, kind by kind" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_from_a_bf16_run_nothing_is_measured(tmp_path: Path):
+    if not GOLDEN.is_dir():
+        pytest.skip("no golden runs in traces/")
+    path = tmp_path / "plan.json"
+    asked = ("--from", GOLDEN, "--schemes", "fp8dqrow,int8wo", "--max-memory", "24GiB", "--min-sqnr", "18")
+    done = diffuscope("plan", "flux-dev", *asked, "-o", path, "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    # The seed measured 20.37 GiB and 20.387 GiB with real weights; fp8dqrow's sibling is smaller by its zero points.
+    assert answer["singles"]["fp8dqrow"]["model_bytes"] / 2**30 == pytest.approx(20.37, rel=0.005)
+    assert answer["singles"]["int8wo"]["model_bytes"] / 2**30 == pytest.approx(20.387, rel=0.005)
+    assert answer["predicted"]["model_bytes"] <= 24 * 2**30
+    assert answer["predicted"]["step_us"] < answer["source"]["step_us"]
+    assert len(answer["layers"]) == 504
+    assert answer["device"]["name"] == "NVIDIA H100 80GB HBM3"
+    assert answer["gains"] == {"from": "uniform", "by_kind": None}
+
+
+WRONG = {
+    "no size": (("--max-memory", "much"), "--max-memory much is no size"),
+    "unknown scheme": (("--schemes", "int3"), "no scheme is called 'int3'"),
+    "unknown mode": (("--compile", "fast"), "no compile mode is called 'fast'"),
+    "no dB": (("--min-sqnr", "nan"), "--min-sqnr nan is no number of dB"),
+    "another ending": (("-o", "plan.txt"), "plan.txt does not end with .json"),
+    "no run": (("--from", "nowhere"), "nowhere is no run directory"),
+    "batch": (("--batch", "0"), "--batch is 0, and must be at least 1"),
+    "size": (("--size", "100"), "multiples of 16 pixels"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_usage_is_one_error(tmp_path: Path, case: str):
+    arguments, message = WRONG[case]
+    done = diffuscope("plan", "flux-tiny", *arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_device_cannot_run_is_refused(tmp_path: Path):
+    done = diffuscope("plan", "flux-tiny", "--schemes", "fp8dqrow", "--device", "cpu", "-o", tmp_path / "plan.json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "scheme fp8dqrow needs a CUDA device" in done.stderr
+    assert not (tmp_path / "plan.json").exists()
