@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable
 
 from profiler.core.finding import Finding, Saving
+from profiler.core.shape_options import shape_options
 from profiler.metrics.kernel_architecture import NAMES, architecture
+from profiler.metrics.tuned_estimate import TunedEstimate, tuned_estimate
 from profiler.rules.base import GPU_TRACE, RULES, Rule
-from profiler.rules.context import Context, Row
+from profiler.rules.context import STEP, Context, Row
 from profiler.rules.kernels_of import kernel_finding, milliseconds
 
 # A kernel of the right generation against the older one, on Hopper: measured between 0.55 and 0.7 of its time.
@@ -32,6 +35,8 @@ def check(context: Context) -> Iterable[Finding]:
 
 
 def _finding(context: Context, window: str, label: str, made_for: int, major: int, rows: list[Row]) -> Finding:
+    int8 = "int8" in label and major >= 9
+    estimate = tuned_estimate(context.manifest) if int8 and window == STEP else None
     share = 1e6 * milliseconds(rows) / context.duration_ns(window) if context.duration_ns(window) else 0.0
     old, new = NAMES.get(made_for, f"sm{made_for}0"), NAMES.get(major, f"sm{major}0")
     return kernel_finding(
@@ -39,11 +44,37 @@ def _finding(context: Context, window: str, label: str, made_for: int, major: in
         window,
         rows,
         f"{label} runs on {old} kernels on a {new} GPU: {milliseconds(rows):.1f} ms a {window}, {share:.0%} of it",
-        _SAVING,
-        "--scheme fp8dqrow has Hopper kernels"
-        if "int8" in label and major >= 9
-        else "use a dtype or a library version that has kernels for this GPU",
+        _saving(estimate, rows) if estimate else _SAVING,
+        _change(context, estimate) if int8 else "use a dtype or a library version that has kernels for this GPU",
+        _evidence(estimate),
     )
+
+
+def _saving(estimate: TunedEstimate, rows: list[Row]) -> Saving:
+    """What is left of the kernels' cost once tuned ones compute the products, and the scaling that is spared besides."""
+    cost = 1e6 * milliseconds(rows)
+    low, high = (max(0.0, 1 - ns / cost) if cost else 0.0 for ns in reversed(estimate.products))
+    return Saving(share_low=low, share_high=high, extra_low_ns=estimate.scaling[0], extra_high_ns=estimate.scaling[1])
+
+
+def _change(context: Context, estimate: TunedEstimate | None) -> str:
+    model = shlex.quote(str(context.spec.get("model") or "MODEL"))
+    if estimate and estimate.table and estimate.known == estimate.shapes:
+        return f"record it with --tuned auto: {estimate.table.name} has kernels of these shapes for this GPU"
+    tune = f"diffuscope tune {model}{shape_options(context.spec)}"
+    return f"`{tune}` finds int8 kernels for this GPU, which record --tuned auto then runs; --scheme fp8dqrow has some at once"
+
+
+def _evidence(estimate: TunedEstimate | None) -> tuple[str, ...]:
+    if estimate is None:
+        return ()
+    low, high = (ns / 1e6 for ns in estimate.products)
+    source = "at the rate of this GPU's fastest 8-bit product, or 0.7 of it"
+    if estimate.table:
+        known = f"as measured in {estimate.table.name}"
+        some = f"{known} for {estimate.known} of {estimate.shapes} shapes, the others {source}"
+        source = known if estimate.known == estimate.shapes else some
+    return (f"tuned, these products take {low:.1f} to {high:.1f} ms a step: {source}",)
 
 
 RULE = RULES.add(

@@ -11,6 +11,7 @@ from profiler.core.errors import Refused, UnreadableInput, UsageError
 from profiler.kernels import tuned
 from profiler.kernels.candidate import Shape, parse_shape
 from profiler.kernels.tuned import Entry, Table, TableKey, find_entries, own_table, read_table, save_merged, table_of
+from profiler.rundir import tuned_table
 
 HERE = TableKey(device="NVIDIA H100 80GB HBM3", torch="2.11.0+cu130", triton="3.6.0")
 ELSEWHERE = [
@@ -30,7 +31,7 @@ def entry(kernel: str, us: float = 10.0, measured_ns: int = 1, **more: object) -
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "own" / "tuned.json"
     monkeypatch.setenv("DIFFUSCOPE_TUNED", str(path))
-    monkeypatch.setattr(tuned, "_SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(tuned_table, "_SHIPPED", tmp_path / "shipped")
     return path
 
 

@@ -177,7 +177,9 @@ def test_group_norm_of_the_decode(recorded):
 def test_our_own_int8_run_names_the_ampere_gemms_first(recorded):
     first = recorded("flux-dev-int8dq-regional").findings[0]
     assert first.finding.title == "GEMM int8 runs on Ampere kernels on a Hopper GPU: 81.4 ms a step, 54% of it"
-    assert first.severity == "high"
+    # The shipped kernels for these shapes take 42 ms; recorded with them, the step takes 98 ms instead of 150.
+    assert first.severity == "critical"
+    assert first.saving_low_ns < 51.8e6 < first.saving_high_ns
     # The same Linears in fp8, on Hopper kernels: 43.4 ms (`flux-dev-fp8dqrow-regional`).
     assert first.saving_low_ns / 1e6 < 81.4 - 43.4 < first.saving_high_ns / 1e6
 
