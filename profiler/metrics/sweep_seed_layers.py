@@ -24,7 +24,7 @@ def same_layers(row: dict[str, Any], each: CellRun) -> bool | None:
 def left_linears(manifest: Manifest) -> Iterator[dict[str, Any]]:
     """Linears of the transformer that stay in the base dtype: the seed quantized every one."""
     for linear in manifest.applied.get("linears") or []:
-        if linear["scheme"] == "left" and linear["module"].startswith("transformer."):
+        if linear.get("scheme") == "left" and (linear.get("module") or "").startswith("transformer."):
             yield linear
 
 

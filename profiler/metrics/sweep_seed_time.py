@@ -47,7 +47,7 @@ def _eager_quantized(pair: Pair) -> Said:
     if pair.row["compile"] or "dq" not in pair.row["quantization"] or compiled is None:
         return []
     linears = (pair.each.run.manifest.applied.get("linears") or []) if pair.each.run else []
-    count = sum(each["scheme"] == pair.row["scheme"] for each in linears)
+    count = sum(each.get("scheme") == pair.row["scheme"] for each in linears)
     setup = SETUPS[pair.row["model"]]
     lost = pair.seed["time_s"] - compiled["time_s"]
     each = f", {lost / setup.steps / count * 1e3:.2f} ms for each of {count} Linears a step" if count else ""
@@ -100,7 +100,7 @@ def _tuned(pair: Pair) -> Said:
 def _layers(pair: Pair) -> Said:
     """Linears that got another scheme than the one asked for; the seed gave it to all."""
     linears = (pair.each.run.manifest.applied.get("linears") or []) if pair.each.run else []
-    others = Counter(each["scheme"] for each in linears if each["scheme"] != pair.row["scheme"])
+    others = Counter(each.get("scheme") for each in linears if each.get("scheme") != pair.row["scheme"])
     if pair.row["scheme"] in DENSE or not others:
         return []
     listed = ", ".join(f"{count} {'are left in bf16' if name == 'left' else name}" for name, count in others.most_common())

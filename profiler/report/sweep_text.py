@@ -15,7 +15,8 @@ from profiler.report.sweep_seed_text import seed_text
 _HEADERS = ("", "cell", "time s", "peak", "model", "load", "quantize s", "compile s", "breaks", "SQNR", "PSNR")
 # What a table gives up first where it does not fit.
 _GIVE_WAY = ("quantize s", "PSNR", "load", "breaks")
-_GAP, _NAME_LEAST = 3, 16
+# Names up to this length are worth more than the columns that give way.
+_GAP, _NAME_LEAST = 3, 30
 # Of a reason: two lines say what it is, the JSON has all.
 _REASON_MOST = 120
 

@@ -142,6 +142,8 @@ def _checked(path: Path, file: SweepFile) -> SweepFile:
     for each in file.cells:
         if each.id in seen:
             raise ValueError(f"cell {each.id!r} is there twice")
+        if not each.id or not each.id.isprintable():
+            raise ValueError(f"{each.id!r} is no name of a cell")
         seen.add(each.id)
         if each.run is not None and not _inside(each.run):
             raise ValueError(f"the run of cell {each.id!r} lies outside the sweep: {each.run!r}")

@@ -88,6 +88,8 @@ BROKEN = {
     "a cell without a spec": (b'{"schema": 1, "cells": [{"id": "a", "status": "ok"}]}', "missing required field `spec`"),
     "a status that is no text": (b'{"schema": 1, "cells": [{"id": "a", "spec": {}, "status": 1}]}', "Expected `str`"),
     "twice": (json.dumps({"schema": 1, "cells": [cell("a", spec()), cell("a", spec())]}).encode(), "'a' is there twice"),
+    "a name of two lines": (json.dumps({"schema": 1, "cells": [cell("a\nb", spec())]}).encode(), "is no name of a cell"),
+    "no name": (json.dumps({"schema": 1, "cells": [cell("", spec())]}).encode(), "is no name of a cell"),
     "up and out": (json.dumps({"schema": 1, "cells": [cell("a", spec(), run="../../etc")]}).encode(), "lies outside"),
     "from the root": (json.dumps({"schema": 1, "cells": [cell("a", spec(), run="/etc")]}).encode(), "lies outside"),
     "a batch of text": (
