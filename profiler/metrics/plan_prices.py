@@ -23,8 +23,10 @@ from profiler.metrics.windows import STEP
 from profiler.tables.run import Run
 
 # The ceiling that a product of quantized activations comes near; other schemes multiply in bf16.
-_PRODUCTS = {"fp8dq": "fp8_tflops", "fp8dqrow": "fp8_tflops", "int8dq": "int8_tops", "int4dq": "int8_tops"}
+_PRODUCTS = {"fp8dq": "fp8_tflops", "fp8dqrow": "fp8_tflops", "int8dq": "int8_tops"}
 _PRODUCTS |= {sparse: _PRODUCTS[dense] for sparse, dense in DENSE_TWIN.items()}
+# Rounds its activations and multiplies in bf16 all the same.
+_ROUNDING = ("int4dq",)
 _BASE = "bf16_tflops"
 # Nobody measured a ceiling of 2:4 products: assumed, between the 1 of no gain and the 2 of the data sheet.
 SPARSE_GAIN = 1.5
@@ -120,9 +122,10 @@ def _us(key: Key, scheme: str, base_us: float, ceilings: Mapping[str, float]) ->
     lag = max(1.0, base_us / _ideal(key, 2.0, _BASE, ceilings))
     product = _PRODUCTS.get(scheme)
     if product is None:
+        rounding = _bytes_us(4 * rows * inputs, ceilings) if scheme in _ROUNDING else 0.0
         if rows <= _FEW_ROWS:
-            return lag * _ideal(key, stored, _BASE, ceilings)
-        return base_us + _bytes_us((stored + 2) * inputs * outputs, ceilings)
+            return lag * _ideal(key, stored, _BASE, ceilings) + rounding
+        return base_us + _bytes_us((stored + 2) * inputs * outputs, ceilings) + rounding
     sparse = SPARSE_GAIN if scheme in DENSE_TWIN else 1.0
     quantizing = _bytes_us(3 * rows * inputs, ceilings)
     return lag * _ideal(key, stored, product, ceilings, sparse, 1) + quantizing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -142,4 +143,15 @@ def _measured(layers: Layers, hardware: Hardware) -> dict[str, Any]:
     if not any(each["scheme"] == LEFT for each in costs):
         raise Refused("no Linear of the model could be measured", failed[0]["why"] if failed else "it has none that is called")
     progress.label("noise")
-    return {"costs": costs, "failed": failed, "gains": measure_gains(layers.spec, hardware.device, progress.advance)}
+    return {"costs": costs, "failed": failed} | _gains(layers, hardware, progress.advance)
+
+
+def _gains(layers: Layers, hardware: Hardware, told: Callable[[], None]) -> dict[str, Any]:
+    import torch
+
+    try:
+        return {"gains": measure_gains(layers.spec, hardware.device, told)}
+    except torch.OutOfMemoryError:
+        # A plan for a small GPU is what the model in bf16 has no room on.
+        why = "the model in bf16 does not fit on this device: gains of noise are not measured, but one for all"
+        return {"gains": None, "notes": [why]}

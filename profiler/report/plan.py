@@ -56,6 +56,7 @@ def _content(material: dict[str, Any], result: PlanResult, basis: dict[str, Any]
         "best_single": result.best_single,
         "groups": result.groups,
         "lacking": result.lacking,
+        "notes": material.get("notes", []),
         "layers": result.layers,
         "fqn_to_config": config,
         "not_in_torchao": missing,
@@ -126,6 +127,7 @@ def _notes(data: dict[str, Any], width: int) -> list[str]:
         "measured here, kind by kind" if data["gains"]["from"] == "measured" else "not measured: one for all, right to about 3 dB"
     )
     lines = [f"by this model {proof}", *textwrap.wrap(f"the model: {data['error_model']}", width), f"gains: {gains}"]
+    lines += data["notes"]
     lines += [f"{each} is assumed, not measured" for each in source.get("assumed", [])]
     if source.get("estimated"):
         lines.append(f"not in the run, estimated: {', '.join(source['estimated'])}")
