@@ -18,28 +18,50 @@ _ENDINGS = (".html", ".htm")
 
 
 def command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, a sweep's folder, or a folder of runs.")],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="FILE.html", help=f"File to write; default: RUN/{NAME}.")
     ] = None,
-    base: Annotated[Path | None, typer.Option(metavar="RUN", help="Run directory to compare with.")] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Run directory to compare with; of a sweep the cell that quality is measured against."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file where it exists.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """One HTML file of a run: diagnosis, kernels, memory; opens offline."""
+    from profiler.tables.sweep import holds_runs
+
+    target = _target(run, out, force)
+    data = _sweep(run, base, target) if holds_runs(run) else _run(run, base, target)
+    data |= {"file": str(target), "size_bytes": target.stat().st_size}
+    following = "diagnose" if "diagnosis" in data["sections"] else "show"
+    emit(as_json, data, lambda: _text(data), f"diffuscope {following} {shlex.quote(str(run))}")
+
+
+def _run(run: Path, base: Path | None, target: Path) -> dict[str, Any]:
+    """Write the report of a run; what `--json` says of it."""
     from profiler.report.html import page
     from profiler.report.html_data import gather
     from profiler.tables.run import Run
 
-    target = _target(run, out, force)
     say_if_long(run)
     found = gather(Run.open(run), Run.open(base) if base else None)
     _write(target, page(found))
     missing = [{"section": each.section, "why": each.why} for each in found.missing]
-    data = {"run": str(run), "status": found.show["status"], "file": str(target), "size_bytes": target.stat().st_size}
-    data |= {"sections": found.sections, "missing": missing}
-    following = "diagnose" if found.diagnosis else "show"
-    emit(as_json, data, lambda: _text(data), f"diffuscope {following} {shlex.quote(str(run))}")
+    return {"run": str(run), "status": found.show["status"], "sections": found.sections, "missing": missing}
+
+
+def _sweep(folder: Path, base: Path | None, target: Path) -> dict[str, Any]:
+    """The same of a sweep, or of a folder of runs; a sweep of the seed's cells stands beside the seed's figures."""
+    from profiler.report import html_sweep
+    from profiler.report.sweep import sweep_data
+
+    data = sweep_data(folder, str(base) if base else None)
+    if (data["preset"] or "").startswith("seed"):
+        data = sweep_data(folder, str(base) if base else None, against="seed")
+    _write(target, html_sweep.page(data))
+    return {"run": str(folder), "status": data["status"], "sections": ["sweep"], "missing": []}
 
 
 def _target(run: Path, out: Path | None, force: bool) -> Path:

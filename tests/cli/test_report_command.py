@@ -18,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "rules"))
 from processes import command as command_line
 from processes import environment
 from small_runs import NVJET, busy, write_run
+from sweep_folders import manifest, spec
+from sweep_folders import write_run as write_manifest
 
 from profiler.cli import terminal
 from profiler.cli.app import run as run_command
@@ -105,6 +107,15 @@ def test_a_base_brings_the_comparison(step: Path, tmp_path: Path, capsys):
     code, out, _ = report(capsys, step, "--base", base, "--json")
     assert code == 0 and json.loads(out)["sections"] == ["comparison", "diagnosis", "kernels"]
     assert f"{step} against {base}" in (step / "report.html").read_text()
+
+
+def test_a_folder_of_runs_is_reported_as_one_table(tmp_path: Path, capsys):
+    for scheme in ("int8wo", "fp8wo"):
+        write_manifest(tmp_path / "runs" / scheme, manifest(spec(scheme)))
+    code, out, err = report(capsys, tmp_path / "runs", "--json")
+    assert (code, err, json.loads(out)["sections"]) == (0, "", ["sweep"])
+    assert "2 of 2" in re.sub(r"<[^>]+>", " ", (tmp_path / "runs" / "report.html").read_text()).replace("  ", " ")
+    assert report(capsys, tmp_path / "runs")[0] == 2, "it exists"
 
 
 def test_a_report_needs_no_more_than_what_reads_a_run(step: Path):

@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 from hostile_run import BREAKOUTS, IMAGE, NAME, hostile_run
+from sweep_folders import kept_sweep
 
 from profiler.report.html import page
 from profiler.report.html_data import Gathered, Memory, gather
+from profiler.report.html_sweep import page as page_of_sweep
+from profiler.report.sweep import sweep_data
 from profiler.tables.run import Run
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
@@ -188,3 +191,34 @@ def _poison(value: Any) -> Any:
     if isinstance(value, Memory):
         return replace(value, data=_poison(value.data), held={(NAME, NAME, NAME): sum(value.held.values())})
     return [_poison(each) for each in value] if isinstance(value, list) else value
+
+
+def test_markup_in_every_text_of_a_sweep_runs_nothing(browser: Browser, tmp_path: Path):
+    if not (TRACES / INT8 / "run.json").is_file():
+        pytest.skip("no kept runs in traces/")
+    kept_sweep(tmp_path / "flux")
+    data = sweep_data(tmp_path / "flux", against="seed")
+    for path, markup in (
+        (tmp_path / "as-is.html", page_of_sweep(data)),
+        (tmp_path / "poisoned.html", page_of_sweep(_poisoned_sweep(data))),
+    ):
+        window = browser.open(_POLICY.sub("", markup), path)
+        assert window.evaluate("window.hacked") is None
+        assert window.evaluate(_FOREIGN) == []
+        assert (browser.asked, browser.broken) == ([path.as_uri()], [])
+        assert window.locator("section#advice").count() == 1
+        assert window.evaluate("document.documentElement.scrollWidth") <= 1280
+
+
+def _poisoned_sweep(data: dict[str, Any]) -> dict[str, Any]:
+    """Every text, but for what joins cells and says of which kind they are."""
+    groups = [each | {"work": _poison(each["work"])} for each in data["groups"]]
+    cells = [_poison(each) | {"id": each["id"], "status": each["status"]} for each in data["cells"]]
+    return _poison({key: data[key] for key in ("run", "status", "preset", "model")}) | {
+        "groups": groups,
+        "cells": cells,
+        "pareto": data["pareto"],
+        "recommended": _poison(data["recommended"]),
+        "not_known": _poison(data["not_known"]),
+        "against_seed": _poison(data["against_seed"]),
+    }
