@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import streamlit
 from small_folders import write_run
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from dashboards import app, folder, perfetto
+from dashboards import ahead, app, folder, perfetto
 from dashboards.guard import SameOrigin
+
+STATIC = Path(streamlit.__file__).parent / "static" / "static" / "js"
 
 
 @pytest.fixture
@@ -62,6 +65,27 @@ def test_what_is_no_trace_is_not_found(client: TestClient, query: str):
 @pytest.mark.parametrize("path", ["/perfetto/../run.json", "/perfetto/%2e%2e/%2e%2e/__init__.py", "/trace-view-files/../app.py"])
 def test_static_files_stay_in_their_folder(client: TestClient, path: str):
     assert client.get(path).status_code == 404
+
+
+def test_pages_name_the_scripts_that_they_will_need():
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        kind = b"text/html; charset=utf-8" if scope["path"] != "/static/x.js" else b"text/javascript"
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
+        await send({"type": "http.response.body", "body": b""})
+
+    asked = TestClient(ahead.Preload(page))
+    link = asked.get("/diagnosis").headers["link"]
+    assert "/static/js/PlotlyChart." in link and "rel=modulepreload" in link
+    assert "http" not in link
+    assert all((STATIC / path.removeprefix("/static/js/")).is_file() for path in ahead.scripts())
+    assert len(ahead.scripts()) == len(ahead._SCRIPTS)
+    for path in ("/static/x.js", "/perfetto/index.html", "/trace-view"):
+        assert "link" not in asked.get(path).headers
+
+
+def test_a_folder_that_cannot_be_read_ahead_is_left_to_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(folder.VARIABLE, str(tmp_path / "nothing"))
+    ahead._read()
 
 
 def test_pages_ask_no_other_host():
