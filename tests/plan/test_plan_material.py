@@ -10,7 +10,7 @@ import torch
 
 from profiler.core.errors import Refused, UsageError
 from profiler.core.spec import RunSpec
-from profiler.metrics.plan import PlanResult, choose
+from profiler.metrics.plan import PlanResult, choose, fqn_to_config
 from profiler.plan.gains import measure_gains, transformer_call
 from profiler.plan.layers import find_layers, kind_of
 from profiler.plan.session import Request, gather
@@ -153,3 +153,21 @@ def test_fused_projections_are_other_layers():
     assert all(each.rows is not None for each in found.linears if each.module.endswith("to_qkv"))
     idle = [each.module for each in found.linears if each.module not in found.calls]
     assert all(each.rows is None for each in found.linears if each.module in idle)
+
+
+def test_torchao_alone_can_apply_the_plans_config():
+    from torchao.core.config import config_from_dict
+    from torchao.quantization import quantize_
+    from torchao.utils import TorchAOBaseTensor
+
+    found = plan(plan().singles["int8wo"].model_bytes + 100_000, 25.0)
+    config, missing = fqn_to_config(found.layers, material()["configs"])
+    module, _ = transformer_call(SPEC, "cpu")
+    quantize_(module, config_from_dict(config), filter_fn=None)
+    modules = dict(module.named_modules())
+    quantized = {
+        f"transformer.{name}" for name, each in modules.items() if isinstance(getattr(each, "weight", None), TorchAOBaseTensor)
+    }
+    assert missing == []
+    assert quantized == {name for name, scheme in found.layers.items() if scheme != "left"}
+    assert quantized
