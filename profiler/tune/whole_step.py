@@ -114,12 +114,12 @@ def _build(model: Model, device: str, seed: int, blocks: int | None) -> Any:
 
     if model.components is None:
         raise UsageError(f"{model.name} is no registered model", "name one of them, for example flux-dev")
-    with empty_weights("meta", torch.bfloat16):
+    # On the device from the start: tables of positions are buffers, which the meta device would leave empty.
+    with empty_weights(device, torch.bfloat16):
         part = model.components()[_PART]
-        for each in part.children():
-            if isinstance(each, torch.nn.ModuleList) and blocks:
-                del each[blocks:]
-    part = part.to_empty(device=device)
+    for each in part.children():
+        if isinstance(each, torch.nn.ModuleList) and blocks:
+            del each[blocks:]
     fill(part, seed, _PART)
     return part
 
