@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import streamlit as st
 
-from dashboards import data, navigation, parts, sweeps
+from dashboards import data, live, navigation, parts, sweeps
 from dashboards.charts import sweep as charts
 from dashboards.links import Selection
+from dashboards.live import RUNNING
 from dashboards.navigation import SWEEP
 from dashboards.pages import sweep_progress, sweep_seed, sweep_table
-from dashboards.pages.sweep_progress import RUNNING
 from profiler.core import palette
 from profiler.core.units import GIB, MIB
 from profiler.metrics.sweep import SweepResult
@@ -22,8 +22,6 @@ from profiler.report.sweep_words import level, seconds, work
 
 _QUESTION = "Which configuration should I ship?"
 _COMMAND = "diffuscope sweep flux-dev --preset seed-flux"
-# How often a page looks for news of a sweep that runs.
-_LOOK_S = 3.0
 
 
 def page() -> None:
@@ -36,15 +34,14 @@ def page() -> None:
         return
     name = navigation.choose_run(rows, kind=SWEEP)
     running = sweeps.result(name).tables.status == RUNNING
-    # Only while it runs: a page that looks for news for ever keeps a laptop awake.
-    st.fragment(run_every=_LOOK_S if running else None)(_body)(name, running)
+    live.follow(lambda: _body(name, running), running)
 
 
 def _body(name: str, running: bool) -> None:
     at = replace(navigation.selection(SWEEP), run=name)
     result = sweeps.result(name, None, _number(at.at_most_gib), _number(at.at_least_db))
     if running and result.tables.status != RUNNING:
-        st.rerun(scope="app")
+        live.rest()
     group = _group(at, result)
     _head(result, group)
     if running:

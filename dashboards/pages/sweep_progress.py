@@ -7,10 +7,11 @@ from collections import Counter
 
 from dashboards import parts
 from dashboards.charts import sweep as charts
+from dashboards.live import RUNNING
 from profiler.metrics.sweep import SweepResult
 from profiler.tables.sweep import CellRun
 
-RUNNING, WAITING = "running", "queued"
+WAITING = "queued"
 
 
 def shown(result: SweepResult) -> None:

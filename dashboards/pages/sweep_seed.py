@@ -14,6 +14,8 @@ from dashboards.links import Selection
 from dashboards.navigation import SWEEP
 from profiler.metrics.sweep import SweepResult
 from profiler.metrics.sweep_seed import QUANTITIES, SeedComparison
+from profiler.report.sweep import result_data
+from profiler.report.sweep_seed_text import NAMES, facts
 
 SEED, NOTHING = "seed", "nothing"
 _NAMES = {"time": "time, s", "model_memory": "model memory, GiB", "inference_memory": "inference memory, GiB"}
@@ -32,16 +34,16 @@ def beside(at: Selection, result: SweepResult) -> None:
     )
     if not shown:
         return
-    found = sweeps.result(at.run, SEED).against_seed
+    full = sweeps.result(at.run, SEED)
+    found = full.against_seed
     if found is None or found.rows.is_empty():
-        parts.note(
-            "the seed has no row of these options"
-            + (f": {next(iter(found.unmatched.values()))}" if found and found.unmatched else "")
-        )
-        return
-    parts.plot(charts.beside_seed(found.rows), "sweep_seed")
-    _table(found)
-    _causes(found)
+        parts.note("none of the seed's rows was measured")
+    else:
+        parts.plot(charts.beside_seed(found.rows), "sweep_seed")
+        _table(found)
+        parts.bullets(facts(result_data(full)["against_seed"]))
+    if found:
+        _causes(found)
 
 
 def table(found: SeedComparison) -> pl.DataFrame:
@@ -80,12 +82,10 @@ def _table(found: SeedComparison) -> None:
 def _causes(found: SeedComparison) -> None:
     for cell, causes in found.causes.items():
         with st.expander(f"Why {navigation.plain(cell)} differs"):
-            parts.bullets(
-                [
-                    f"{each.quantity.replace('_', ' ')}: {each.text}" + ("" if each.measured else " (not measured)")
-                    for each in causes
-                ]
-            )
+            parts.bullets([f"{NAMES[each.quantity]}: {'' if each.measured else 'may be: '}{each.text}" for each in causes])
     if found.unmatched:
-        with st.expander(f"Without a row in the seed's tables: {len(found.unmatched)}"):
-            parts.bullets([f"{cell}: {why}" for cell, why in found.unmatched.items()])
+        by_why: dict[str, list[str]] = {}
+        for cell, why in found.unmatched.items():
+            by_why.setdefault(why, []).append(cell)
+        with st.expander(f"Not in the seed: {len(found.unmatched)}"):
+            parts.bullets([f"{why}: {', '.join(cells)}" for why, cells in by_why.items()])

@@ -8,8 +8,9 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from dashboards import data, navigation, parts
+from dashboards import data, live, navigation, parts
 from dashboards.charts import tune as charts
+from dashboards.folder import path_of
 from profiler.metrics.tune import TUNED, UNTUNED, TuneResult, tune_result
 from profiler.tables.run import Run
 
@@ -34,17 +35,29 @@ def page() -> None:
         parts.nothing("Nothing was tuned", why, _COMMAND)
         return
     name = navigation.choose_run(rows, kind=KIND)
-    run = data.run(name)
+    running = _opened(name).manifest.status == live.RUNNING
+    live.follow(lambda: _body(name, running), running)
+
+
+def _body(name: str, running: bool) -> None:
+    run = _opened(name)
+    if running and run.manifest.status != live.RUNNING:
+        live.rest()
     result = tune_result(run)
     _head(run, result)
     if result.shapes.is_empty():
-        parts.nothing("No shape was tuned", _ended(run) or "It was stopped before the first one was done.", _COMMAND)
+        parts.nothing("No shape was tuned", _ended(run) or "The first one is not done yet.", _COMMAND)
     else:
         _step(result)
         _rates(result)
         _table(result)
         _shape(name, result)
     _left(run, result)
+
+
+def _opened(name: str) -> Run:
+    """The run as it is now: one whose process died changes no file, but its status."""
+    return Run.open(path_of(name))
 
 
 def answer(result: TuneResult) -> str:
@@ -62,7 +75,9 @@ def answer(result: TuneResult) -> str:
 
 def _head(run: Run, result: TuneResult) -> None:
     parts.head(_QUESTION, answer(result), about(run, result))
-    if _ended(run):
+    if run.manifest.status == live.RUNNING:
+        st.info("Still tuning: this page follows.", icon=":material/hourglass_top:")
+    elif _ended(run):
         st.warning(navigation.plain(_ended(run)), icon=":material/warning:")
     frame, tuned = result.shapes, result.step_ms.get(TUNED)
     wrong, failed, tried = (int(frame[name].sum()) for name in ("wrong", "failed", "candidates"))
@@ -88,7 +103,7 @@ def about(run: Run, result: TuneResult) -> str:
 def _ended(run: Run) -> str:
     """Why a tuning did not come to its end; empty where it did."""
     status, failure = run.manifest.status, run.manifest.failure
-    if status == "ok":
+    if status in ("ok", live.RUNNING):
         return ""
     return f"Tuning ended as {status}" + (f": {failure.message.splitlines()[0]}" if failure and failure.message else "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,18 @@ def test_a_tuning_that_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not test.exception
     assert answer_of(test) == "No shape was tuned."
     assert "process was killed" in text_of(test)
+
+
+def test_a_tuning_that_runs_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(folder.VARIABLE, str(tmp_path))
+    run = write_tune(tmp_path, SHAPES[:1], status="running", process={"pid": os.getpid()})
+    test = show("tune")
+    assert not test.exception and [each.value for each in test.info] == ["Still tuning: this page follows."]
+    assert "1 of 3" in text_of(test) and not test.warning
+    (run / "tune.json").unlink()
+    test = show("tune")
+    assert not test.exception
+    assert "holds no tune.json" in text_of(test)
 
 
 def test_results_that_cannot_be_read_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
