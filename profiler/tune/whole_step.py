@@ -26,6 +26,9 @@ from profiler.schemes.tuned import SCHEME
 _PART = "transformer"
 # Two roundings to bf16 (8 bits) more than the tuned kernel's one.
 _TOLERANCE = 2.0**-7
+# Another rounding in an early block makes other int8 values in all later ones: at worst the two steps' quantization noises are
+# unrelated, and differ by the square root of 2 times their size.
+_AS_NEAR, _UNRELATED = 1.1, 2.0**0.5 * 1.1
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,10 @@ class StepResult:
 
     @property
     def right(self) -> bool:
-        """No Linear is wrong, and the step differs from the untuned one by less than that does from bf16."""
+        """No Linear is wrong; the step is as near to bf16 as the untuned one, and both differ as two noises of that size may."""
         right = bool(self.layers) and not any(each.unequal or each.far for each in self.layers)
-        return right and self.difference <= self.quantization_error and self.tuned_error <= 1.1 * self.quantization_error
+        near = self.tuned_error <= _AS_NEAR * self.quantization_error
+        return right and near and self.difference <= _UNRELATED * self.quantization_error
 
 
 def compare_step(spec: RunSpec, hardware: Hardware, blocks: int | None = None) -> StepResult:
