@@ -10,7 +10,7 @@ from typing import Any
 
 from profiler.metrics.sweep_front import PEAK, Group
 
-FASTEST, SMALLEST, BUDGET, NEAREST = "fastest", "smallest", "within budget", "nearest to bf16"
+FASTEST, SMALLEST, BUDGET, NEAREST, THROUGHPUT = "fastest", "smallest", "within budget", "nearest to bf16", "most a second"
 _NAMES = {PEAK: "at the inference peak"}
 RELATIVE = "weights are random: SQNR and PSNR order schemes, and say nothing about pictures"
 
@@ -41,8 +41,32 @@ class Advice:
 
 def advise(groups: Iterable[Group], rows: list[dict[str, Any]], budget: Budget) -> list[Advice]:
     """What to ship, for each kind of work in the sweep."""
-    by_id = {row["id"]: row for row in rows}
-    return [each for group in groups for each in _advise(group, by_id, budget)]
+    by_id, every = {row["id"]: row for row in rows}, list(groups)
+    return [each for group in every for each in _advise(group, by_id, budget)] + _throughput(every, by_id)
+
+
+def _throughput(groups: list[Group], by_id: dict[str, dict[str, Any]]) -> list[Advice]:
+    """Where several batch sizes of the same work were swept: the cell that makes the most images or videos a second."""
+    alike: dict[tuple[Any, ...], list[Group]] = {}
+    for group in groups:
+        alike.setdefault(tuple(value for name, value in group.work.items() if name != "batch_size"), []).append(group)
+    found = []
+    for several in alike.values():
+        usable = [(_each_s(row), group, row) for group in several for name in group.ids if _usable(row := by_id[name])]
+        if len(several) > 1 and usable:
+            each_s, group, row = min(usable, key=lambda one: one[0])
+            what = "a video" if group.work["frames"] else "an image"
+            text = f"{row['id']}: {each_s:.3f} s {what}, batch {group.work['batch_size']} in {_time(row)}"
+            found.append(Advice(THROUGHPUT, group.work, row["id"], text))
+    return found
+
+
+def _usable(row: dict[str, Any]) -> bool:
+    return row.get("sqnr_db") != -math.inf and bool(row.get("batch_size"))
+
+
+def _each_s(row: dict[str, Any]) -> float:
+    return float(row["time_s"]) / int(row["batch_size"])
 
 
 def _advise(group: Group, by_id: dict[str, dict[str, Any]], budget: Budget) -> list[Advice]:

@@ -12,7 +12,7 @@ from sweep_folders import GIB, cell, manifest, spec, sweep_json, sweep_of, write
 from profiler.core.errors import UsageError
 from profiler.metrics.quality import TENSORS
 from profiler.metrics.sweep import sweep_result
-from profiler.metrics.sweep_advice import BUDGET, FASTEST, NEAREST, RELATIVE, SMALLEST
+from profiler.metrics.sweep_advice import BUDGET, FASTEST, NEAREST, RELATIVE, SMALLEST, THROUGHPUT
 from profiler.metrics.sweep_cells import COLUMNS
 from profiler.rundir.manifest import Failure, Manifest
 
@@ -223,6 +223,19 @@ def test_what_is_as_fast_within_the_spread_is_named(tmp_path: Path):
     }
     (fastest, *_) = sweep_result(sweep_of(tmp_path / "s", runs)).recommended
     assert fastest.text.endswith("; as fast within spread: near")
+
+
+def test_of_several_batch_sizes_the_most_a_second_is_named(tmp_path: Path):
+    runs = {
+        "one": manifest(spec("fp8dqrow"), (3.0,)),
+        "four": manifest(spec("fp8dqrow", batch=4), (10.0,)),
+        "eight": manifest(spec("int8wo", batch=8), (24.0,)),
+        "short": manifest(spec("fp8dqrow", batch=16, steps=4), (1.0,)),
+    }
+    result = sweep_result(sweep_of(tmp_path / "s", runs))
+    (found,) = (each for each in result.recommended if each.what == THROUGHPUT)
+    assert (found.cell, found.text) == ("four", "four: 2.500 s an image, batch 4 in 10.000 s")
+    assert found.work["batch_size"] == 4
 
 
 def test_broken_output_is_never_recommended(tmp_path: Path):
