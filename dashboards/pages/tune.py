@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -11,10 +10,11 @@ import streamlit as st
 from dashboards import data, live, navigation, parts
 from dashboards.charts import tune as charts
 from dashboards.folder import path_of
+from dashboards.navigation import TUNE
+from dashboards.pages import tune_shape
 from profiler.metrics.tune import TUNED, UNTUNED, TuneResult, tune_result
 from profiler.tables.run import Run
 
-KIND = "tune"
 _QUESTION = "What are tuned int8 kernels worth?"
 _COMMAND = "diffuscope tune flux-dev"
 # Baselines with a key figure, and what they are.
@@ -29,12 +29,12 @@ _TABLE_HEIGHT = 460
 def page() -> None:
     """The page."""
     rows = data.readable_runs()
-    if not navigation.of_kind(rows, KIND):
+    if not navigation.of_kind(rows, TUNE):
         parts.head(_QUESTION, "This folder holds no tuning yet.")
         why = "A tuning searches, checks and keeps the fastest int8 kernel of every shape that a model multiplies."
         parts.nothing("Nothing was tuned", why, _COMMAND)
         return
-    name = navigation.choose_run(rows, kind=KIND)
+    name = navigation.choose_run(rows, kind=TUNE)
     running = _opened(name).manifest.status == live.RUNNING
     live.follow(lambda: _body(name, running), running)
 
@@ -51,7 +51,7 @@ def _body(name: str, running: bool) -> None:
         _step(result)
         _rates(result)
         _table(result)
-        _shape(name, result)
+        tune_shape.shown(name, result)
     _left(run, result)
 
 
@@ -167,59 +167,6 @@ def _table(result: TuneResult) -> None:
     )
 
 
-def _shape(name: str, result: TuneResult) -> None:
-    """One shape: what was kept, what lost against it, what was no good."""
-    parts.section("One shape")
-    index = _chosen(name, result)
-    shape = result.tables.shapes[index]
-    row = result.shapes.row(index, named=True)
-    left, right = st.columns([0.44, 0.56])
-    with left, st.container(border=True):
-        change = "" if row["pays"] else "no kernel was faster than untuned: a recorded run leaves this shape as it is"
-        price = f"{row['us']:,.1f} us · {_tops(row['tops'])} TOPS" + (
-            f" · {row['share']:.0%} of the limit" if row["share"] else ""
-        )
-        space = shape.best.kernel.partition(":")[0]
-        parts.card(parts.Card(title=f"{charts.shape_name(row)}", tag=space, colour=charts.COLOURS[TUNED], price=price))
-        parts.code(config_text(shape.best.kernel, shape.best.config))
-        parts.note(
-            f"{shape.candidates:,} candidates in {shape.seconds:,.1f} s: {len(shape.wrong):,} wrong, {len(shape.failed):,} failed"
-        )
-        if change:
-            parts.note(change)
-    with right:
-        parts.plot(charts.ways(result, index), "tune_ways")
-    rejected = [f"{kernel} is wrong: {why}" for kernel, why in shape.wrong.items()]
-    rejected += [f"{kernel} failed: {why}" for kernel, why in shape.failed.items()]
-    if rejected:
-        with st.expander(f"{len(rejected)} candidates that were no good"):
-            parts.bullets(rejected[:200])
-
-
-def config_text(kernel: str, config: dict[str, Any]) -> str:
-    """A kernel and its configuration, a line a setting."""
-    width = max((len(name) for name in config), default=0)
-    return "\n".join(
-        [kernel.partition(":")[0] if config else kernel, *(f"  {name:<{width}}  {value}" for name, value in config.items())]
-    )
-
-
-def _chosen(name: str, result: TuneResult) -> int:
-    """The shape that the address names, and a menu of the others, dearest first."""
-    at = replace(navigation.selection(KIND), run=name)
-    rows = sorted(result.shapes.iter_rows(named=True), key=lambda row: -row["us"] * row["count"])
-    names = {charts.shape_name(row): int(row["shape"]) for row in rows}
-    st.session_state["shape_menu"] = at.row if at.row in names else next(iter(names))
-    chosen: str = st.selectbox(
-        "Shape",
-        list(names),
-        key="shape_menu",
-        width=420,
-        on_change=lambda: navigation.select(replace(at, row=st.session_state["shape_menu"]), KIND),
-    )
-    return names[chosen]
-
-
 def _left(run: Run, result: TuneResult) -> None:
     """Where the kernels lie, what was refused, what else was noted."""
     lines = [f"{each.m}x{each.k}x{each.n} was not tuned: {each.why}" for each in result.tables.refused]
@@ -233,7 +180,3 @@ def _left(run: Run, result: TuneResult) -> None:
     ]
     parts.section("Kept")
     parts.bullets(lines)
-
-
-def _tops(value: float) -> str:
-    return f"{value:,.1f}" if value >= 10 else f"{value:.3f}"

@@ -13,6 +13,7 @@ from dashboards import folder
 from dashboards.charts import style
 from dashboards.charts import tune as charts
 from dashboards.pages import tune as page
+from dashboards.pages import tune_shape
 from profiler.metrics.tune import TuneResult, tune_result
 from profiler.report.tune import tune_data
 from profiler.tables.run import Run
@@ -149,5 +150,5 @@ def test_a_page_without_tunings_says_what_to_run(tmp_path: Path, monkeypatch: py
 
 
 def test_a_configuration_is_a_line_a_setting():
-    assert page.config_text("hopper:a=1", {"block_m": 1, "x": 2}) == "hopper\n  block_m  1\n  x        2"
-    assert page.config_text("cublaslt:scaled", {}) == "cublaslt:scaled"
+    assert tune_shape.config_text("hopper:a=1", {"block_m": 1, "x": 2}) == "hopper\n  block_m  1\n  x        2"
+    assert tune_shape.config_text("cublaslt:scaled", {}) == "cublaslt:scaled"
