@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 import polars as pl
 
 from profiler.core.errors import DiffuscopeError
-from profiler.metrics.memory import LOAD_PART, MEMORY_PART, MemoryTimeline, has_part, peak, study, timeline
+from profiler.metrics.memory import LOAD_PART, MEMORY_PART, has_part, peak, study, timeline
 from profiler.metrics.memory.live import alive_at
 from profiler.report import diagnose as diagnosis
 from profiler.report.compare import compare_data
 from profiler.report.diagnose_text import source_lines
+from profiler.report.html_columns import COLUMNS, highest, moments
 from profiler.report.memory import memory_data
 from profiler.report.show import show_data
 from profiler.report.tune import tune_data
@@ -24,8 +25,6 @@ from profiler.rundir import layout
 from profiler.tables.run import Run
 
 T = TypeVar("T")
-# Columns of a timeline, each as high as the highest moment in it, so that no peak is lost.
-COLUMNS = 520
 # Allocations and groups at a peak; source lines on either side of a finding's.
 _TOP, _AROUND = 12, 3
 DIAGNOSIS, KERNELS, MEMORY, LOADING = "diagnosis", "kernels", "memory", "loading"
@@ -122,8 +121,8 @@ def _memory(found: Gathered, run: Run, rank: int, part: str) -> Memory:
     if not data["timeline"]:
         found.missing.append(Missing(MEMORY, data["problem"] or ""))
         return Memory(data, [], [], {}, {}, {})
-    wide, labels = _wide(timeline(run, rank, part))
-    columns = wide[_columns(wide)]
+    wide, labels = moments(timeline(run, rank, part))
+    columns = wide[highest(wide)]
     held = alive_at(study(run, rank, part).rows, peak(run, rank, part, top=0).index)
     sums = held.group_by("category", "component", "role").agg(pl.col("size_bytes").sum()).sort("category", "component", "role")
     span_ms = (data["timeline"]["end_us"] - data["timeline"]["start_us"]) / 1e3
@@ -136,30 +135,6 @@ def _memory(found: Gathered, run: Run, rank: int, part: str) -> Memory:
         always={name: int(wide[name].min() or 0) for name in labels},  # type: ignore[arg-type]
         held={(category, component, role): size for category, component, role, size in sums.iter_rows()},
     )
-
-
-def _wide(over_time: MemoryTimeline) -> tuple[pl.DataFrame, list[str]]:
-    """Every moment (the labels' bytes, `live`, `slot`: the column of the figure that it lies in), and the labels."""
-    start = over_time.total["time_us"].min()
-    wide = over_time.wide().with_columns(pl.col("time_us").fill_null(start), over_time.total["live_bytes"].alias("live"))
-    since = pl.col("time_us") - pl.col("time_us").min()
-    return wide.with_columns((since * COLUMNS // (since.max() + 1)).alias("slot")), over_time.labels
-
-
-def _columns(wide: pl.DataFrame) -> list[int]:
-    """The highest moment of each column, by its row: what the column before left behind counts too."""
-    ends = (
-        wide.with_row_index("row")
-        .group_by("slot")
-        .agg(pl.col("row").get(pl.col("live").arg_max()), pl.col("row").last().alias("last"))
-    )
-    known, live = {slot: (row, last) for slot, row, last in ends.iter_rows()}, wide["live"].to_list()
-    found, left = [], 0
-    for slot in range(COLUMNS):
-        highest, last = known.get(slot, (left, left))
-        found.append(max(left, highest, key=lambda row: live[row]))
-        left = last
-    return found
 
 
 def _sources(run: Run, found: Gathered) -> dict[tuple[str, int], list[str]]:

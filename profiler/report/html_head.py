@@ -1,9 +1,8 @@
-"""The top of the HTML report (the answer, key figures) and its end (what the run is, what was lost)."""
+"""The top of the HTML report: the answer, what ran, how it ended, key figures."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -11,28 +10,14 @@ from profiler.core.finding import CRITICAL, HIGH
 from profiler.core.units import GIB
 from profiler.report import html_tune
 from profiler.report.html_data import Gathered
-from profiler.report.html_parts import Figure, bullets, figures, lines, part, section, table, unit_of
-from profiler.report.html_tags import Html, joined, tag
+from profiler.report.html_parts import Figure, figures, lines, unit_of
+from profiler.report.html_tags import Html, tag
 from profiler.report.memory_findings import FATAL
-from profiler.report.render import number
 from profiler.report.show_text import (
-    describe_applied,
     describe_environment,
-    describe_recording,
     describe_spec,
-    describe_timed,
     last_frames,
 )
-
-_SECTIONS = {
-    "comparison": "Is the win real?",
-    "tuning": "Tuning",
-    "ledger": "Where time goes",
-    "findings": "What to change",
-    "kernels": "Kernels",
-    "memory": "Memory",
-    "run": "The run",
-}
 
 
 def name_of(found: Gathered) -> str:
@@ -46,11 +31,6 @@ def head(found: Gathered) -> Html:
     title = tag("p", tag("b", "diffuscope"), " ", name_of(found), _status(data["status"]), class_="name")
     spec = [line for line in (describe_spec(data["spec"]), describe_environment(data["environment"])) if line]
     return tag("header", title, tag("h1", _answer(found)), lines(spec), _against(found), _failure(data), figures(_figures(found)))
-
-
-def menu(made: Mapping[str, Html]) -> Html:
-    """Links to the sections that there are."""
-    return tag("nav", *(tag("a", title, href=f"#{name}") for name, title in _SECTIONS.items() if made.get(name)))
 
 
 def _status(status: str) -> Html:
@@ -153,52 +133,3 @@ def _size(name: str, size_gib: float, what: str) -> Figure:
     """In GiB, or in MiB below 0.1 GiB."""
     unit, size = unit_of(size_gib * GIB)
     return Figure(name, f"{size_gib * GIB / size:,.2f}", unit, what)
-
-
-def end(found: Gathered) -> Html:
-    """What ran, on what, by phase; what was lost and what could not be shown."""
-    data = found.show
-    missing = [f"{each.section}: {each.why}" + (f" ({each.hint})" if each.hint else "") for each in found.missing]
-    lost = [[f"{each['count']:,}", each["what"], each["why"]] for each in data["lost"]["items"]]
-    return section(
-        "run",
-        "The run",
-        part("Not shown", bullets(missing)),
-        part("Lost while recording or reading", table(("count", "what", "why"), lost, (1, 2))),
-        part("What ran", _facts(data), bullets(describe_applied(data["applied"]))),
-        part("Phases", _phases(data["phases"])),
-    )
-
-
-def _facts(data: Mapping[str, Any]) -> Html:
-    environment = data["environment"]
-    versions = environment.get("versions") or {}
-    gpu = environment.get("gpu") or {}
-    facts = {
-        "run": data["run"],
-        "kind": data["kind"],
-        "options": _options(data["spec"]),
-        "GPU": ", ".join(str(gpu[key]) for key in ("name", "driver") if gpu.get(key)),
-        "versions": ", ".join(f"{name} {version}" for name, version in versions.items() if version),
-        "timed": describe_timed(dict(data)),
-        "traced": describe_recording(dict(data)),
-    }
-    return tag("dl", *_pairs((name, str(value)) for name, value in facts.items() if value))
-
-
-def _options(spec: Mapping[str, Any]) -> str:
-    """What was asked, as far as it says anything: no defaults of False and None."""
-    return ", ".join(f"{name} {shlex.quote(str(value))}" for name, value in spec.items() if value not in (None, False, ""))
-
-
-def _pairs(items: Iterable[tuple[str, str]]) -> Iterable[Html]:
-    return (joined(tag("dt", name), tag("dd", value)) for name, value in items)
-
-
-def _phases(rows: Iterable[Mapping[str, Any]]) -> Html:
-    known = list(rows)
-    columns = [("start ms", "start_ms", 1), ("duration ms", "dur_ms", 1)]
-    if any(each["peak_gib"] is not None for each in known):
-        columns += [("allocated GiB", "alloc_gib", 3), ("peak GiB", "peak_gib", 3)]
-    body = [[each["name"], *(number(each[key], decimals) for _, key, decimals in columns)] for each in known]
-    return table(("phase", *(title for title, _, _ in columns)), body)

@@ -28,8 +28,9 @@ from profiler.report.compare_words import signed
 from profiler.report.diagnose import diagnose
 from profiler.report.diagnose import to_json as diagnosis_json
 from profiler.report.html import page
-from profiler.report.html_data import COLUMNS, _columns, gather
-from profiler.report.html_time import groups, shown
+from profiler.report.html_columns import COLUMNS, highest
+from profiler.report.html_data import gather
+from profiler.report.html_ledger import groups, shown
 from profiler.report.memory import memory_data
 from profiler.report.show import show_data
 from profiler.rundir.manifest import Failure, Manifest, Phase
@@ -196,7 +197,7 @@ def test_the_timeline_keeps_the_peak_and_its_columns_conserve():
 def test_a_column_is_as_high_as_what_the_one_before_left_and_an_empty_one_too():
     # Column 0 rises to 9 and falls to 4; column 1 rises to 3 at most; nothing happens in column 2.
     wide = pl.DataFrame({"live": [4, 9, 4, 1, 3, 2], "slot": [0, 0, 0, 1, 1, 3]})
-    rows = _columns(wide)
+    rows = highest(wide)
     assert (len(rows), rows[:5]) == (COLUMNS, [1, 2, 4, 4, 5])
     assert [wide["live"][row] for row in rows[:5]] == [9, 4, 3, 3, 2]
 
