@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import signal
 import time
@@ -22,6 +23,8 @@ from profiler.sweep.work import CHILD, Task
 # How often a cell is started before its losses are its result.
 _ATTEMPTS = 3
 _POLL_S = 0.3
+# Ctrl-C, a time limit, a terminal that is closed.
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Seconds that a stopped cell may take to seal its run; the executor kills what takes longer.
 _STOP_S = 60.0
 
@@ -109,7 +112,12 @@ class Driver:
         self._folder.write()
         self._running[cell.id] = cell
         cell.worker = self._executor.start(self._task(cell, limit_s))
-        self._view.tell(cell)
+        self._tell(cell)
+
+    def _tell(self, cell: Cell) -> None:
+        # Nobody may be there to listen any more.
+        with contextlib.suppress(OSError):
+            self._view.tell(cell)
 
     def _task(self, cell: Cell, limit_s: float) -> Task:
         return Task(
@@ -128,8 +136,10 @@ class Driver:
             cell = self._running.pop(ended.id)
             self._note(cell, ended)
             self._folder.seal(cell, ended.outcome.log if ended.outcome else "")
-            self._view.tell(cell)
-        self._view.show(self._folder.cells, self._executor.slots())
+            self._tell(cell)
+        # Nobody may be there to look any more.
+        with contextlib.suppress(OSError):
+            self._view.show(self._folder.cells, self._executor.slots())
 
     def _note(self, cell: Cell, ended: Ended) -> None:
         """A cell's result; one whose worker was lost is queued again, next."""
@@ -176,8 +186,10 @@ class Driver:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM only ask: the loop ends the running cells between two steps, never in the middle of one."""
-        before = {each: signal.signal(each, self._ask) for each in (signal.SIGINT, signal.SIGTERM)}
+        """Signals only ask: the loop ends the running cells between two steps, never in the middle of one."""
+        # What is ignored (nohup) stays so.
+        heard = [each for each in _ENDING if signal.getsignal(each) is not signal.SIG_IGN]
+        before = {each: signal.signal(each, self._ask) for each in heard}
         try:
             yield
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from types import TracebackType
@@ -45,7 +46,9 @@ class LiveView:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._live:
-            self._live.stop()
+            # The terminal may be gone.
+            with contextlib.suppress(OSError):
+                self._live.stop()
 
     def tell(self, cell: Cell) -> None:
         """A line for a cell that began or ended, where there is no table."""

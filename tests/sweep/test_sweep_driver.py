@@ -150,7 +150,7 @@ def test_a_run_that_ended_before_its_sweep_could_say_so_is_not_run_again(folder:
     assert (found["status"], found["run"], round(found["seconds"])) == ("ok", "bf16-none", 2)
 
 
-@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_sweep_keeps_everything(folder: Path, notes: Notes, asked: signal.Signals):
     notes.behave(int8wo_none="hang")
     driver = start(folder, notes, "bf16 int8wo int8dq")
@@ -167,6 +167,18 @@ def test_an_interrupted_sweep_keeps_everything(folder: Path, notes: Notes, asked
     notes.behave()
     assert start(folder, notes, "bf16 int8wo int8dq").wait(60) == 0
     assert notes.starts() == ["bf16-none", "int8wo-none", "int8wo-none", "int8dq-none"]
+
+
+def test_a_sweep_goes_on_with_nobody_to_watch_it(folder: Path, notes: Notes):
+    class Gone(Silent):
+        def show(self, cells: object, slots: int) -> None:
+            raise OSError(errno.EIO, "no terminal")
+
+        def tell(self, cell: object) -> None:
+            raise BrokenPipeError
+
+    assert drive(folder, make_cells(specs(notes.folder, "bf16")), view=Gone()) == "ok"
+    assert rows(folder)["bf16-none"]["status"] == "ok"
 
 
 def test_one_cell_a_gpu(folder: Path, notes: Notes):
