@@ -7,6 +7,7 @@ torchao config as `torchao.core.config.config_to_dict` writes it. Names win over
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -65,6 +66,14 @@ class PlanFile:
 def names_plan(scheme: str) -> bool:
     """Whether what stands where a scheme's name could is a plan's file."""
     return scheme.endswith(ENDING)
+
+
+def content_hash(path: str) -> str | None:
+    """SHA-256 of a plan's file; None where there is none to read."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def read_plan(path: str) -> PlanFile:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from profiler.core.errors import UnreadableInput
+from profiler.core.plan_file import content_hash, names_plan
 
 QUANTIZE_ON = ("device", "cpu", "per-layer")
 INDUCTOR_DEFAULTS = ("torch", "torchao")
@@ -76,6 +77,7 @@ class RunSpec:
 
     @property
     def hash(self) -> str:
-        """Twelve hex digits that change with any field: two runs of one hash were asked the same."""
-        canonical = json.dumps(self.to_dict(), sort_keys=True)
+        """Twelve hex digits that change with any field, and with a plan's content: two runs of one hash were asked the same."""
+        content = {"plan": content_hash(self.scheme)} if names_plan(self.scheme) else {}
+        canonical = json.dumps(self.to_dict() | content, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]

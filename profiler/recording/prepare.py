@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from profiler.compilers.base import COMPILERS, Compiler, refuse_machine
 from profiler.core.errors import Refused, UsageError
+from profiler.core.plan_file import content_hash
 from profiler.core.spec import RunSpec
 from profiler.models.base import Model
 from profiler.models.user import refuse_absent, refuse_no_pipeline
@@ -222,8 +222,7 @@ def _describe_plan(plan: Plan) -> dict[str, Any] | None:
     if not isinstance(plan.scheme, PlanScheme):
         return None
     file = plan.scheme.file
-    digest = hashlib.sha256(Path(file.path).read_bytes()).hexdigest()
-    return {"path": file.path, "sha256": digest, "model": file.model, "entries": len(file.layers)}
+    return {"path": file.path, "sha256": content_hash(file.path), "model": file.model, "entries": len(file.layers)}
 
 
 def _describe_placement(plan: Plan, pipe: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 
 from profiler.core.errors import UnreadableInput
 from profiler.core.plan_file import names_plan, read_plan
+from profiler.core.spec import RunSpec
 
 PLAN: dict[str, Any] = {"schema": 1, "kind": "plan", "model": "m", "layers": {"a": "int8wo"}}
 
@@ -70,3 +71,13 @@ def test_a_missing_file_says_how_to_make_one(tmp_path: Path):
 def test_a_plan_is_told_by_its_ending():
     assert names_plan("plans/mine.json")
     assert not names_plan("int8dq")
+
+
+def test_a_spec_with_another_plan_is_another_spec(tmp_path: Path):
+    path = written(tmp_path, PLAN)
+    spec = RunSpec(model="m", scheme=path)
+    before = spec.hash
+    assert RunSpec(model="m", scheme=path).hash == before
+    written(tmp_path, PLAN | {"layers": {"a": "int8dq"}})
+    assert spec.hash != before
+    assert RunSpec(model="m", scheme=str(tmp_path / "none.json")).hash != before
