@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import re
 import shlex
 import shutil
 import tempfile
@@ -15,16 +14,14 @@ import typer
 
 from profiler.cli.output import JsonOption, emit
 from profiler.cli.record import parse_size, start_child
+from profiler.cli.sizes import parse_bytes
 from profiler.compilers.base import COMPILERS
 from profiler.core.errors import EXIT_OK, MissingExtra, RecordedProgramFailed, Refused, UsageError
 from profiler.core.spec import DEVICES, RunSpec
-from profiler.core.units import GIB, MIB
 from profiler.models.base import MODELS, find_model
 from profiler.schemes.base import SCHEMES
 
 Option = typer.Option
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(GiB|GB|MiB|MB)?", re.IGNORECASE)
-_UNITS = {"gib": GIB, "gb": 10**9, "mib": MIB, "mb": 10**6}
 
 
 def command(
@@ -50,7 +47,7 @@ def command(
     """Find the fastest scheme of every layer under a budget, for record --scheme plan.json."""
     from profiler.report.plan import make_plan, plan_text
 
-    limit = None if max_memory is None else parse_memory(max_memory)
+    limit = parse_bytes("--max-memory", max_memory)
     names = [each.strip() for each in schemes.split(",") if each.strip()]
     height, width = parse_size(size)
     given = {"batch": batch, "height": height, "width": width, "frames": frames, "compile": compile}
@@ -68,14 +65,6 @@ def command(
     then = f"diffuscope record {shlex.quote(model)} --scheme {shlex.quote(str(path))}" + _options(spec)
     emit(as_json, {"plan": str(path)} | content, lambda: plan_text(content, columns), then)
     return EXIT_OK
-
-
-def parse_memory(text: str) -> int:
-    """Bytes of `24GiB`, `24` (GiB), `800MiB` or `24GB`."""
-    found = _SIZE.fullmatch(text.strip())
-    if not found or float(found[1]) <= 0:
-        raise UsageError(f"--max-memory {text} is no size", "give one as 24GiB")
-    return int(float(found[1]) * _UNITS[(found[2] or "GiB").lower()])
 
 
 def _spec(model: str, source: Path | None, asked: dict[str, Any]) -> tuple[RunSpec, dict[str, Any] | None]:

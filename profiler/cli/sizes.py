@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import re
 
 from profiler.core.errors import UsageError
+from profiler.core.units import GIB, MIB
 
-_UNITS = {"": 1.0, "g": 1.0, "gib": 1.0, "m": 1 / 1024, "mib": 1 / 1024}
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
+_UNITS = {"gib": GIB, "gb": 10**9, "g": GIB, "mib": MIB, "mb": 10**6, "m": MIB}
+_SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([a-z]*)", re.IGNORECASE)
 
 
-def parse_gib(option: str, text: str | None) -> float | None:
-    """`24`, `24GiB`, `24G` and `900MiB` in GiB; None stays None.
+def parse_bytes(option: str, text: str | None) -> int | None:
+    """Bytes of `24` (GiB), `24GiB`, `24G`, `24GB` (10^9 each) and `900MiB`; None stays None.
 
     Raises:
         UsageError: anything else, and sizes of nothing.
     """
     if text is None:
         return None
-    match = _SIZE.fullmatch(text)
-    unit = _UNITS.get(match[2].lower()) if match else None
-    size = float(match[1]) * unit if match and unit else 0.0
-    if not 0 < size < math.inf:
-        raise UsageError(f"{option} {text} is no size", "for example 24GiB")
+    match = _SIZE.fullmatch(text.strip())
+    unit = _UNITS.get(match[2].lower() or "gib") if match else None
+    size = int(float(match[1]) * unit) if match and unit else 0
+    if size <= 0:
+        raise UsageError(f"{option} {text} is no size", "give one as 24GiB")
     return size

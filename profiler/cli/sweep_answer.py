@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from profiler.cli.output import emit
-from profiler.cli.sizes import parse_gib
+from profiler.cli.sizes import parse_bytes
 from profiler.core.errors import UsageError
 from profiler.core.printable import printable
+from profiler.core.units import gib
 
 FORMATS = ("text", "markdown", "csv", "json")
 
@@ -45,7 +46,7 @@ def print_answer(folder: Path, asked: Asked, as_json: bool) -> dict[str, Any]:
 
     if asked.form not in FORMATS:
         raise UsageError(f"--format {asked.form} is not known", f"choose from: {', '.join(FORMATS)}")
-    limit = parse_gib("--max-memory", asked.max_memory)
+    limit = gib(parse_bytes("--max-memory", asked.max_memory))
     data = sweep_data(folder, asked.base, asked.against, limit, asked.min_sqnr, asked.plan)
     width = shutil.get_terminal_size((100, 24)).columns
     if as_json or asked.form == "text":

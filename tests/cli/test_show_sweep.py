@@ -9,7 +9,7 @@ import pytest
 from sweep_folders import manifest, spec, sweep_of, write_run
 
 from profiler.cli.app import run as run_command
-from profiler.cli.sizes import parse_gib
+from profiler.cli.sizes import parse_bytes
 from profiler.core.errors import UsageError
 
 
@@ -74,12 +74,15 @@ def test_a_broken_sweep_is_one_error(folder, capsys):
     assert "sweep.json cannot be read" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("text", "size"), [("24", 24.0), ("24GiB", 24.0), (" 1.5 g ", 1.5), ("512MiB", 0.5), (None, None)])
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("24", 24 << 30), ("24GiB", 24 << 30), (" 1.5 g ", 3 << 29), ("512MiB", 512 << 20), ("24GB", 24 * 10**9), (None, None)],
+)
 def test_sizes(text, size):
-    assert parse_gib("--max-memory", text) == size
+    assert parse_bytes("--max-memory", text) == size
 
 
 @pytest.mark.parametrize("text", ["", "GiB", "-1", "0", "24KB", "1e3", "nan", "9" * 400])
 def test_what_is_no_size(text):
     with pytest.raises(UsageError, match="is no size"):
-        parse_gib("--max-memory", text)
+        parse_bytes("--max-memory", text)
