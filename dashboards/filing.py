@@ -142,7 +142,8 @@ def filing(folder: Path) -> Iterator[Filing]:
             f"{folder} is one run, and takes no other", f"show the folder around it: diffuscope dashboard {folder.parent}"
         )
     try:
-        staging = Path(tempfile.mkdtemp(prefix=".import-", dir=folder))
+        # Absolute: messages name files so, and lose the folder before anybody sees them.
+        staging = Path(tempfile.mkdtemp(prefix=".import-", dir=folder.absolute()))
     except OSError as error:
         raise UsageError(f"cannot write to {folder}: {error.strerror}", "check its permissions") from None
     try:

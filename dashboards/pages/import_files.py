@@ -114,8 +114,12 @@ def _wait(found: Filing) -> None:
     """Import, and say meanwhile what is being done and since when."""
     began = time.monotonic()
     with st.status("Starting", expanded=False) as status:
-        for stage in found.stages():
-            status.update(label=f"{stage} … {time.monotonic() - began:.0f} s")
+        try:
+            for stage in found.stages():
+                status.update(label=f"{stage} … {time.monotonic() - began:.0f} s")
+        except DiffuscopeError:
+            status.update(label="Not imported", state="error")
+            raise
         status.update(label="Imported", state="complete")
 
 

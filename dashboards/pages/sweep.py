@@ -129,17 +129,16 @@ def _scatter(result: SweepResult, group: Group) -> None:
 
 def _advice(at: Selection, result: SweepResult, group: Group) -> None:
     parts.section("What to ship", "fastest first; a budget asks for one more answer")
-    found = [each for each in result.recommended if each.work == group.work]
+    runs = dict(result.cells.select("id", "run").iter_rows())
     left, right = st.columns([0.68, 0.32])
     with left:
-        for each in found:
+        for each in (each for each in result.recommended if each.work == group.work):
             with st.container(border=True):
                 colour = palette.FASTER if each.cell else palette.SLOWER
                 parts.card(parts.Card(title=each.text, tag=each.what, colour=colour))
-                if each.cell:
-                    navigation.link(
-                        navigation.DIAGNOSIS, "Diagnose it", Selection(run=f"{at.run}/{each.cell}"), ":material/troubleshoot:"
-                    )
+                if each.cell and runs[each.cell]:
+                    to = Selection(run=f"{at.run}/{runs[each.cell]}")
+                    navigation.link(navigation.DIAGNOSIS, "Diagnose it", to, ":material/troubleshoot:")
     with right:
         _budget(at, group)
     if result.not_known:
