@@ -25,6 +25,7 @@ _SHAPE = ("steps", "height", "width", "frames")
 QUANTITIES = ("model_memory_gib", "inference_memory_gib", "time_s")
 ROWS = {
     "id": pl.Utf8,
+    "seed_row": pl.Int64,
     "seed_gpu": pl.Utf8,
     "same_gpu": pl.Boolean,
     "same_layers": pl.Boolean,
@@ -34,7 +35,7 @@ ROWS = {
     **{f"{who}{name}": pl.Float64 for name in QUANTITIES for who in ("", "seed_")},
     **{f"{name.rpartition('_')[0]}_ratio": pl.Float64 for name in QUANTITIES},
 }
-"""Columns of `SeedComparison.rows`; ratios are ours over the seed's. `same_layers`: all that the seed quantized is quantized.
+"""Columns of `SeedComparison.rows`; ratios are ours over the seed's. `seed_row` counts the seed's rows from 0. `same_layers`: all that the seed quantized is quantized.
 `seed_call_gib` is given where the seed's inference memory is the peak of loading and quantizing: what its call needs, by its bf16
 row; to be held against `inference_peak_gib`.
 """
@@ -56,13 +57,19 @@ class SeedComparison:
     unmatched: dict[str, str]
     seed_rows: int
 
+    @property
+    def measured(self) -> int:
+        """How many rows of the seed these are: several cells may be held against one."""
+        return self.rows["seed_row"].n_unique()
+
 
 @cache
 def seed_rows() -> tuple[dict[str, Any], ...]:
-    """The seed's measurements as it printed them, plus `name`: what this project calls the model."""
+    """The seed's measurements as it printed them, plus `name`, what this project calls the model, and `number`."""
     frame = pl.read_csv(SEED_CSV, schema_overrides={"quantize_vae": pl.Boolean}, infer_schema_length=None)
     names = {setup.seed_name: name for name, setup in SETUPS.items()}
-    return tuple(row | {"name": names[row["model"]]} for row in frame.iter_rows(named=True))
+    rows = enumerate(frame.iter_rows(named=True))
+    return tuple(row | {"name": names[row["model"]], "number": number} for number, row in rows)
 
 
 def against_seed(tables: SweepTables, rows: Sequence[dict[str, Any]]) -> SeedComparison:
@@ -122,7 +129,12 @@ def _same_gpu(row: dict[str, Any], seed: dict[str, Any]) -> bool:
 
 
 def _beside(row: dict[str, Any], seed: dict[str, Any], each: CellRun) -> dict[str, Any]:
-    found: dict[str, Any] = {"id": row["id"], "seed_gpu": seed["gpu"], "same_gpu": _same_gpu(row, seed)}
+    found: dict[str, Any] = {
+        "id": row["id"],
+        "seed_row": seed["number"],
+        "seed_gpu": seed["gpu"],
+        "same_gpu": _same_gpu(row, seed),
+    }
     found |= {"extrapolated": row["extrapolated"], "same_layers": same_layers(row, each)}
     call = seed_call_gib(seed, seed_rows())
     loading = call is not None and loading_peak(seed, call)

@@ -68,7 +68,14 @@ def _seed(found: SeedComparison) -> dict[str, Any]:
         for row in found.rows.iter_rows(named=True)
     ]
     why = [{"cell": name, "why": why} for name, why in found.unmatched.items()]
-    return {"rows": rows, "unmatched": why, "seed_rows": found.seed_rows, "thresholds": THRESHOLDS, "software": SOFTWARE}
+    return {
+        "rows": rows,
+        "unmatched": why,
+        "seed_rows": found.seed_rows,
+        "measured": found.measured,
+        "thresholds": THRESHOLDS,
+        "software": SOFTWARE,
+    }
 
 
 def _plan(found: PlanCheck) -> dict[str, Any]:

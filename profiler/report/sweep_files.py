@@ -125,7 +125,10 @@ def _seed(found: dict[str, Any]) -> str:
         for row in rows
         for each in row["causes"]
     ]
-    parts = [f"## Against the seed\n\n{len(rows)} of its {found['seed_rows']} rows; ratios are ours over the seed's.", table]
+    parts = [
+        f"## Against the seed\n\n{found['measured']} of its {found['seed_rows']} rows; ratios are ours over the seed's.",
+        table,
+    ]
     parts += [_list(facts(found)), "### Why they differ\n\n" + _list(why) if why else ""]
     parts += ["Not in the seed:\n\n" + _list(f"`{each['cell']}`: {each['why']}" for each in found["unmatched"])] * bool(
         found["unmatched"]

@@ -19,7 +19,7 @@ def seed_text(found: dict[str, Any], width: int) -> str:
     rows = found["rows"]
     if not rows:
         return "against the seed: none of its rows was measured" + _unmatched(found, width)
-    head = f"against the seed: {len(rows)} of its {found['seed_rows']} rows (s and GiB; ratio: ours over the seed's)"
+    head = f"against the seed: {found['measured']} of its {found['seed_rows']} rows (s and GiB; ratio: ours over the seed's)"
     parts = [f"{head}\n{_table(rows, width)}"]
     parts += ["\n".join(_wrapped(line, width) for line in facts(found))]
     parts += ["\n".join(_why(rows, width))] if any(row["causes"] for row in rows) else []

@@ -51,7 +51,13 @@ def test_the_kept_runs_beside_the_seed(kept):
     assert found.rows["inference_memory_gib"].to_list() == pytest.approx([33.848, 33.848, 32.182, 31.813], abs=1e-3)
     assert found.rows["seed_inference_memory_gib"].to_list() == [33.851, 33.851, 31.82, 31.608]
     assert found.unmatched == {"bf16-none-b64": "steps is 28 in the seed and 2 here"}
-    assert found.seed_rows == 77
+    assert (found.measured, found.seed_rows) == (4, 77)
+
+
+def test_two_cells_of_one_row_are_one_row(tmp_path: Path):
+    found = beside(tmp_path, a=manifest(spec("int8dq", "regional")), b=manifest(spec("int8dq", "default")))
+    assert found.rows["seed_row"].to_list() == [3, 3]
+    assert found.measured == 1
 
 
 def test_what_the_seeds_calls_need_by_its_bf16_row(kept):
