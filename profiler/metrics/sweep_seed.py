@@ -35,9 +35,9 @@ ROWS = {
     **{f"{who}{name}": pl.Float64 for name in QUANTITIES for who in ("", "seed_")},
     **{f"{name.rpartition('_')[0]}_ratio": pl.Float64 for name in QUANTITIES},
 }
-"""Columns of `SeedComparison.rows`; ratios are ours over the seed's. `seed_row` counts the seed's rows from 0. `same_layers`: all that the seed quantized is quantized.
-`seed_call_gib` is given where the seed's inference memory is the peak of loading and quantizing: what its call needs, by its bf16
-row; to be held against `inference_peak_gib`.
+"""Columns of `SeedComparison.rows`; ratios are ours over the seed's. `seed_row` counts the seed's rows from 0. `same_layers`:
+all that the seed quantized is quantized. `seed_call_gib` is given where the seed's inference memory is the peak of loading and
+quantizing: what its call needs, by its bf16 row; to be held against `inference_peak_gib`.
 """
 
 
