@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import threading
 from pathlib import Path
 
+import plotly.graph_objects as go
 import streamlit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,6 +19,8 @@ from profiler.core.errors import DiffuscopeError
 
 # Streamlit's page asks for these one after the other, once it knows what is on the page; the figures' library is 5 MB.
 _SCRIPTS = ("Html", "PageLink", "Selectbox", "Multiselect", "DataFrame", "arrowFormatUtils", "PlotlyChart")
+# What Streamlit itself imports only when it shows the first table or picture.
+_LATE = ("pyarrow", "pandas", "PIL.Image")
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +58,9 @@ def read_folder() -> None:
 
 
 def _read() -> None:
+    for name in _LATE:
+        importlib.import_module(name)
+    go.Figure([go.Bar(), go.Scatter(), go.Icicle(), go.Waterfall()]).to_json()
     try:
         rows = data.runs()
         charts.scatter(rows).to_json()

@@ -236,7 +236,9 @@ def comparison(name: str, base: str) -> Comparison:
 
 @st.cache_resource(max_entries=12, show_spinner="Holding the two runs against each other …")
 def _comparison(path: str, stamp: Stamp, base: str, base_stamp: Stamp) -> Comparison:
-    return compare_metrics(_run(path, stamp), _run(base, base_stamp))
+    found, other = _run(path, stamp), _run(base, base_stamp)
+    stamps = [stamp, base_stamp, _of_files(path), _of_files(base)]
+    return kept.comparison(found, other, stamps, lambda: compare_metrics(found, other))
 
 
 def pictures(name: str, base: str) -> Difference:
@@ -286,8 +288,13 @@ def _base_of(row: RunRow, rows: Sequence[RunRow]) -> RunRow | None:
 
 
 def _of_outputs(name: str) -> tuple[str, Stamp]:
-    path = folder.path_of(name)
-    return str(path), _stamp_of([path / each for each in (layout.MANIFEST, layout.OUTPUT_TENSORS, layout.OUTPUT_IMAGE)])
+    path = str(folder.path_of(name))
+    return path, _of_files(path)
+
+
+def _of_files(path: str) -> Stamp:
+    """The stamp of a run's outputs."""
+    return _stamp_of([Path(path) / each for each in (layout.MANIFEST, layout.OUTPUT_TENSORS, layout.OUTPUT_IMAGE)])
 
 
 @st.cache_resource(max_entries=400, show_spinner=False)

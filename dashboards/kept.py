@@ -1,20 +1,21 @@
-"""Answers that take long, kept in a run's `cache/`: of exactly these files and this code, safe to delete, JSON and no pickle."""
+"""Answers that take long, kept in a run's `cache/`: of exactly these files and this code, safe to delete; no pickle."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import logging
-from base64 import b64decode, b64encode
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import polars as pl
 
 import profiler
+from profiler.metrics.compare import Comparison
 from profiler.report.diagnose import Report
 from profiler.rundir import layout
 from profiler.tables import cache as entries
@@ -22,8 +23,9 @@ from profiler.tables.run import Run
 
 Stamp = tuple[tuple[str, int, int], ...]
 """Name, size and time of change of every file that an answer comes from."""
-_ANSWER = "answer.json"
-_DAMAGED = (msgspec.DecodeError, pl.exceptions.PolarsError, ValueError)
+T = TypeVar("T")
+_ANSWER = "answer.msgpack"
+_DAMAGED = (msgspec.DecodeError, pl.exceptions.PolarsError, ValueError, LookupError)
 _log = logging.getLogger(__name__)
 
 
@@ -33,29 +35,38 @@ def report(run: Run, name: str, stamps: list[Stamp], make: Callable[[], Report])
     Args:
         stamps: of all files that it comes from.
     """
-    found = _load(run.path, name, stamps)
-    try:
-        if found is not None:
-            known: Report = msgspec.json.decode(found, type=Report, dec_hook=lambda kind, value: _decoded(run, kind, value))
-            return known
-    except _DAMAGED as error:
-        _log.warning("%s of %s is damaged and made again: %s", name, run.path, error)
-    made = make()
-    _keep(run.path, name, stamps, msgspec.json.encode(made, enc_hook=_encoded))
-    return made
+    return _answer(Report, [run], name, stamps, make)
+
+
+def comparison(run: Run, base: Run, stamps: list[Stamp], make: Callable[[], Comparison]) -> Comparison:
+    """The same for a run held against its base."""
+    # One a base: of another base only the stamps would tell, and the two would push each other out.
+    name = f"compared-{hashlib.sha256(str(base.path.absolute()).encode()).hexdigest()[:12]}"
+    return _answer(Comparison, [run, base], name, stamps, make)
 
 
 def number(run: Run, name: str, stamps: list[Stamp], make: Callable[[], float | None]) -> float | None:
     """The same for one number."""
-    found = _load(run.path, name, stamps)
+    return _answer(_Number, [run], name, stamps, lambda: _Number(make())).value
+
+
+@dataclass(frozen=True)
+class _Number:
+    value: float | None
+
+
+def _answer(kind: type[T], runs: list[Run], name: str, stamps: list[Stamp], make: Callable[[], T]) -> T:
+    path = runs[0].path
+    found = _load(path, name, stamps)
     try:
         if found is not None:
-            known: float | None = msgspec.json.decode(found, type=float | None)
+            by_path = {str(run.path): run for run in runs}
+            known: T = msgspec.msgpack.decode(found, type=kind, dec_hook=lambda of, value: _decoded(by_path, of, value))
             return known
     except _DAMAGED as error:
-        _log.warning("%s of %s is damaged and made again: %s", name, run.path, error)
+        _log.warning("%s of %s is damaged and made again: %s", name, path, error)
     made = make()
-    _keep(run.path, name, stamps, msgspec.json.encode(made))
+    _keep(path, name, stamps, msgspec.msgpack.encode(made, enc_hook=_encoded))
     return made
 
 
@@ -85,15 +96,15 @@ def _code() -> str:
     return hashlib.sha256(repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]).encode()).hexdigest()
 
 
-def _encoded(value: Any) -> str:
+def _encoded(value: Any) -> str | bytes:
     if isinstance(value, Run):
-        return ""
+        return str(value.path)
     if isinstance(value, pl.DataFrame):
         target = io.BytesIO()
         value.write_ipc(target)
-        return b64encode(target.getvalue()).decode("ascii")
+        return target.getvalue()
     raise NotImplementedError(type(value))
 
 
-def _decoded(run: Run, kind: type[Any], value: Any) -> Any:
-    return run if kind is Run else pl.read_ipc(io.BytesIO(b64decode(value)))
+def _decoded(runs: dict[str, Run], kind: type[Any], value: Any) -> Any:
+    return runs[value] if kind is Run else pl.read_ipc(io.BytesIO(value))
