@@ -19,7 +19,7 @@ from processes import ROOT
 from profiler.core.spec import RunSpec
 from profiler.rundir.reader import read_manifest
 from profiler.sweep.cells import make_cells
-from profiler.sweep.executors.cluster import RayExecutor, pack, unpack
+from profiler.sweep.executors.cluster import RayExecutor, pack, remove_left, unpack
 from profiler.sweep.session import Request, sweep
 
 ray = pytest.importorskip("ray", reason="the extra cluster is not installed")
@@ -45,10 +45,12 @@ def head(tries: int = 3) -> Any:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A head that runs nothing and two nodes of one CPU; this process is connected to it."""
-    before = {name: os.environ.get(name) for name in ("PYTHONPATH", "OMP_NUM_THREADS", "RAY_ENABLE_UV_RUN_RUNTIME_ENV")}
-    os.environ |= {"PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)]), "OMP_NUM_THREADS": "1"}
+    ours = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)]), "OMP_NUM_THREADS": "1"}
+    ours["TMPDIR"] = str(tmp_path_factory.mktemp("node"))
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ |= ours
     nodes = head()
     for _ in range(2):
         nodes.add_node(num_cpus=1, object_store_memory=80 << 20)
@@ -179,6 +181,15 @@ def test_a_run_directory_survives_its_tar(tmp_path: Path):
     unpack(b"", tmp_path / "other")
     assert not (tmp_path / "other").exists()
     assert pack(tmp_path / "nothing") == b""
+
+
+def test_what_a_killed_worker_left_on_its_node_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    mine, dead = f"diffuscope-cell-abc-{os.getpid()}-x", f"diffuscope-cell-abc-{1 << 30}-x"
+    for name in (mine, dead, f"diffuscope-cell-def-{1 << 30}-x"):
+        (tmp_path / name).mkdir()
+    remove_left("abc")
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted([mine, f"diffuscope-cell-def-{1 << 30}-x"])
 
 
 def test_a_tar_cannot_write_elsewhere(tmp_path: Path):

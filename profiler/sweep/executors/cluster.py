@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import shutil
 import tarfile
 import tempfile
@@ -118,13 +119,27 @@ def _run(task: Task, gpu: bool) -> tuple[Outcome, bytes]:
     """On a worker: run a task in a folder of its own; its outcome and its run directory as a tar (empty where it made none)."""
     import ray
 
-    with tempfile.TemporaryDirectory(prefix="diffuscope-cell-") as folder:
+    sweep = task.mark.partition("/")[0]
+    remove_left(sweep)
+    with tempfile.TemporaryDirectory(prefix=f"{_folder(sweep)}{os.getpid()}-") as folder:
         ids = ray.get_gpu_ids() if gpu else []
         worker = f"{host_name()}-{ray.get_runtime_context().get_node_id()[:6]}/{f'gpu{ids[0]}' if ids else 'cpu'}"
-        # The mark begins with the sweep's. Cells of one sweep share the caches of a node; no two nodes share a disk for certain.
-        cache = Path(tempfile.gettempdir()) / f"diffuscope-cache-{task.mark.partition('/')[0]}"
+        # Cells of one sweep share the caches of a node; no two nodes share a disk for certain.
+        cache = Path(tempfile.gettempdir()) / f"diffuscope-cache-{sweep}"
         outcome = run_task(task, Path(folder), Place(worker=worker, cache=cache, gpu=gpu))
         return outcome, pack(Path(folder) / task.id)
+
+
+def _folder(sweep: str) -> str:
+    return f"diffuscope-cell-{sweep}-"
+
+
+def remove_left(sweep: str) -> None:
+    """Remove what workers of this node that were killed left of a sweep's cells."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_folder(sweep)}*-*"):
+        owner = left.name.removeprefix(_folder(sweep)).partition("-")[0]
+        if not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def pack(run: Path) -> bytes:
