@@ -68,6 +68,8 @@ def icicle(
         parents=[_identity(each.path[:-1]) if each.path else "" for each in found],
         values=[each.value for each in found],
         branchvalues="total",
+        # Paler ends would be darker ends on a dark page, with letters made for the full colour.
+        leaf={"opacity": 1},
         tiling={"orientation": "v"},
         marker={
             "colors": [colour(each) if each.path else palette.TOTAL for each in found],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import polars as pl
 import streamlit as st
 
@@ -107,14 +109,16 @@ def _changed() -> None:
 
 def _differences(found: Comparison) -> None:
     lines = [f"{each.what}: {each.base} → {each.new}" for each in found.differences]
-    spoiled = [
-        f"{each.what} differs: {' and '.join(each.spoils)} cannot be compared" for each in found.differences if each.spoils
-    ]
+    spoiled: dict[str, list[str]] = defaultdict(list)
+    for each in found.differences:
+        for what in each.spoils:
+            spoiled[what].append(each.what)
     parts.note(" · ".join(lines) if lines else "the two runs were asked for the same")
     if found.unknown:
         parts.note(f"not known to be the same: {', '.join(found.unknown)}")
-    for line in spoiled:
-        st.warning(navigation.plain(line), icon=":material/warning:")
+    if spoiled:
+        lines = [f"{what} cannot be compared: {', '.join(why)} differ{'s' * (len(why) == 1)}" for what, why in spoiled.items()]
+        st.warning(navigation.plain(" · ".join(lines)), icon=":material/warning:")
 
 
 def _time(found: Comparison, names: tuple[str, str]) -> None:
@@ -136,7 +140,7 @@ def _time(found: Comparison, names: tuple[str, str]) -> None:
 def _kernels(kernels: pl.DataFrame) -> None:
     in_ms = [(pl.col(f"{name}_ns") / 1e6).alias(name) for name in ("base", "new", "delta")]
     rows = kernels.head(_ROWS).select(
-        pl.col("detail").map_elements(readable, return_dtype=pl.String).alias("kernel"),
+        pl.coalesce(pl.col("detail").replace("", None), "label").map_elements(readable, return_dtype=pl.String).alias("kernel"),
         pl.col("label").alias("class"),
         *in_ms,
         "status",
@@ -161,7 +165,9 @@ def _memory(found: Comparison, names: tuple[str, str], overlaid: bool) -> None:
         parts.note(found.memory.not_compared or "neither run holds memory events")
     if overlaid:
         _overlay(names)
-    if found.expected:
+    if found.spoils("memory"):
+        parts.note("the runs differ in what weights are: nothing is promised")
+    elif found.expected:
         parts.section("Weights: the win that arithmetic promises, and the one that was measured", _win(found.expected))
         parts.plot(charts.expected(found.expected, names), "expected")
     elif found.expected_why:
@@ -170,7 +176,7 @@ def _memory(found: Comparison, names: tuple[str, str], overlaid: bool) -> None:
 
 def _promised(found: Comparison, changes: list[charts.Change], unit: str) -> float | None:
     """What the peak would be were only the promised bytes gone; of offloaded weights nobody can say."""
-    if found.expected is None or found.expected.offloaded or not found.expected.win:
+    if found.expected is None or found.expected.offloaded or not found.expected.win or found.spoils("memory"):
         return None
     return sum(each.base for each in changes) - found.expected.win / (GIB if unit == "GiB" else MIB)
 
