@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shlex
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ from profiler.compilers.base import COMPILERS
 from profiler.core.errors import EXIT_OK, MissingExtra, RecordedProgramFailed, Refused, UsageError
 from profiler.core.spec import DEVICES, RunSpec
 from profiler.models.base import MODELS, find_model
+from profiler.rundir.writer import write_atomic
 from profiler.schemes.base import SCHEMES
 
 Option = typer.Option
@@ -58,13 +60,21 @@ def command(
     if path.exists() or path.suffix != ".json":
         why = "exists already" if path.exists() else "does not end with .json"
         raise UsageError(f"{path} {why}", "name another file with -o, for example -o plan.json")
+    _refuse_unwritable(path)
     content = make_plan(_gather(spec, names, hardware), limit, min_sqnr, source)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write_atomic(path, json.dumps(content, indent=1))
     columns = shutil.get_terminal_size((100, 24)).columns
     then = f"diffuscope record {shlex.quote(model)} --scheme {shlex.quote(str(path))}" + _options(spec)
     emit(as_json, {"plan": str(path)} | content, lambda: plan_text(content, columns), then)
     return EXIT_OK
+
+
+def _refuse_unwritable(path: Path) -> None:
+    """Before minutes of measuring, not after; a folder that is not there yet is made once there is a plan to put into it."""
+    folder = next(each for each in path.absolute().parents if each.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(f"cannot write {path}: {folder} is no folder that can be written to", "name a writable place with -o")
 
 
 def _spec(model: str, source: Path | None, asked: dict[str, Any]) -> tuple[RunSpec, dict[str, Any] | None]:

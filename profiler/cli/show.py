@@ -13,12 +13,13 @@ from profiler.cli.output import JsonOption, emit
 from profiler.cli.sweep_answer import FORMATS, Asked, print_answer
 from profiler.cli.waiting import say_if_long
 from profiler.core.errors import UsageError
+from profiler.core.plan_file import names_plan
 
 _TOP = 15
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="A run directory, a sweep's folder, or a folder of runs.")],
+    run: Annotated[Path, typer.Argument(help="A run directory, a sweep's folder, a folder of runs, or a plan's file.")],
     top: Annotated[int | None, typer.Option("--top", min=0, help=f"Show at most N kernels (text: {_TOP}, JSON: all).")] = None,
     against: Annotated[str | None, typer.Option(help="Of a sweep: the tables to hold it against: seed.")] = None,
     base: Annotated[str | None, typer.Option(help="Of a sweep: the cell or run that quality is measured against.")] = None,
@@ -35,6 +36,9 @@ def command(
     from profiler.tables.run import Run
     from profiler.tables.sweep import holds_runs
 
+    if run.is_file() and names_plan(run.name):
+        _show_plan(run, as_json)
+        return
     asked = Asked(against, base, max_memory, min_sqnr, form, plan)
     if holds_runs(run):
         print_answer(run, asked, as_json)
@@ -50,6 +54,14 @@ def command(
         return
     data = show_data(opened, top)
     emit(as_json, data, lambda: show_text(data, _TOP if top is None else top, width), _next(run, data))
+
+
+def _show_plan(path: Path, as_json: bool) -> None:
+    from profiler.report.plan import plan_data, plan_text
+
+    data, width = plan_data(path), shutil.get_terminal_size((100, 24)).columns
+    then = f"diffuscope record {shlex.quote(data['model'])} --scheme {shlex.quote(str(path))}"
+    emit(as_json, {"plan": str(path)} | data, lambda: plan_text(data, width), then)
 
 
 def _next(run: Path, data: dict[str, Any]) -> str:

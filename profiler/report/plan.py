@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from profiler.core.errors import UnreadableInput
 from profiler.core.plan_file import KIND, SCHEMA
 from profiler.core.units import format_size
 from profiler.metrics.plan import LEFT, PlanResult, Predicted, choose, fqn_to_config
 from profiler.metrics.plan_prices import priced
 from profiler.report.render import MAX_WIDTH, MIN_WIDTH, number, percent, table
+from profiler.tables.plan import read_predictions
 from profiler.tables.run import Run
 
 _MODEL = (
@@ -69,6 +72,23 @@ def _predicted(found: Predicted, basis: dict[str, Any] | None) -> dict[str, Any]
     sqnr = None if math.isinf(found.sqnr_db) else found.sqnr_db
     step = {} if basis is None else {"step_us": basis["rest_us"] + found.us}
     return asdict(found) | {"sqnr_db": sqnr} | step
+
+
+def plan_data(path: Path) -> dict[str, Any]:
+    """The content of a plan's file that `diffuscope plan` wrote.
+
+    Raises:
+        UnreadableInput: no plan, or one without predictions (written by hand, or torchao's own form).
+    """
+    read_predictions(path)
+    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        plan_text(data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UnreadableInput(
+            f"{path} cannot be shown: {type(error).__name__}: {error}", "the file was changed; plan again"
+        ) from None
+    return data
 
 
 def plan_text(data: dict[str, Any], width: int = MAX_WIDTH) -> str:

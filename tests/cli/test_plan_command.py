@@ -73,6 +73,19 @@ def test_text_says_what_was_chosen_and_how_sure_it_is(planned: tuple[Path, dict[
     assert max(map(len, text.splitlines())) <= 100
 
 
+def test_show_prints_a_plan_again(planned: tuple[Path, dict[str, Any]], tmp_path: Path):
+    path, answer = planned
+    done = diffuscope("show", path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "this plan" in done.stdout
+    assert done.stdout.rstrip().endswith(f"next: diffuscope record flux-tiny --scheme {path}")
+    broken = tmp_path / "plan.json"
+    broken.write_text(json.dumps(answer | {"groups": 3}))
+    wrong = diffuscope("show", broken)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "plan.json cannot be shown: TypeError" in wrong.stderr
+
+
 def test_from_a_bf16_run_nothing_is_measured(tmp_path: Path):
     if not GOLDEN.is_dir():
         pytest.skip("no golden runs in traces/")
@@ -97,6 +110,7 @@ WRONG = {
     "unknown mode": (("--compile", "fast"), "no compile mode is called 'fast'"),
     "no dB": (("--min-sqnr", "nan"), "--min-sqnr nan is no number of dB"),
     "another ending": (("-o", "plan.txt"), "plan.txt does not end with .json"),
+    "a file for a folder": (("-o", "/dev/null/plan.json"), "cannot write /dev/null/plan.json"),
     "no run": (("--from", "nowhere"), "nowhere is no run directory"),
     "batch": (("--batch", "0"), "--batch is 0, and must be at least 1"),
     "size": (("--size", "100"), "multiples of 16 pixels"),
