@@ -73,8 +73,7 @@ def _parse(run: Path) -> Manifest:
         raise UnreadableInput(f"{run} is no run directory", _RECORD_HINT)
     try:
         _refuse_endless(path)
-        # NaN and Infinity are no JSON, and no time or size either.
-        raw = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+        raw = _loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UnreadableInput(f"{run} holds no {layout.MANIFEST}", _RECORD_HINT) from None
     except OSError as error:
@@ -86,6 +85,16 @@ def _parse(run: Path) -> Manifest:
         return Manifest.from_dict(raw)
     except TypeError as error:
         raise UnreadableInput(f"{path} has a wrong shape: {error}", _CHANGED) from None
+
+
+def _loads(text: str) -> object:
+    # NaN and Infinity are no JSON, and no time or size either.
+    raw: object = json.loads(text, parse_constant=lambda _: None)
+    if "\\ud" not in text.lower():
+        return raw
+    # Half of a surrogate pair is no text: no file, table or terminal would take it.
+    whole = json.dumps(raw, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return json.loads(whole)
 
 
 def _refuse_endless(path: Path) -> None:

@@ -105,3 +105,11 @@ def test_what_is_no_number_in_json_reads_as_absent(tmp_path):
 def test_a_whole_manifest_reads_as_it_was_written(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps(_whole() | {"status": "ok"}))
     assert read_manifest(tmp_path).to_dict() == _whole() | {"status": "ok"}
+
+
+def test_half_a_surrogate_pair_reads_as_no_character_and_a_whole_one_as_its_own(tmp_path):
+    raw = _whole()
+    raw["phases"][0]["name"], raw["applied"]["notes"] = "warm\ud800up", ["\U0001f600"]
+    (tmp_path / "run.json").write_text(json.dumps(raw))
+    found = read_manifest(tmp_path)
+    assert (found.phases[0].name, found.applied["notes"]) == ("warm\ufffdup", ["\U0001f600"])
