@@ -16,6 +16,8 @@ from profiler.cli.output import JsonOption, emit
 
 _NEEDED = ("streamlit", "plotly", "starlette", "viztracer")
 _PORT, _TRIED = 8501, 20
+# Nothing that lies in the working directory, a folder of somebody's traces maybe, can be imported in place of a library.
+_BOOT = "import sys, runpy; sys.path.append(sys.argv.pop(1)); runpy.run_module('dashboards', run_name='__main__')"
 
 
 def command(
@@ -36,7 +38,8 @@ def command(
     emit(as_json, {"url": url, "folder": str(folder)}, lambda: f"{folder}: {url}   (Ctrl-C ends it)")
     sys.stdout.flush()
     # The server takes this process over, so that its signals and its exit code are its own.
-    os.execv(sys.executable, [sys.executable, "-m", "dashboards", str(folder), host, str(chosen)])
+    root = str(Path(__file__).parents[2])
+    os.execv(sys.executable, [sys.executable, "-P", "-c", _BOOT, root, str(folder), host, str(chosen)])
 
 
 def _free_port(host: str, asked: int | None) -> int:

@@ -16,6 +16,8 @@ from profiler.core.errors import MissingExtra, UsageError
 
 
 def test_it_serves_until_it_is_told_to_end(tmp_path: Path):
+    # Code that came with somebody's traces: the server must not take it for its library.
+    (tmp_path / "streamlit.py").write_text("raise SystemExit('not the library')")
     child = start("dashboard", tmp_path, "--port", "0", "--json", cwd=tmp_path)
     try:
         assert child.stdout
