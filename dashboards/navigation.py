@@ -69,6 +69,8 @@ ENTRIES = (
     Entry(IMPORT, "Import", ":material/upload_file:", file="import_files"),
 )
 _CHOSEN = "chosen_run"
+# The page that is shown.
+_PAGE = "shown_page"
 
 
 def page(path: str) -> st.Page:
@@ -104,6 +106,11 @@ def select(new: Selection, kind: str = "") -> None:
 
 def link(path: str, label: str, to: Selection, icon: str | None = None) -> None:
     """A link to a page with a selection."""
+    if path == st.session_state.get(_PAGE):
+        # A link to the page that one is on keeps the old address: Streamlit takes it for no change.
+        key = f"here/{path}/{label}/{sorted(to.query().items())}"
+        st.button(label, key=key, icon=icon, type="tertiary", on_click=select, args=(to,))
+        return
     st.page_link(page(path), label=label, icon=icon, query_params=to.query())
 
 
@@ -176,12 +183,15 @@ def menu(current: str) -> None:
     Writing it into the address once a page is shown would do so too, and lock the browser's way back.
     """
     to = {kind: _selection_of(kind) for kind in {entry.kind for entry in ENTRIES}}
+    # The menu's own links are links, also to the page that one is on.
+    st.session_state[_PAGE] = ""
     with st.container(horizontal=True, gap="small", key="menu"):
         for entry in ENTRIES:
             here = entry.path == (current or RUNS)
             with st.container(key=f"menu_{entry.path}{'_here' if here else ''}", width="content"):
                 bare = entry.path in (RUNS, IMPORT)
                 link(entry.path, entry.title, Selection() if bare else to[entry.kind], entry.icon)
+    st.session_state[_PAGE] = current or RUNS
 
 
 def _selection_of(kind: str) -> Selection:

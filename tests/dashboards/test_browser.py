@@ -197,6 +197,10 @@ def test_a_page_shows_without_an_exception(browser: Browser, page: str):
 
 def test_a_link_of_a_finding_leads_to_its_moment_in_the_viewer(browser: Browser):
     window = browser.open(f"/diagnosis?run={INT8}")
+    # On the page itself the address changes too: it can be copied.
+    window.get_by_role("button", name="Link to this finding").nth(1).click()
+    window.wait_for_url(f"**/diagnosis?run={INT8}&finding=2")
+    window.wait_for_selector(".st-key-finding_2 .ds-tag:has-text('selected')")
     window.get_by_role("link", name="Show in the timeline").first.click()
     window.wait_for_selector("iframe[src*='/trace-view']")
     assert f"run={INT8}" in window.url and "finding=1" in window.url
