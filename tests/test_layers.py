@@ -19,8 +19,8 @@ RECORD_SIDE = {"kernels", "models", "schemes", "compilers", "placement", "record
 ANALYSIS_SIDE = {"tables", "metrics", "rules", "report", "dashboards"}
 # The one import that stays on its layer.
 SIDEWAYS = {("schemes", "kernels")}
-# Qualities are computed from arrays: one file of the analysis side imports numpy, and only once it is asked for one.
-LATE = {("profiler/metrics/quality.py", "numpy")}
+# Qualities and pictures are computed from arrays: these files of the analysis side import numpy, only once they are asked for one.
+LATE = {("profiler/metrics/quality.py", "numpy"), ("dashboards/pictures.py", "numpy")}
 
 
 class Import(NamedTuple):

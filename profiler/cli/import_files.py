@@ -19,7 +19,9 @@ _TOP = 10
 def command(
     trace: Annotated[Path | None, typer.Argument(help="A Kineto trace, .json or .json.gz.")] = None,
     memory: Annotated[Path | None, typer.Option("--memory", help="A CUDA memory snapshot (pickle, may be gzipped).")] = None,
-    compile_log: Annotated[Path | None, typer.Option("--compile-log", help="A TORCH_TRACE log: file, folder, .tgz or .zip.")] = None,
+    compile_log: Annotated[
+        Path | None, typer.Option("--compile-log", help="A TORCH_TRACE log: file, folder, .tgz or .zip.")
+    ] = None,
     timed_ms: Annotated[float | None, typer.Option("--timed-ms", help="Untraced wall time of the traced window, ms.")] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Run directory to create; default: a new name in traces/.")
