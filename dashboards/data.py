@@ -221,12 +221,13 @@ def memory_parts(name: str, rank: int = 0) -> list[str]:
 
 def live_over_call(names: tuple[str, ...]) -> list[Overlaid]:
     """Live bytes of several runs over the same parts of a call, side by side; a run without memory events has no points."""
-    return _live_over_call(tuple(_key(name) for name in names))
+    return [_live_over_call(*_key(name)) for name in names]
 
 
-@st.cache_resource(max_entries=12, show_spinner="Reading the memory snapshots …")
-def _live_over_call(runs: tuple[tuple[str, Stamp], ...]) -> list[Overlaid]:
-    return overlay([_run(path, stamp) for path, stamp in runs])
+@st.cache_resource(max_entries=48, show_spinner="Reading the memory snapshots …")
+def _live_over_call(path: str, stamp: Stamp) -> Overlaid:
+    found = _run(path, stamp)
+    return kept.overlaid(found, [stamp], lambda: overlay([found])[0])
 
 
 def comparison(name: str, base: str) -> Comparison:

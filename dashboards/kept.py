@@ -16,6 +16,7 @@ import polars as pl
 
 import profiler
 from profiler.metrics.compare import Comparison
+from profiler.metrics.compare_timelines import Overlaid
 from profiler.report.diagnose import Report
 from profiler.rundir import layout
 from profiler.tables import cache as entries
@@ -43,6 +44,11 @@ def comparison(run: Run, base: Run, stamps: list[Stamp], make: Callable[[], Comp
     # One a base: of another base only the stamps would tell, and the two would push each other out.
     name = f"compared-{hashlib.sha256(str(base.path.absolute()).encode()).hexdigest()[:12]}"
     return _answer(Comparison, [run, base], name, stamps, make)
+
+
+def overlaid(run: Run, stamps: list[Stamp], make: Callable[[], Overlaid]) -> Overlaid:
+    """The same for a run's live memory over a call."""
+    return _answer(Overlaid, [run], "live-over-call", stamps, make)
 
 
 def number(run: Run, name: str, stamps: list[Stamp], make: Callable[[], float | None]) -> float | None:

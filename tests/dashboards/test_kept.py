@@ -12,6 +12,7 @@ from small_folders import BF16, INT8, OOM, write_run
 
 from dashboards import kept
 from profiler.metrics.compare import compare
+from profiler.metrics.compare_timelines import overlay
 from profiler.report.compare_verdict import verdicts
 from profiler.report.diagnose import diagnose, to_json
 from profiler.tables.run import Run
@@ -65,6 +66,14 @@ def test_a_level_that_is_infinite_stays_so(golden: Path, tmp_path: Path):
     same = replace(compare(run, run), run=there, base=there)
     kept.comparison(there, there, [STAMP], lambda: same)
     assert kept.comparison(there, there, [STAMP], never).quality.sqnr["last_latents"].db == math.inf
+
+
+def test_memory_over_a_call_comes_back_as_it_was(golden: Path, tmp_path: Path):
+    there = Run.open(write_run(tmp_path / "run"))
+    (made,) = overlay([Run.open(golden / INT8)])
+    assert made.points
+    kept.overlaid(there, [STAMP], lambda: made)
+    assert kept.overlaid(there, [STAMP], never) == made
 
 
 def test_other_files_or_other_code_are_another_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
