@@ -28,14 +28,23 @@ def section(at: Selection, code: pl.DataFrame, compiles: pl.DataFrame) -> None:
     names = [each.name for each in found]
     with right:
         choices = [*(index for index, name in enumerate(names) if name not in _SPOKEN), *_others(names), len(found)]
-        chosen = st.selectbox("Kernel", choices, format_func=lambda index: _called(names, index), key=f"code_piece_{number}")
-    text = code["text"][number] if chosen == len(found) else found[chosen].text
-    st.code(text, language="python", line_numbers=True, height=_HEIGHT)
+        # Highlighting takes the browser a second: only what somebody asks for.
+        chosen = st.selectbox(
+            "Kernel",
+            choices,
+            index=None,
+            placeholder=f"choose one of {sum(name not in _SPOKEN for name in names)} kernels",
+            format_func=lambda index: _called(names, index),
+            key=f"code_piece_{number}",
+        )
+    whole: str = code["text"][number]
+    if chosen is not None:
+        text = whole if chosen == len(found) else found[chosen].text
+        st.code(text, language="python", line_numbers=True, height=_HEIGHT)
     with st.container(horizontal=True, gap="medium"):
         name = f"{at.run}-{code['compile_id'][number] or 'code'}.py".replace("/", "_")
-        whole: str = code["text"][number]
         st.download_button("Download the file", whole, name, "text/x-python", icon=":material/download:", on_click="ignore")
-        if chosen < len(found) and names[chosen] not in _SPOKEN:
+        if chosen is not None and chosen < len(found) and names[chosen] not in _SPOKEN:
             to = Selection(run=at.run, rank=at.rank, kernel=names[chosen])
             navigation.link(navigation.TIMELINE, "This kernel in the timeline", to, ":material/view_timeline:")
 

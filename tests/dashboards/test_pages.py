@@ -174,6 +174,8 @@ def test_several_runs_against_one_base(pages: Path):
 
 def test_generated_code_and_the_moment_of_a_recompile(pages: Path):
     test = show("compile", run=INT8)
+    assert len(test.code) == 0
+    test.selectbox(key="code_piece_0").select_index(0).run()
     (code,) = test.code
     assert code.language == "python" and "async_compile.triton('triton_poi_fused_silu_0'" in code.value
     assert len(test.selectbox(key="code_file").options) == 3
