@@ -81,7 +81,7 @@ _WORKING = re.compile(
 
 # Host operators, for runs without a GPU.
 _CPU_OPS = _table(
-    (COMMUNICATION, r"(?i)^(c10d|nccl|gloo|mpi)|record_param_comms|all_?reduce|all_?gather|reduce_scatter"),
+    (COMMUNICATION, r"(?i)^(_?c10d|nccl|gloo|mpi)|record_param_comms|all_?reduce|all_?gather|reduce_scatter"),
     (ATTENTION, r"scaled_dot_product|flash_attention|_efficient_attention|^aten::_native_multi_head"),
     (QUANTIZE, r"(?i)quantize|qparams|^aten::round|^torchao::(?!.*mm)"),
     (GEMM, r"(^|::|_)(addmm|addbmm|baddbmm|addmv|mm|bmm|mv|matmul|linear|dot|int_mm|scaled_mm)_?$"),

@@ -20,7 +20,11 @@ _FLOWS = ("s", "t", "f")
 _LONGEST_NS = 1 << 53
 _BY_CATEGORY = {category: table.name for table in schema.TABLES.values() for category in table.categories}
 _RAW_SOURCES = frozenset(
-    f"args.{name}" for name in ("grid", "block", "input_dims", "input_types", "input_strides", "concrete_inputs")
+    f"args.{name}"
+    for name in (
+        *("grid", "block", "input_dims", "input_types", "input_strides", "concrete_inputs"),
+        *("group", "group_ranks"),
+    )
 )
 
 

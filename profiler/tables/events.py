@@ -46,6 +46,10 @@ class Args(Struct, gc=False):
     track_name: str | None = field(default=None, name="name")
     labels: str | None = None
     sort_index: int | None = None
+    collective: str | None = field(default=None, name="Collective name")
+    group: Raw = field(default=_ABSENT, name="Process Group Name")
+    group_ranks: Raw = field(default=_ABSENT, name="Process Group Ranks")
+    collective_number: int | None = field(default=None, name="Seq")
 
 
 class Event(Struct, gc=False):

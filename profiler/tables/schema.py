@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 # Raised when a table gains, loses or changes a column: caches of another version are rebuilt.
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 # Categories that keep a GPU busy: the kernel breakdown is about these.
 KERNEL, MEMCPY, MEMSET = "kernel", "gpu_memcpy", "gpu_memset"
@@ -78,6 +78,10 @@ GPU = Table(
         Column("shared_bytes", pl.Int64, "args.shared_memory", "shared memory a block"),
         Column("occupancy_percent", pl.Float64, "args.occupancy", "estimated achieved occupancy"),
         Column("sync_kind", pl.String, "args.sync_kind", "kind of a `cuda_sync` event"),
+        Column("collective", pl.String, "args.collective", "the collective of an NCCL kernel, `allreduce`"),
+        Column("process_group", pl.String, "args.group", "its process group, JSON"),
+        Column("group_ranks", pl.String, "args.group_ranks", "ranks of that group, JSON"),
+        Column("collective_number", pl.Int64, "args.collective_number", "its number within the group"),
     ),
 )
 
