@@ -19,6 +19,9 @@ RECORD_SIDE = {"kernels", "models", "schemes", "compilers", "placement", "record
 ANALYSIS_SIDE = {"tables", "metrics", "rules", "report", "dashboards"}
 # The one import that stays on its layer.
 SIDEWAYS = {("schemes", "kernels")}
+# One module, which is a process of its own, imports Holistic Trace Analysis and what comes with it.
+HTA_ALONE = {"hta", "pandas"}
+HTA_CHILD = "profiler/tables/hta_child.py"
 # Qualities and pictures are computed from arrays: these files of the analysis side import numpy, only once they are asked for one.
 LATE = {("profiler/metrics/quality.py", "numpy"), ("dashboards/pictures.py", "numpy")}
 
@@ -72,6 +75,10 @@ def faults(each: Import) -> list[str]:
     late = not each.top and (each.file.as_posix(), package) in LATE
     if each.room in ANALYSIS_SIDE and package in HEAVY_TO_RECORD and not late:
         found.append(f"{each.room} is of the analysis side and imports {package}")
+    if package in HTA_ALONE and each.file.as_posix() != HTA_CHILD:
+        found.append(f"{each.file} imports {package}: only {HTA_CHILD} may")
+    if each.target == "profiler.tables.hta_child":
+        found.append(f"{each.file} imports the process that runs HTA")
     if each.room in ("core", "rundir") and package not in (*sys.stdlib_module_names, "profiler"):
         found.append(f"{each.room} imports {package}, which is not in the standard library")
     registry = each.room in ("models", "schemes", "compilers", "cli", "")
@@ -122,6 +129,9 @@ def test_imports_point_down_and_the_sides_do_not_meet():
         ("profiler/rundir/a.py", "import rich", "rundir imports rich, which is not in the standard library"),
         ("profiler/schemes/a.py", "import torch", "importing profiler/schemes/a.py would import torch"),
         ("dashboards/a.py", "import profiler.models.base", "dashboards imports models, of the other side"),
+        ("profiler/tables/hta.py", "def f():\n import hta.common", f"profiler/tables/hta.py imports hta: only {HTA_CHILD} may"),
+        ("dashboards/a.py", "def f():\n import pandas", f"dashboards/a.py imports pandas: only {HTA_CHILD} may"),
+        ("profiler/cli/a.py", "import profiler.tables.hta_child", "profiler/cli/a.py imports the process that runs HTA"),
     ],
 )
 def test_a_planted_fault_is_found(file: str, statement: str, fault: str):
@@ -136,6 +146,7 @@ def test_a_planted_fault_is_found(file: str, statement: str, fault: str):
         ("profiler/schemes/a.py", "from profiler.kernels import small_m_linear"),
         ("profiler/cli/record.py", "from profiler.models.base import MODELS"),
         ("profiler/metrics/quality.py", "def f():\n import numpy as np"),
+        (HTA_CHILD, "def f():\n from hta.trace_analysis import TraceAnalysis"),
         ("profiler/cli/show.py", "from profiler.report.show import show_data"),
     ],
 )

@@ -23,6 +23,7 @@ _COMMANDS = {
     "memory": "profiler.cli.memory",
     "compare": "profiler.cli.compare",
     "check": "profiler.cli.check",
+    "ranks": "profiler.cli.ranks",
     "report": "profiler.cli.report",
     "runs": "profiler.cli.runs",
     "dashboard": "profiler.cli.dashboard",

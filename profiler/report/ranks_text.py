@@ -1,0 +1,135 @@
+"""`ranks` for people: our numbers beside those of Holistic Trace Analysis (HTA), then each of its analyses."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+from profiler.core.printable import one_line, printable
+from profiler.report.names import readable, shorten
+from profiler.report.ranks import OURS
+from profiler.report.render import MAX_WIDTH, MIN_WIDTH, number, percent, table
+from profiler.rundir import layout
+from profiler.tables.hta_answer import CRITICAL_PATH, IDLE, LATE_KERNEL_US, LAUNCHES, OVERLAP, QUEUE, SLOW_CALL_US, TEMPORAL
+
+Row = dict[str, Any]
+# What the columns before the name of an event take.
+_OTHERS = 70
+
+
+def ranks_text(data: dict[str, Any], width: int = MAX_WIDTH) -> str:
+    """The text of `ranks_data`'s result, at most `width` columns (80 to 120)."""
+    width = max(MIN_WIDTH, min(MAX_WIDTH, width))
+    parts = [_head(data), _beside(data, width)]
+    parts += [_analysis(each, width) for each in data["analyses"]]
+    parts += [_failed(data, width), _notes(data, width)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _head(data: dict[str, Any]) -> str:
+    ranks = len(data["ranks"])
+    what = f"{data['run']}  [{data['status']}, {ranks} rank{'s' if ranks != 1 else ''}]"
+    return f"{what}\nHolistic Trace Analysis: {data['hta']['name']} ({data['hta']['package']})"
+
+
+def _beside(data: dict[str, Any], width: int) -> str:
+    """Numbers that both have; traced, from a rank's first GPU event to the end of its last."""
+    if not data["beside"]:
+        return ""
+    rows = [
+        [str(row["rank"]), row["what"], _value(row, "hta"), _value(row, "own"), _difference(row["difference"])]
+        for row in data["beside"]
+    ]
+    headers = ["rank", "traced device time", data["hta"]["name"], OURS, "off, %"]
+    return table(headers, rows, width, left=(0, 1))
+
+
+def _value(row: Row, key: str) -> str:
+    value = row[key]
+    if value is None:
+        return "-"
+    return f"{percent(value)} %" if row["unit"] == "share" else f"{value / 1e3:,.3f} ms"
+
+
+def _difference(share: float | None) -> str:
+    return "-" if share is None else f"{share * 100:+.2f}"
+
+
+def _analysis(each: dict[str, Any], width: int) -> str:
+    """One analysis, under the name of who made it; nothing where `_beside` shows it already or it failed for every rank."""
+    if each["name"] in (TEMPORAL, OVERLAP):
+        return ""
+    headers, cells, left = _TABLES[each["name"]]
+    rows = [[str(of["rank"]), *cells(row, width)] for of in each["ranks"] for row in of["rows"]]
+    if not rows:
+        return ""
+    lines = [f"{each['by']}: {each['title']}", table(["rank", *headers], rows, width, left=(0, *left))]
+    return "\n".join([*lines, *([_filled(_BELOW[each["name"]], width)] if each["name"] in _BELOW else [])])
+
+
+def _idle(row: Row, _: int) -> list[str]:
+    return [str(row["stream"]), row["category"].replace("_", " "), number(row["idle_us"] / 1e3, 3), percent(row["share"])]
+
+
+def _launches(row: Row, _: int) -> list[str]:
+    times = [number(row[f"{name}_median_us"]) for name in ("call", "kernel", "delay")]
+    return [
+        number(row["launches"], 0),
+        *times,
+        *(number(row[name], 0) for name in ("short_kernels", "slow_calls", "late_kernels")),
+    ]
+
+
+def _queue(row: Row, _: int) -> list[str]:
+    return [str(row["stream"]), number(row["mean"]), *(number(row[name], 0) for name in ("q25", "median", "q75", "most"))]
+
+
+def _path(row: Row, width: int) -> list[str]:
+    longest = shorten(readable(row.get("longest") or ""), width - _OTHERS)
+    window = row["window"].removeprefix(layout.MARK_PREFIX)
+    return [
+        shorten(window, 20),
+        row["bound_by"].replace("_", " "),
+        number(row["dur_us"] / 1e3, 3),
+        percent(row["share"]),
+        longest,
+    ]
+
+
+_BELOW = {
+    LAUNCHES: f"medians; short: kernels shorter than their call, slow: calls above {SLOW_CALL_US} us, "
+    f"late: kernels more than {LATE_KERNEL_US} us after it"
+}
+_TABLES: dict[str, tuple[list[str], Callable[[Row, int], list[str]], tuple[int, ...]]] = {
+    IDLE: (["stream", "cause", "idle, ms", "%"], _idle, (2,)),
+    LAUNCHES: (["launches", "call, us", "kernel, us", "delay, us", "short", "slow", "late"], _launches, ()),
+    QUEUE: (["stream", "mean length", "25 %", "median", "75 %", "most"], _queue, ()),
+    CRITICAL_PATH: (["window", "bound by", "ms", "%", "most of it"], _path, (1, 2, 5)),
+}
+
+
+def _failed(data: dict[str, Any], width: int) -> str:
+    """Every failure by name; ranks and analyses with the same reason share a line."""
+    reasons: dict[str, list[str]] = {}
+    for each in data["not_read"]:
+        reasons.setdefault(each["why"], []).append(f"rank {each['rank']}: not read by {each['by']}")
+    for analysis in data["analyses"]:
+        for of in analysis["ranks"]:
+            if of["why"]:
+                reasons.setdefault(of["why"], []).append(f"rank {of['rank']}: {analysis['by']}'s {analysis['title']}")
+    lines = [_filled(f"{', '.join(what)}: {why}", width) for why, what in reasons.items()]
+    return "\n".join(["failed", *lines]) if lines else ""
+
+
+def _notes(data: dict[str, Any], width: int) -> str:
+    notes = [note for analysis in data["analyses"] for of in analysis["ranks"] for note in of["notes"]]
+    return "\n".join(
+        _filled(note if note.startswith("HTA ") else f"{data['hta']['name']} says: {note}", width)
+        for note in dict.fromkeys(notes)
+    )
+
+
+def _filled(text: str, width: int) -> str:
+    clean = printable(one_line(text))
+    return textwrap.fill(clean, width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
