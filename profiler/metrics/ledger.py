@@ -13,11 +13,15 @@ from weakref import WeakKeyDictionary
 import polars as pl
 
 from profiler.metrics import ledger_cpu, ledger_gpu
+from profiler.metrics.classes import COMMUNICATION
 from profiler.metrics.gpu_timeline import device_events
 from profiler.metrics.ledger_pricing import Pricing, price, pricing_of, stretch_of
 from profiler.metrics.ledger_recording import Marks
 from profiler.metrics.ledger_segments import BUSY, Cut, in_windows, with_python_places
+from profiler.metrics.ranks_cut import with_ranks
+from profiler.metrics.ranks_waits import waits
 from profiler.metrics.windows import CALL, COMPILE, DECODE, STEP, TEXT, windows_of
+from profiler.tables.ranks import is_spread
 from profiler.tables.run import Run
 
 _SMALL_FIRST = (COMPILE, DECODE, TEXT, STEP, CALL)
@@ -112,6 +116,8 @@ def _made(run: Run, rank: int) -> tuple[pl.DataFrame, Cut, bool]:
     every = windows_of(trace, events)
     side = ledger_cpu if events.is_empty() else ledger_gpu
     cut = side.cut(trace, events, every, stretch_of(run.manifest, events, every))
+    if is_spread(run):
+        cut = with_ranks(cut, events, waits(run).of(rank))
     placed = with_python_places(trace, cut, every)
     return every, replace(placed, segments=placed.segments.sort("start_ns")), side is ledger_gpu
 
@@ -132,8 +138,10 @@ def _kept(segments: pl.DataFrame, labels: pl.DataFrame, pricing: Pricing, marks:
 
 def _rows(segments: pl.DataFrame, ids: pl.DataFrame, on_gpu: bool) -> pl.DataFrame:
     """One row a window and id, longest first in each window. What a row counts: kernels as they are, else distinct host calls."""
+    # What hides a collective cuts it into several segments.
+    whole = (pl.col("kind") == BUSY) & (pl.col("label") != COMMUNICATION)
     # Numbers of one id become the least of them.
-    least = ids.select("number", pl.col("number").min().over("id").alias("same"), (pl.col("kind") == BUSY).alias("busy"))
+    least = ids.select("number", pl.col("number").min().over("id").alias("same"), whole.alias("busy"))
     calls = pl.coalesce("host_ns", "start_ns").n_unique()
     summed = (
         segments.lazy()

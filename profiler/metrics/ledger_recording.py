@@ -8,13 +8,13 @@ import polars as pl
 
 from profiler.metrics.host_states import PROFILER_OVERHEAD
 from profiler.metrics.idle import LATENCY, QUEUED, REPLAY
-from profiler.metrics.ledger_segments import BUSY, Cut, in_windows
+from profiler.metrics.ledger_segments import BUSY, WAITING_FOR_RANK, Cut, in_windows
 from profiler.tables.trace import TraceTables
 
 # No event costs more than this to record: what a trace has beyond it is another cause, and is taken from all idle time alike.
 MOST_NS = 10_000.0
-# Idle time in which the host does nothing that counts: the GPU itself takes it.
-_OF_THE_GPU = (LATENCY, QUEUED, REPLAY)
+# Idle time in which the host does nothing that counts: the GPU itself takes it, or another rank.
+_OF_THE_GPU = (LATENCY, QUEUED, REPLAY, WAITING_FOR_RANK)
 _TABLES = ("host", "runtime", "python")
 _HALVINGS = 40
 

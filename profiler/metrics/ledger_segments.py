@@ -15,6 +15,8 @@ from profiler.tables.trace import TraceTables
 
 BUSY, IDLE = "busy", "idle"
 PYTHON_BETWEEN_STEPS = "Python between steps"
+# In a run of several ranks; the detail says which.
+WAITING_FOR_RANK = "waiting for a slower rank"
 
 SEGMENT = {"start_ns": pl.Int64, "end_ns": pl.Int64, "number": pl.UInt32, "host_ns": pl.Int64}
 LABEL = {"number": pl.UInt32, "kind": pl.String, "label": pl.String, "detail": pl.String, "region": pl.String}

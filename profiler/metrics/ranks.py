@@ -1,0 +1,186 @@
+"""The ranks of a run side by side: what each computes, moves, waits for, and who is slow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import polars as pl
+
+from profiler.metrics import ledger_cpu
+from profiler.metrics.classes import COMMUNICATION
+from profiler.metrics.gpu_timeline import device_events
+from profiler.metrics.ledger_segments import BUSY, WAITING_FOR_RANK, in_windows
+from profiler.metrics.ranks_cut import flat, on_device, overlay, with_ranks
+from profiler.metrics.ranks_waits import Waits, waits
+from profiler.metrics.windows import CALL, STEP, windows_of
+from profiler.tables.ranks import rank_facts
+from profiler.tables.run import Run
+
+ROW = {
+    "rank": pl.Int64,
+    "host": pl.String,
+    "status": pl.String,
+    "steps": pl.Int64,
+    "step_us": pl.Float64,
+    "compute_us": pl.Float64,
+    "communication_us": pl.Float64,
+    "exposed_us": pl.Float64,
+    "hidden_us": pl.Float64,
+    "waiting_us": pl.Float64,
+    "idle_us": pl.Float64,
+    "own_us": pl.Float64,
+    "clock_shift_us": pl.Float64,
+    "clock_error_us": pl.Float64,
+    "collectives": pl.Int64,
+    "unmatched": pl.Int64,
+    "lost": pl.Int64,
+    "problem": pl.String,
+}
+_WAIT = {"rank": pl.Int64, "for_rank": pl.Int64, "us": pl.Float64, "collectives": pl.Float64}
+
+
+@dataclass(frozen=True)
+class RankSummary:
+    """The ranks of a run. Times are us a window, as traced.
+
+    Args:
+        window: `step`, or `call` where a trace has no steps.
+        ranks: one row a rank, columns of ROW: `step_us` = `compute_us` (the union of all that is no communication; on a CPU the
+            operators of the main thread) + `exposed_us` (communication that no computation hides, from the last rank's arrival)
+            + `waiting_us` (before that arrival, not hidden either) + `idle_us`; `communication_us` = `exposed_us` + `hidden_us`;
+            `own_us` = `compute_us` + `idle_us`, what the rank took without the others. Times are null, and `problem` says why,
+            for a rank without a readable trace. `clock_shift_us` is how far its clock is from the first rank's.
+        waits: one row a rank and the rank that it waited for: rank, for_rank, us, collectives (how many, a window).
+        slowest: the rank of the greatest `own_us`; None where no rank has times.
+        median: the rank of the middle `own_us`, of an even number the faster one.
+    """
+
+    window: str
+    ranks: pl.DataFrame
+    waits: pl.DataFrame
+    slowest: int | None
+    median: int | None
+
+    def waiting_us(self, rank: int) -> dict[int, float]:
+        """How long `rank` waits, by the rank waited for."""
+        mine = self.waits.filter(pl.col("rank") == rank)
+        return dict(mine.select("for_rank", "us").iter_rows())
+
+
+_KNOWN: WeakKeyDictionary[Run, RankSummary] = WeakKeyDictionary()
+
+
+def rank_summary(run: Run) -> RankSummary:
+    """The ranks of a run, read one at a time; of one rank a summary of one row."""
+    if run not in _KNOWN:
+        _KNOWN[run] = _made(run)
+    return _KNOWN[run]
+
+
+def _made(run: Run) -> RankSummary:
+    known = waits(run)
+    measured = [_measure(run, rank, known) for rank in known.ranks]
+    rows = pl.DataFrame([_row(run, each, known) for each, _ in measured] + _absent(run, known), schema=ROW, orient="row")
+    waited = pl.DataFrame([row for _, each in measured for row in each], schema=_WAIT, orient="row")
+    order = rows.filter(pl.col("own_us").is_not_null()).sort("own_us", "rank")["rank"].to_list()
+    window = STEP if any(each.window == STEP for each, _ in measured) else CALL
+    slowest, median = (order[-1], order[(len(order) - 1) // 2]) if order else (None, None)
+    return RankSummary(window, rows.sort("rank"), waited, slowest, median)
+
+
+@dataclass(frozen=True)
+class _Times:
+    """Sums over the windows of a rank, ns."""
+
+    rank: int
+    window: str
+    windows: int
+    step: int
+    compute: int
+    exposed: int
+    waiting: int
+    hidden: int
+
+
+def _measure(run: Run, rank: int, known: Waits) -> tuple[_Times, list[tuple[int, int, float, float]]]:
+    trace, calls = run.trace(rank), known.of(rank)
+    events = device_events(trace)
+    every = windows_of(trace, events)
+    name = STEP if (every["name"] == STEP).any() else CALL
+    chosen = every.filter(pl.col("name") == name)
+    if events.is_empty() and chosen.is_empty():
+        return _Times(rank, name, 0, 0, 0, 0, 0, 0), []
+    cut = with_ranks(ledger_cpu.cut(trace, events, every, 1.0), events, calls) if events.is_empty() else on_device(events, calls)
+    segments = in_windows(cut.segments, chosen).join(cut.labels.select("number", "kind", "label", "detail"), on="number")
+    label, busy = pl.col("label"), pl.col("kind") == BUSY
+    parts = {"compute": busy & (label != COMMUNICATION), "exposed": busy & (label == COMMUNICATION)}
+    parts |= {"waiting": label == WAITING_FOR_RANK}
+    length = pl.col("end_ns") - pl.col("start_ns")
+    sums = segments.select(length.filter(part).sum().alias(each) for each, part in parts.items()).row(0, named=True)
+    times = _Times(
+        rank,
+        name,
+        chosen.height,
+        int((chosen["end_ns"] - chosen["start_ns"]).sum()),
+        hidden=_hidden(segments.filter(parts["compute"]), calls),
+        **sums,
+    )
+    return times, _waited(times, segments.filter(parts["waiting"]))
+
+
+def _hidden(computing: pl.DataFrame, calls: pl.DataFrame) -> int:
+    """How long data moved while the rank computed."""
+    moving = flat(
+        calls.filter(pl.col("end_ns") > pl.col("until_ns"))
+        .sort("until_ns")
+        .select("until_ns", "end_ns", pl.lit(True))
+        .iter_rows()
+    )
+    rows = computing.sort("start_ns").select("start_ns", "end_ns", "number", "host_ns").iter_rows()
+    return sum(end - start for start, end, _, _, beside in overlay(rows, moving) if beside)
+
+
+def _waited(times: _Times, waiting: pl.DataFrame) -> list[tuple[int, int, float, float]]:
+    summed = waiting.group_by("detail").agg(
+        (pl.col("end_ns") - pl.col("start_ns")).sum().alias("ns"), pl.col("host_ns").n_unique()
+    )
+    found = summed.with_columns(pl.col("detail").str.strip_prefix("rank ").cast(pl.Int64).alias("for_rank")).sort("for_rank")
+    count = max(1, times.windows)
+    return [
+        (times.rank, rank, ns / count / 1e3, n / count) for rank, ns, n in found.select("for_rank", "ns", "host_ns").iter_rows()
+    ]
+
+
+def _row(run: Run, each: _Times, known: Waits) -> dict[str, object]:
+    count = max(1, each.windows) * 1e3
+    shift, error = known.clocks.filter(pl.col("rank") == each.rank).select("shift_ns", "error_ns").row(0)
+    idle = each.step - each.compute - each.exposed - each.waiting
+    base = run.trace(each.rank).base_ns
+    status = next(fact.status for fact in rank_facts(run) if fact.rank == each.rank)
+    times = {"step_us": each.step, "compute_us": each.compute, "communication_us": each.exposed + each.hidden}
+    times |= {"exposed_us": each.exposed, "hidden_us": each.hidden, "waiting_us": each.waiting, "idle_us": idle}
+    return {
+        "rank": each.rank,
+        "host": known.hosts[each.rank],
+        "status": status,
+        "steps": each.windows,
+        **{name: value / count for name, value in times.items()},
+        "own_us": (each.compute + idle) / count,
+        "clock_shift_us": None if shift is None else (shift - base) / 1e3,
+        "clock_error_us": None if error is None else error / 1e3,
+        "collectives": known.of(each.rank).height,
+        "unmatched": known.unmatched.get(each.rank, 0),
+        "lost": sum(run.trace(each.rank).lost.values()),
+        "problem": "",
+    }
+
+
+def _absent(run: Run, known: Waits) -> list[dict[str, object]]:
+    """Rows of ranks that have no times."""
+    nothing = dict.fromkeys(ROW)
+    return [
+        nothing | {"rank": each.rank, "host": each.host, "status": each.status, "lost": 0, "problem": known.problems[each.rank]}
+        for each in rank_facts(run)
+        if each.rank in known.problems
+    ]
