@@ -66,7 +66,7 @@ def application(host: str) -> st.App:
     Raises:
         MissingExtra: the package with the Perfetto UI is not installed.
     """
-    middleware = [Middleware(_PagesCsp), Middleware(ahead.Preload), Middleware(SameOrigin)]
+    middleware = [Middleware(_PagesCsp), Middleware(SameOrigin)]
     if host in _LOCAL:
         # Another site's name that points here must not read what this machine recorded.
         middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=[*_LOCAL, "[::1]"]))
@@ -92,5 +92,6 @@ def serve(runs: str, host: str, port: int) -> None:
     for entry in ENTRIES:
         # What the first visitor would wait for.
         importlib.import_module(entry.module)
+    ahead.load()
     ahead.read_folder()
     application(host).run(config=settings(host, port))

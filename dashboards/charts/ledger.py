@@ -41,10 +41,10 @@ def groups(rows: Sequence[Row]) -> list[Group]:
 def bar(rows: Sequence[Row], window: str) -> go.Figure:
     """One stacked bar as long as the window takes untraced, in ms. Its legend is `shown`, for the page to list."""
     whole = sum(each.priced_ns for each in groups(rows))
-    made = figure(104, barmode="stack", showlegend=False, hovermode="closest", bargap=0.05)
+    made = figure(122, barmode="stack", showlegend=False, hovermode="closest", bargap=0.05)
     for each in shown(rows):
         made.add_trace(_segment(each, whole, window))
-    made.update_xaxes(title=f"ms of a {window}", range=[0, whole / 1e6] if whole else None)
+    made.update_xaxes(title={"text": f"ms of a {window}", "standoff": 12}, range=[0, whole / 1e6] if whole else None)
     made.update_yaxes(visible=False)
     return made
 

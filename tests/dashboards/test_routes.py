@@ -6,16 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import streamlit
 from small_folders import write_run
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from dashboards import ahead, app, folder, perfetto
+from dashboards import ahead, app, data, folder, perfetto
 from dashboards.guard import SameOrigin
-
-STATIC = Path(streamlit.__file__).parent / "static" / "static" / "js"
 
 
 @pytest.fixture
@@ -67,25 +64,22 @@ def test_static_files_stay_in_their_folder(client: TestClient, path: str):
     assert client.get(path).status_code == 404
 
 
-def test_pages_name_the_scripts_that_they_will_need():
-    async def page(scope: Any, receive: Any, send: Any) -> None:
-        kind = b"text/html; charset=utf-8" if scope["path"] != "/static/x.js" else b"text/javascript"
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
-        await send({"type": "http.response.body", "body": b""})
-
-    asked = TestClient(ahead.Preload(page))
-    link = asked.get("/diagnosis").headers["link"]
-    assert "/static/js/PlotlyChart." in link and "rel=modulepreload" in link
-    assert "http" not in link
-    assert all((STATIC / path.removeprefix("/static/js/")).is_file() for path in ahead.scripts())
-    assert len(ahead.scripts()) == len(ahead._SCRIPTS)
-    for path in ("/static/x.js", "/perfetto/index.html", "/trace-view"):
-        assert "link" not in asked.get(path).headers
+def test_the_folder_is_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_run(tmp_path / "mine")
+    monkeypatch.setenv(folder.VARIABLE, str(tmp_path))
+    read: list[int] = []
+    monkeypatch.setattr(data, "sqnr_of", lambda rows: read.append(len(rows)))
+    ahead.read_folder().join(30)
+    assert read == [1]
 
 
-def test_a_folder_that_cannot_be_read_ahead_is_left_to_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_folder_that_cannot_be_read_ahead_is_left_to_its_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
     monkeypatch.setenv(folder.VARIABLE, str(tmp_path / "nothing"))
-    ahead._read()
+    caplog.set_level("INFO", "dashboards.ahead")
+    ahead.read_folder().join(30)
+    assert "could not be read ahead" in caplog.text
 
 
 def test_pages_ask_no_other_host():
