@@ -39,6 +39,7 @@ RECORD_OPTIONS = [
     "--vae-tiling",
     "--vae-slicing",
     "--phases",
+    "--parallel",
     "--tuned",
     "--out",
     "--json",

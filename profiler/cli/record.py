@@ -17,7 +17,8 @@ from profiler.cli.output import JsonOption, emit
 from profiler.compilers.base import COMPILERS
 from profiler.core.combinations import refuse_combination
 from profiler.core.errors import EXIT_OK, EXIT_RECORDED_FAILED, EXIT_USAGE, RecordedProgramFailed, UsageError
-from profiler.core.spec import PHASES, RunSpec
+from profiler.core.launch import find_launch, parallel_of
+from profiler.core.spec import PARALLEL, PHASES, RunSpec
 from profiler.models.base import MODELS, find_model
 from profiler.placement.base import OFFLOADS
 from profiler.schemes.base import SCHEMES
@@ -60,11 +61,15 @@ def command(
     vae_slicing: Annotated[bool, Option("--vae-slicing", help="Decode the batch one by one.")] = False,
     phases: Annotated[str, Option(help=f"What follows the warm-up: {','.join(PHASES)}, or a choice of them.")] = "all",
     out: Annotated[Path | None, Option("-o", "--out", help="Run directory to create; default: a new name in traces/.")] = None,
+    parallel: Annotated[
+        str | None, Option(help=f"Spread each call over the ranks that torchrun started: {', '.join(PARALLEL)}.")
+    ] = None,
     tuned: Annotated[str, Option(help="Kernels of int8dq: auto (tuned ones where a table fits), a table, or off.")] = "auto",
     as_json: JsonOption = False,
 ) -> int:
     """Run an optimized pipeline, write a run directory, print its summary."""
     height, width = parse_size(size)
+    launch = find_launch()
     spec = RunSpec(
         model=model,
         scheme=scheme,
@@ -94,6 +99,7 @@ def command(
         vae_slicing=vae_slicing,
         phases=phases,
         tuned=tuned,
+        parallel=parallel_of(parallel, launch),
     )
     COMPILERS.get(compile)
     OFFLOADS.get(offload)
@@ -101,7 +107,10 @@ def command(
     refuse_other_model(found, model)
     refuse_combination(spec, quantizes=found.quantizes)
     find_model(model).resolve(spec)
-    run = out or free_name(f"{model}-{Path(scheme).stem}-{compile}")
+    if spec.parallel is not None and launch is not None and launch.rank > 0:
+        return record_beside(spec, out, launch.rank)
+    ranks = f"-{parallel}{launch.world_size}" if spec.parallel is not None and launch is not None else ""
+    run = out or free_name(f"{model}-{Path(scheme).stem}-{compile}{ranks}")
     if run.exists():
         raise UsageError(f"{run} exists already", "name another directory with -o: a run is never overwritten")
     return record(spec, run, as_json)
@@ -135,6 +144,18 @@ def record(spec: RunSpec, run: Path, as_json: bool) -> int:
     return EXIT_OK if code == 0 else EXIT_RECORDED_FAILED
 
 
+def record_beside(spec: RunSpec, run: Path | None, rank: int) -> int:
+    """Record another rank than the first in a child process: rank 0 makes the directory, prints and reports for all."""
+    import signal
+
+    from profiler.rundir.ranks import bury_rank
+
+    code = run_child(spec, run or "")
+    if code < 0 and run is not None and run.is_dir():
+        bury_rank(run, rank, f"the recording process was killed by {signal.Signals(-code).name}")
+    return code if code >= 0 else EXIT_RECORDED_FAILED
+
+
 def parse_size(size: str | None) -> tuple[int | None, int | None]:
     """(height, width) in pixels of `1024` or `480x720`; (None, None) where nothing was given."""
     if size is None:
@@ -145,7 +166,7 @@ def parse_size(size: str | None) -> tuple[int | None, int | None]:
     return int(parts[0]), int(parts[-1])
 
 
-def run_child(spec: RunSpec, run: Path) -> int:
+def run_child(spec: RunSpec, run: Path | str) -> int:
     """Record in a child process; its exit code, negative where a signal killed it."""
     return start_child("profiler.recording", {"spec": spec.to_dict(), "out": str(run), "command": command_line()})
 

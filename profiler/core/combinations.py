@@ -28,10 +28,23 @@ def refuse_combination(spec: RunSpec, *, quantizes: bool) -> None:
         raise UsageError(f"--tuned {spec.tuned} was asked, and only scheme int8dq has kernels to tune", "choose --scheme int8dq")
     if spec.compile_vae and not compiles:
         raise UsageError("--compile-vae was asked with --compile none", "choose a --compile mode, for example default")
+    if spec.parallel is not None:
+        _refuse_parallel(spec)
     if spec.inductor_defaults == "torchao" and not (compiles and quantizes):
         raise UsageError(
             "--inductor-defaults torchao changes only compiled runs of quantizing schemes",
             "leave it out, or choose a --scheme and a --compile mode",
+        )
+
+
+def _refuse_parallel(spec: RunSpec) -> None:
+    asked = f"--parallel {(spec.parallel or {}).get('kind')}"
+    if spec.offload != "none":
+        raise UsageError(f"{asked} cannot be combined with --offload {spec.offload}: its hooks and the ranks' would nest")
+    if spec.compile in ("reduce-overhead", "max-autotune"):
+        raise UsageError(
+            f"{asked} cannot be combined with --compile {spec.compile}: collectives inside CUDA graphs are not supported",
+            "choose --compile regional or default",
         )
 
 

@@ -15,6 +15,8 @@ INDUCTOR_DEFAULTS = ("torch", "torchao")
 DEVICES = ("auto", "cuda", "cpu")
 # Where tuned kernels come from, beside a file.
 TUNED = ("auto", "off")
+# How one call is spread over several ranks: what diffusers' context parallelism can do.
+PARALLEL = ("ulysses", "ring")
 # What is recorded after the warm-up; "traced" brings the untraced calls that price it.
 PHASES = ("timed", "traced", "places", "memory")
 
@@ -25,7 +27,8 @@ class RunSpec:
 
     Sizes are pixels (height, width), `frames` video frames, `steps` denoising steps of a timed call,
     `trace_steps` those of the untraced, traced and memory calls; `phases` is "all" or a comma-separated choice of PHASES;
-    `tuned` says where int8dq takes tuned kernels from: "auto", "off", or a file that `tune` wrote.
+    `tuned` says where int8dq takes tuned kernels from: "auto", "off", or a file that `tune` wrote;
+    `parallel` is {"kind": one of PARALLEL, "degree": ranks}, or None for one process.
     """
 
     model: str
@@ -56,6 +59,7 @@ class RunSpec:
     vae_slicing: bool = False
     phases: str = "all"
     tuned: str = "auto"
+    parallel: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready mapping of every field."""
@@ -79,5 +83,9 @@ class RunSpec:
     def hash(self) -> str:
         """Twelve hex digits that change with any field, and with a plan's content: two runs of one hash were asked the same."""
         content = {"plan": content_hash(self.scheme)} if names_plan(self.scheme) else {}
-        canonical = json.dumps(self.to_dict() | content, sort_keys=True)
+        asked = self.to_dict() | content
+        if self.parallel is None:
+            # As it was before there were ranks: a sweep goes on with the cells that it has.
+            del asked["parallel"]
+        canonical = json.dumps(asked, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]

@@ -27,6 +27,7 @@ class Model:
         defaults: values of the spec fields that the user left open.
         size_multiple: height and width must be multiples of it.
         frames_multiple: a video must have a multiple of it frames, and one.
+        context_parallel: whether diffusers can spread its transformer over several ranks (`--parallel`).
         parameters: number of parameters by component, checked by the tests on the meta device.
         components: (dtype) -> the components with random or no weights, made on the current default device.
     """
@@ -42,6 +43,7 @@ class Model:
     size_multiple: int = 16
     frames_multiple: int = 4
     makes_video: bool = False
+    context_parallel: bool = False
     parameters: Mapping[str, int] = field(default_factory=dict)
     components: Callable[[], dict[str, Any]] | None = None
 

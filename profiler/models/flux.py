@@ -136,6 +136,7 @@ def _register(
             rows=partial(flux_rows, tokens),
             inputs=partial(flux_inputs, tokens),
             components=components,
+            context_parallel=True,
             **more,
         ),
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from pathlib import Path
 
 from profiler.core.errors import EXIT_OK, EXIT_RECORDED_FAILED, DiffuscopeError
 from profiler.core.spec import RunSpec
@@ -21,7 +21,7 @@ def main() -> int:
     try:
         from profiler.recording.runner import record_spec
 
-        status = record_spec(RunSpec.from_dict(request["spec"]), Path(request["out"]), request["command"])
+        status = record_spec(RunSpec.from_dict(request["spec"]), request["out"], request["command"])
     except DiffuscopeError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
@@ -29,6 +29,10 @@ def main() -> int:
         # While importing, before there is a run to say so.
         sys.stderr.write("interrupted\n")
         return EXIT_INTERRUPTED
+    if status != "ok" and request["spec"].get("parallel"):
+        # All is written down; ending the process group of a rank whose peers are gone may take for ever.
+        sys.stderr.flush()
+        os._exit(EXIT_RECORDED_FAILED)
     return EXIT_OK if status == "ok" else EXIT_RECORDED_FAILED
 
 

@@ -52,7 +52,7 @@ def run_measured(stage: Stage, call: PipelineCall, *, trace_steps: int, repeats:
 def warm_up(stage: Stage, call: PipelineCall, steps: int, warmup: int) -> None:
     """Compile and warm every cache; the last call's latents are kept for quality comparisons."""
     capture = Capture()
-    show_progress(call.pipe, True)
+    show_progress(call.pipe, stage.rank == 0)
     with stage.phase(layout.WARMUP) as phase:
         durations = [call.timed(steps)[0] for _ in range(warmup)]
         with capture.watching(call.pipe):
@@ -65,7 +65,7 @@ def warm_up(stage: Stage, call: PipelineCall, steps: int, warmup: int) -> None:
 def after_warm_up(stage: Stage, capture: Capture | None) -> None:
     """Keep what the warm-up showed: compile counts, captured tensors, the memory history so far."""
     stage.manifest.applied |= count_compiles() | {"caches": count_caches()}
-    if capture is not None and capture.arrays():
+    if capture is not None and capture.arrays() and stage.rank == 0:
         stage.manifest.applied["output"] = {"finite": capture.finite, "steps": capture.steps}
         stage.writer.try_artifact(layout.OUTPUT_TENSORS, partial(save_arrays, capture.arrays()))
     if stage.history.on:
@@ -79,24 +79,28 @@ def time_calls(stage: Stage, call: PipelineCall, repeats: int) -> None:
     with stage.phase(layout.TIMED), stage.nothing_recorded():
         durations = []
         for _ in range(repeats):
+            stage.line_up()
             duration, output = call.timed()
             durations.append(duration)
     stage.manifest.timed = {"iterations_ns": durations, "steps": call.steps}
-    _save_result(stage, output)
+    if stage.rank == 0:
+        _save_result(stage, output)
 
 
 def measure_untraced(stage: Stage, call: PipelineCall, steps: int) -> None:
     """Calls as long as the traced one with nothing recorded: what a trace's times are scaled to."""
     with stage.phase(layout.UNTRACED), stage.nothing_recorded():
-        durations = sorted(call.timed(steps)[0] for _ in range(_UNTRACED_CALLS))
+        durations = sorted(_lined_up(stage, call, steps) for _ in range(_UNTRACED_CALLS))
     stage.manifest.untraced = {"dur_ns": durations[len(durations) // 2], "calls_ns": durations, "steps": steps}
 
 
 def record_trace(stage: Stage, call: PipelineCall, steps: int) -> None:
     """The priced trace: shapes, no stacks, marks for text encoding, steps and decoding."""
     trace.warm_up_profiler(stage.device)
-    with stage.history.paused(), stage.phase(layout.TRACED), trace.tracing(stage.device) as profiler, marked(call.pipe):
-        duration, _ = call.timed(steps)
+    with stage.history.paused(), stage.phase(layout.TRACED), trace.tracing(stage.device) as profiler:
+        stage.line_up()
+        with marked(call.pipe):
+            duration, _ = call.timed(steps)
     stage.manifest.traced = {"dur_ns": duration, "steps": steps}
     stage.save(layout.TRACE, partial(trace.save_trace, profiler))
 
@@ -104,8 +108,10 @@ def record_trace(stage: Stage, call: PipelineCall, steps: int) -> None:
 def record_places(stage: Stage, call: PipelineCall) -> None:
     """One step with Python stacks: where in the source each launch comes from."""
     paused, phase = stage.history.paused(), stage.phase(layout.PLACES_PHASE)
-    with paused, phase, trace.tracing(stage.device, stacks=True) as profiler, marked(call.pipe):
-        call(1)
+    with paused, phase, trace.tracing(stage.device, stacks=True) as profiler:
+        stage.line_up()
+        with marked(call.pipe):
+            call(1)
     stage.save(layout.PLACES, partial(trace.save_trace, profiler))
 
 
@@ -126,10 +132,16 @@ def record_memory(stage: Stage, call: PipelineCall, steps: int) -> None:
     phase.detail["compiled_graphs"] = count_compiles()["graphs"] - graphs
 
 
+def _lined_up(stage: Stage, call: PipelineCall, steps: int) -> int:
+    stage.line_up()
+    return call.timed(steps)[0]
+
+
 def _call_marked(stage: Stage, call: PipelineCall, steps: int) -> None:
     mark = module_mark(stage.device)
     if mark is None:
         stage.manifest.lose("modules of allocations", "this torch has no torch.cuda.memory._set_memory_metadata")
+    stage.line_up()
     with nullcontext() if mark is None else marked_modules(call.pipe, mark), marked(call.pipe):
         call(steps)
 

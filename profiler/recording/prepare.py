@@ -11,6 +11,7 @@ from profiler.core.errors import Refused, UsageError
 from profiler.core.plan_file import content_hash
 from profiler.core.spec import RunSpec
 from profiler.models.base import Model
+from profiler.models.parts import refuse_sizes, rows_of_a_part
 from profiler.models.user import refuse_absent, refuse_no_pipeline
 from profiler.placement.base import OFFLOADS, Offload, refuse_placement
 from profiler.placement.quantized import move_without_swapping
@@ -130,6 +131,7 @@ def quantize_pipeline(plan: Plan, pipe: Any) -> list[LinearPlan]:
     """
     plans: list[LinearPlan] = []
     rows = plan.model.rows(plan.spec, pipe) if plan.scheme.quantizes else {}
+    rows |= _rows_of_a_rank(plan, pipe) if plan.spec.parallel else {}
     parts = components(pipe)
     found_by_part = {name: _plan_component(plan, name, parts[name], rows.get(name, {})) for name in _targets(plan, parts)}
     refuse_strangers(plan.scheme, {each.module for found in found_by_part.values() for each in found})
@@ -140,6 +142,22 @@ def quantize_pipeline(plan: Plan, pipe: Any) -> list[LinearPlan]:
     if plan.spec.quantize_on != "device" and not plan.offload.offloads:
         pipe.to(plan.device)
     return plans
+
+
+def _rows_of_a_rank(plan: Plan, pipe: Any) -> dict[str, dict[str, int]]:
+    """M of the transformer's Linears in one rank's part; unknown, as the policy will say, where its inputs are."""
+    import torch
+
+    parallel = plan.spec.parallel or {}
+
+    def inputs(component: Any) -> Any:
+        with torch.device("meta"):
+            return plan.model.inputs(plan.spec, "transformer", component, None)
+
+    whole = inputs(pipe.transformer)
+    refuse_sizes(pipe.transformer, whole, parallel)
+    known = plan.scheme.quantizes and whole is not None
+    return {"transformer": rows_of_a_part(pipe.transformer, inputs, int(parallel["degree"])) if known else {}}
 
 
 def _quantize_component(plan: Plan, name: str, component: Any, found: list[LinearPlan]) -> None:

@@ -14,25 +14,30 @@ from types import FrameType
 from typing import Any
 
 from profiler.core.combinations import refuse_combination
+from profiler.core.launch import find_launch
 from profiler.core.spec import RunSpec
 from profiler.models.base import find_model
+from profiler.models.parts import refuse_parallel
 from profiler.models.user import accepted_kwargs, refuse_batch
+from profiler.placement.parallel import apply_parallel
 from profiler.recording import phases, prepare
 from profiler.recording.calls import PipelineCall
 from profiler.recording.ceilings import measure_ceilings
 from profiler.recording.checked_call import CheckedCall
 from profiler.recording.device import find_hardware
 from profiler.recording.environment import describe_environment, describe_switches
+from profiler.recording.ranks import Ranks, follows, join, open_writer, take_device
 from profiler.recording.stage import Stage
 from profiler.recording.tuned import apply_tuned
 from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
+from profiler.rundir.rank_writer import LeadWriter, RankWriter
 from profiler.rundir.writer import RunWriter, process_identity
 from profiler.schemes.plan import PlanScheme, find_scheme
 
 
-def record_spec(spec: RunSpec, out: Path, command: str) -> str:
-    """Record one run into a new directory; returns its status.
+def record_spec(spec: RunSpec, out: str, command: str) -> str:
+    """Record one run into a new directory; returns its status. One of several ranks records its part of the run.
 
     Raises:
         UsageError, Refused: before the directory is made, where the spec or this machine cannot do it.
@@ -40,19 +45,42 @@ def record_spec(spec: RunSpec, out: Path, command: str) -> str:
     quiet_libraries()
     refuse_combination(spec, quantizes=find_scheme(spec.scheme).quantizes)
     model = find_model(spec.model)
+    launch = find_launch() if spec.parallel is not None else None
+    if launch is not None:
+        refuse_parallel(model)
+        take_device(launch, spec.device)
     plan = prepare.look_up(model.resolve(spec), model, find_hardware(spec.device))
     prepare.refuse_early(plan)
+    ranks = join(launch, plan.device) if launch is not None else None
+    # Not before the ranks have met: a process that waits for the others in C++ would never hear it.
     signal.signal(signal.SIGTERM, _interrupt)
-    writer = RunWriter(out, start_manifest(plan.spec, command))
-    writer.manifest.environment = describe_environment(plan.hardware)
-    stage = Stage(writer, plan.device)
+    manifest = start_manifest(plan.spec, command)
+    manifest.environment = describe_environment(plan.hardware)
+    stage = _set_stage(plan, ranks, out, manifest)
     error: BaseException | None = None
     try:
         _record(plan, stage)
     except BaseException as caught:  # noqa: BLE001 - every end of the recorded program is a result of the recording
         error = caught
+    if isinstance(stage.writer, LeadWriter | RankWriter):
+        stage.writer.secondhand = follows(error)
     with undisturbed():
-        return stage.close(error)
+        status = stage.close(error)
+    if ranks is not None and error is None:
+        ranks.leave()
+    return status
+
+
+def _set_stage(plan: prepare.Plan, ranks: Ranks | None, out: str, manifest: Manifest) -> Stage:
+    if ranks is None:
+        return Stage(RunWriter(Path(out), manifest), plan.device)
+    rank = ranks.launch.rank
+    say = None if rank == 0 else _say_nothing
+    return Stage(open_writer(ranks, out, manifest), plan.device, say, rank, line_up=ranks.line_up)
+
+
+def _say_nothing(_line: str) -> None:
+    """The other ranks go through the same phases."""
 
 
 def start_manifest(spec: RunSpec, command: str) -> Manifest:
@@ -70,11 +98,13 @@ def _record(plan: prepare.Plan, stage: Stage) -> None:
     with stage.phase(layout.QUANTIZE):
         plans = prepare.quantize_pipeline(plan, pipe)
         tuned = apply_tuned(spec, plan.hardware, pipe, plans)
-    if isinstance(plan.scheme, PlanScheme):
+    if isinstance(plan.scheme, PlanScheme) and stage.rank == 0:
         stage.writer.try_artifact(layout.PLAN, partial(shutil.copyfile, plan.scheme.file.path))
+    spread = apply_parallel(pipe.transformer, spec.parallel, plan.device) if spec.parallel else None
     compiled = prepare.compile_pipeline(plan, pipe)
     prepare.place_pipeline(plan, pipe)
     stage.manifest.applied = prepare.describe_applied(plan, pipe, plans, compiled, tuned)
+    stage.manifest.applied |= {"parallel": spread} if spread else {}
     phases.note_weights(stage, pipe)
     if compiled:
         stage.save(layout.GRAPH_BREAK_REGISTRY, save_graph_break_registry)

@@ -25,12 +25,23 @@ class Stage:
         writer: the run directory.
         device: "cuda" or "cpu".
         say: prints one line of progress.
+        rank: of this process.
+        line_up: waits for the other ranks; called before each call that is timed or recorded, outside of its window.
     """
 
-    def __init__(self, writer: RunWriter, device: str, say: Callable[[str], None] | None = None, rank: int = 0) -> None:
+    def __init__(
+        self,
+        writer: RunWriter,
+        device: str,
+        say: Callable[[str], None] | None = None,
+        rank: int = 0,
+        line_up: Callable[[], None] = lambda: None,
+    ) -> None:
         self.writer = writer
         self.manifest = writer.manifest
         self.device = device
+        self.rank = rank
+        self.line_up = line_up
         self.folder = layout.rank_dir(writer.path, rank)
         self.folder.mkdir(exist_ok=True)
         self.history = MemoryHistory(device)
@@ -96,7 +107,8 @@ class Stage:
         self.history.stop()
         self._close_compile_log()
         self.writer.seal(status)
-        return status
+        # Of several ranks another one's end may be the run's.
+        return self.manifest.status
 
     def _close_compile_log(self) -> None:
         self.compile_log.close()

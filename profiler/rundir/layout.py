@@ -28,6 +28,8 @@ MEMORY_TRACE = "memory.json.gz"
 COMPILE_LOG_DIR = "compile_log"
 WEIGHTS = "weights.json"
 SOURCES = "sources.json"
+# One a rank of a run of several: how far it came, what it lost, its peaks.
+RANK_STATUS = "rank.json"
 GRAPH_BREAK_REGISTRY = "graph_break_registry.json.gz"
 
 # Phases of a recorded run, in the order in which they happen.

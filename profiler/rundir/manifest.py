@@ -13,7 +13,7 @@ _CALLS = {"dur_ns": float, "calls_ns": list[float], "iterations_ns": list[float]
 # What readers rely on inside the free mappings, where it is there at all.
 _INSIDE: dict[str, Any] = {
     "process": {"pid": int, "start_ticks": int},
-    "spec": get_type_hints(RunSpec),
+    "spec": get_type_hints(RunSpec) | {"parallel": {"kind": str, "degree": int}},
     "applied": {
         "base_dtype": str,
         "linears": list[dict[str, Any]],
@@ -76,7 +76,10 @@ class Failure:
 
 @dataclass(kw_only=True)
 class Manifest:
-    """Everything `run.json` says."""
+    """Everything `run.json` says.
+
+    `run_id` names a run of several ranks (`world_size`) on all its hosts; a run of one process has none.
+    """
 
     schema_version: int = SCHEMA_VERSION
     kind: str = "record"
@@ -86,6 +89,8 @@ class Manifest:
     process: dict[str, Any] = field(default_factory=dict)
     spec: dict[str, Any] = field(default_factory=dict)
     spec_hash: str = ""
+    world_size: int = 1
+    run_id: str = ""
     applied: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     phases: list[Phase] = field(default_factory=list)

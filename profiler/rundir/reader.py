@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from stat import S_ISREG
 
 from profiler.core.errors import UnreadableInput
 from profiler.rundir import layout
 from profiler.rundir.manifest import Failure, Manifest
-from profiler.rundir.writer import process_identity, write_atomic
+from profiler.rundir.processes import alive
+from profiler.rundir.rank_writer import await_ranks, take_in
+from profiler.rundir.ranks import bury_rank, judge, read_ranks
+from profiler.rundir.writer import write_atomic
 
 _RECORD_HINT = "record one with `diffuscope record`, or list a folder with `diffuscope runs`"
 
+# The other ranks of a run whose lead was killed notice it soon.
+_PATIENCE_S = 5.0
 # A manifest of a model with thousands of Linears is a megabyte.
 _MAX_BYTES = 64 << 20
-_MAX_PID = (1 << 31) - 1
 _CHANGED = "the file was changed after recording; record again"
 
 
@@ -30,9 +33,17 @@ def read_manifest(run: Path) -> Manifest:
         UnreadableInput: no directory, no manifest, not JSON, a wrong shape, or a newer schema version.
     """
     manifest = _parse(run)
-    if manifest.status == "running" and not _alive(manifest.process):
-        bury(manifest, "interrupted", "the recording process is gone and left no word")
+    if manifest.status == "running" and not alive(manifest.process):
+        _bury_gone(run, manifest)
     return manifest
+
+
+def _bury_gone(run: Path, manifest: Manifest) -> None:
+    status, failure = judge(read_ranks(run)) if manifest.world_size > 1 else ("", None)
+    if failure is not None:
+        manifest.status, manifest.failure = status, failure
+    else:
+        bury(manifest, "interrupted", "the recording process is gone and left no word")
 
 
 def bury(manifest: Manifest, status: str, message: str) -> None:
@@ -44,9 +55,14 @@ def bury(manifest: Manifest, status: str, message: str) -> None:
 def bury_on_disk(run: Path, status: str, message: str) -> None:
     """The same, written down: for a parent that saw its recording child die. A run that another process records stays."""
     manifest = _parse(run)
-    if manifest.status != "running" or _alive(manifest.process):
+    if manifest.status != "running" or alive(manifest.process):
         return
-    bury(manifest, status, message)
+    if manifest.world_size > 1:
+        bury_rank(run, 0, message)
+        await_ranks(run, _PATIENCE_S)
+        take_in(run, manifest, lead=0)
+    else:
+        bury(manifest, status, message)
     manifest.process = {}
     (run / layout.RESERVE).unlink(missing_ok=True)
     write_atomic(run / layout.MANIFEST, json.dumps(manifest.to_dict(), indent=1))
@@ -113,27 +129,3 @@ def _check_version(path: Path, raw: object) -> None:
             f"{path} has schema version {version}; this diffuscope reads up to {layout.SCHEMA_VERSION}",
             "upgrade diffuscope to read it",
         )
-
-
-def _alive(process: dict[str, int]) -> bool:
-    pid = process.get("pid")
-    if pid is None or not 0 < pid <= _MAX_PID:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    if _is_zombie(pid):
-        return False
-    ticks = process.get("start_ticks")
-    return ticks is None or process_identity(pid).get("start_ticks") == ticks
-
-
-def _is_zombie(pid: int) -> bool:
-    """Whether a process has died and nobody has asked how: in a container it may stay so for ever."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
-    except OSError:
-        return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import json
@@ -16,20 +15,13 @@ from pathlib import Path
 from profiler.core.errors import UsageError
 from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
+from profiler.rundir.processes import process_identity
+
+__all__ = ["NO_ROOM", "RunWriter", "process_identity", "write_atomic"]
 
 # Freed when the disk is full, so that the manifest can still say so.
 _RESERVE_BYTES = 1 << 20
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-def process_identity(pid: int | None = None) -> dict[str, int]:
-    """The process id and its start time in clock ticks: together they name a process even after the id is reused."""
-    pid = os.getpid() if pid is None else pid
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return {"pid": pid}
-    return {"pid": pid, "start_ticks": int(fields[19])}
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -62,23 +54,34 @@ class RunWriter:
         self.disk_error: OSError | None = None
         manifest.created_ns = manifest.created_ns or time.time_ns()
         try:
-            (path / layout.RESERVE).write_bytes(os.urandom(_RESERVE_BYTES))
+            self.keep_reserve()
             self.flush()
         except OSError as error:
             shutil.rmtree(path, ignore_errors=True)
             raise UsageError(f"cannot write to {path}: {error.strerror}", "name a place with room with -o") from None
 
+    @property
+    def reserve(self) -> Path:
+        """The file that is given up for the last word when the disk is full."""
+        return self.path / layout.RESERVE
+
+    def keep_reserve(self) -> None:
+        """Take the room for the last word."""
+        self.reserve.write_bytes(os.urandom(_RESERVE_BYTES))
+
     def flush(self) -> None:
-        """Write the manifest as it stands; on a full disk the reserve is given up for it."""
-        text = json.dumps(self.manifest.to_dict(), indent=1)
-        target = self.path / layout.MANIFEST
+        """Write what is known as it stands; on a full disk the reserve is given up for it."""
         try:
-            write_atomic(target, text)
+            self.write_status()
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            (self.path / layout.RESERVE).unlink(missing_ok=True)
-            write_atomic(target, text)
+            self.reserve.unlink(missing_ok=True)
+            self.write_status()
+
+    def write_status(self) -> None:
+        """Write `run.json`."""
+        write_atomic(self.path / layout.MANIFEST, json.dumps(self.manifest.to_dict(), indent=1))
 
     @contextmanager
     def artifact(self, name: str) -> Iterator[Path]:
@@ -132,5 +135,4 @@ class RunWriter:
         self.manifest.status = status
         self.manifest.process = {}
         self.flush()
-        with contextlib.suppress(FileNotFoundError):
-            (self.path / layout.RESERVE).unlink()
+        self.reserve.unlink(missing_ok=True)
