@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from profiler.core.errors import UnreadableInput
+from profiler.metrics.ranks import RankSummary, rank_summary
 from profiler.metrics.ranks_device import DeviceTime, device_times
 from profiler.tables.hta import PACKAGE, Hta
 from profiler.tables.hta_answer import ANALYSES, OVERLAP, SETTINGS, TEMPORAL, Found
@@ -26,15 +27,28 @@ def ranks_data(run: Run, hta: Hta) -> dict[str, Any]:
             f"no trace of {run.path} can be read: {unread[hta.ranks[0]]}", "record it again, or import it again"
         )
     lost = [(rank, why, named(hta)) for rank, why in hta.unread.items()] + [(rank, why, OURS) for rank, why in unread.items()]
+    summary = rank_summary(run)
     return {
         "run": str(run.path),
         "status": run.manifest.status,
         "ranks": hta.ranks,
+        "summary": summary_data(summary),
         "hta": {"name": named(hta), "package": PACKAGE, "version": hta.version, "settings": SETTINGS},
         "own": [asdict(each) | {"overlap_share": each.overlap_share} for each in own],
         "not_read": [{"rank": rank, "by": by, "why": why} for rank, why, by in sorted(lost)],
         "analyses": [_analysis(name, hta) for name in hta.analyses],
         "beside": beside(hta.results(), own),
+    }
+
+
+def summary_data(summary: RankSummary) -> dict[str, Any]:
+    """Our own view of the ranks, JSON-ready: times are us a window (a step), as traced."""
+    return {
+        "window": summary.window,
+        "slowest": summary.slowest,
+        "median": summary.median,
+        "ranks": summary.ranks.to_dicts(),
+        "waits": summary.waits.to_dicts(),
     }
 
 

@@ -14,6 +14,7 @@ from profiler.rundir import layout
 from profiler.tables.hta_answer import CRITICAL_PATH, IDLE, LATE_KERNEL_US, LAUNCHES, OVERLAP, QUEUE, SLOW_CALL_US, TEMPORAL
 
 Row = dict[str, Any]
+_PARTS = {"compute": "compute_us", "exposed": "exposed_us", "waiting": "waiting_us", "idle": "idle_us"}
 # What the columns before the name of an event take.
 _OTHERS = 70
 
@@ -21,7 +22,7 @@ _OTHERS = 70
 def ranks_text(data: dict[str, Any], width: int = MAX_WIDTH) -> str:
     """The text of `ranks_data`'s result, at most `width` columns (80 to 120)."""
     width = max(MIN_WIDTH, min(MAX_WIDTH, width))
-    parts = [_head(data), _beside(data, width)]
+    parts = [_head(data), _own(data, width), _beside(data, width)]
     parts += [_analysis(each, width) for each in data["analyses"]]
     parts += [_failed(data, width), _notes(data, width)]
     return "\n\n".join(part for part in parts if part)
@@ -31,6 +32,29 @@ def _head(data: dict[str, Any]) -> str:
     ranks = len(data["ranks"])
     what = f"{data['run']}  [{data['status']}, {ranks} rank{'s' if ranks != 1 else ''}]"
     return f"{what}\nHolistic Trace Analysis: {data['hta']['name']} ({data['hta']['package']})"
+
+
+def _own(data: dict[str, Any], width: int) -> str:
+    """Our own view: what a window of each rank is made of, and whom it waits for."""
+    summary = data["summary"]
+    timed = [row for row in summary["ranks"] if row["step_us"]]
+    if not timed:
+        return ""
+    headers = ["rank", summary["window"], *(name for name in _PARTS), "hidden", "waits for"]
+    keys = ("step_us", *_PARTS.values(), "hidden_us")
+    waits = [[(each["for_rank"], each["us"]) for each in summary["waits"] if each["rank"] == row["rank"]] for row in timed]
+    rows = [
+        [str(row["rank"]), *(number(row[key] / 1e3, 3) for key in keys), _most(waited)]
+        for row, waited in zip(timed, waits, strict=True)
+    ]
+    slow = f"; rank {summary['slowest']} is the slowest" if len(timed) > 1 else ""
+    title = f"{OURS}: traced ms a {summary['window']}{slow}"
+    return f"{title}\n" + table(headers, rows, width, left=(0, len(headers) - 1))
+
+
+def _most(waited: list[tuple[int, float]]) -> str:
+    rank, us = max(waited, key=lambda each: each[1], default=(0, 0.0))
+    return f"rank {rank}: {us / 1e3:,.3f}" if us else "-"
 
 
 def _beside(data: dict[str, Any], width: int) -> str:
@@ -110,16 +134,18 @@ _TABLES: dict[str, tuple[list[str], Callable[[Row, int], list[str]], tuple[int, 
 
 
 def _failed(data: dict[str, Any], width: int) -> str:
-    """Every failure by name; ranks and analyses with the same reason share a line."""
-    reasons: dict[str, list[str]] = {}
-    for each in data["not_read"]:
-        reasons.setdefault(each["why"], []).append(f"rank {each['rank']}: not read by {each['by']}")
+    """Every failure by name; what failed of one rank for one reason shares a line."""
+    lines = [f"rank {each['rank']}, {each['by']}: its trace is not read: {each['why']}" for each in data["not_read"]]
+    reasons: dict[tuple[int, str], list[str]] = {}
     for analysis in data["analyses"]:
         for of in analysis["ranks"]:
             if of["why"]:
-                reasons.setdefault(of["why"], []).append(f"rank {of['rank']}: {analysis['by']}'s {analysis['title']}")
-    lines = [_filled(f"{', '.join(what)}: {why}", width) for why, what in reasons.items()]
-    return "\n".join(["failed", *lines]) if lines else ""
+                reasons.setdefault((of["rank"], of["why"]), []).append(analysis["title"])
+    every = len(data["analyses"])
+    for (rank, why), titles in reasons.items():
+        what = "every analysis" if 1 < every == len(titles) else ", ".join(titles)
+        lines.append(f"rank {rank}, {data['hta']['name']}: {what}: {why}")
+    return "\n".join(["failed", *(_filled(line, width) for line in lines)]) if lines else ""
 
 
 def _notes(data: dict[str, Any], width: int) -> str:

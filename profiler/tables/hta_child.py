@@ -31,7 +31,7 @@ from profiler.tables.hta_answer import (
 
 _NO_GPU = "the trace holds no GPU event, and HTA analyses those alone"
 # Of the trace format; our own table of them would bring polars with it.
-_ANNOTATION, _OPERATOR = "user_annotation", "cpu_op"
+_ANNOTATION, _BUSY = "user_annotation", ("kernel", "gpu_memcpy", "gpu_memset")
 # The second half of a warning: an address for who writes traces.
 _UNSAID = "Please see this PR"
 _WHY_CHARS, _NOTE_CHARS, _NOTES = 300, 160, 8
@@ -102,10 +102,14 @@ def _load(rank: int, trace: str) -> Any:
 
 
 def _strays(loaded: Any, rank: int) -> list[str]:
-    """Host operators that HTA takes for kernels: those that carry a stream, as every launch by Triton does."""
-    events, symbols = loaded.t.traces[rank], loaded.t.symbol_table.get_sym_id_map()
-    count = int((events["stream"].ge(0) & events["cat"].eq(symbols.get(_OPERATOR, -1))).sum()) if "stream" in events else 0
-    return [f"HTA takes {count} host operators that carry a stream for kernels"] if count else []
+    """What HTA takes for kernels because it carries a stream: host operators (every launch by Triton does so), waits, ..."""
+    events, names = loaded.t.traces[rank], loaded.t.symbol_table.get_sym_table()
+    if "stream" not in events:
+        return []
+    counts = events[events["stream"].ne(-1)]["cat"].value_counts()
+    strays = {names[number]: int(count) for number, count in counts.items() if names[number] not in _BUSY}
+    what = ", ".join(f"{count} {name}" for name, count in sorted(strays.items()))
+    return [f"HTA takes events that carry a stream and are no kernel for kernels: {what}"] if strays else []
 
 
 def _temporal(loaded: Any, rank: int) -> list[Row]:

@@ -108,7 +108,7 @@ def test_idle_and_busy_of_kept_runs(tmp_path: Path, name: str):
         assert {each: getattr(own, each) for each in theirs} == pytest.approx(theirs, abs=0.01)
         return
     # HTA takes Triton's launches for kernels: their time is its surplus of compute, and its lack of idle and other time.
-    assert found.notes == ["HTA takes 460 host operators that carry a stream for kernels"]
+    assert found.notes == ["HTA takes events that carry a stream and are no kernel for kernels: 460 cpu_op"]
     surplus = theirs["compute_us"] - own.compute_us
     assert surplus == pytest.approx(own.idle_us + own.non_compute_us - theirs["idle_us"] - theirs["non_compute_us"], abs=0.002)
     assert 0 < surplus < 0.01 * own.compute_us
