@@ -78,9 +78,9 @@ def import_files(given: Inputs, out: Path, command: str = "") -> Run:
         _file_all(given, writer)
         run = Run(out, writer.manifest)
         if given.trace is not None:
-            writer.manifest.environment = _environment(run.trace().metadata)
+            writer.manifest.environment = environment_of(run.trace().metadata)
     except BaseException as error:
-        _seal_failed(writer, error)
+        seal_failed(writer, error)
         if isinstance(error, OSError):
             hint = "free some space and import again" if error.errno in NO_ROOM else "give files of other names, or another -o"
             raise UnreadableInput(f"cannot file into {out}: {error.strerror or error}", hint) from error
@@ -93,7 +93,7 @@ def _file_all(given: Inputs, writer: RunWriter) -> None:
     for source, name in ((given.trace, layout.TRACE), (given.memory, layout.MEMORY)):
         if source is not None:
             with source.open("rb") as file, writer.artifact(_ranked(name)) as target:
-                _copy_gzipped(file, target)
+                copy_gzipped(file, target)
     if given.compile_log is not None:
         for each, stream in logfiles.read_log(given.compile_log):
             with writer.artifact(_ranked(f"{layout.COMPILE_LOG_DIR}/{each.name}")) as target, target.open("wb") as out:
@@ -104,14 +104,16 @@ def _ranked(name: str) -> str:
     return (layout.rank_dir(Path(), 0) / name).as_posix()
 
 
-def _copy_gzipped(source: IO[bytes], target: Path) -> None:
+def copy_gzipped(source: IO[bytes], target: Path) -> None:
+    """The bytes of a gzipped file as they are; plain ones gzipped."""
     packed = source.read(2) == _GZIP_MAGIC
     source.seek(0)
     with target.open("wb") if packed else igzip.open(target, "wb") as out:
         shutil.copyfileobj(source, out, _COPY_BYTES)
 
 
-def _seal_failed(writer: RunWriter, error: BaseException) -> None:
+def seal_failed(writer: RunWriter, error: BaseException) -> None:
+    """The last word on an import that ended early."""
     message = error.message if isinstance(error, DiffuscopeError) else str(error)
     writer.manifest.failure = Failure(type=type(error).__name__, message=message)
     # A disk that takes no manifest either: the error on its way up says so already.
@@ -119,7 +121,7 @@ def _seal_failed(writer: RunWriter, error: BaseException) -> None:
         writer.seal("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
 
 
-def _environment(metadata: dict[str, Any]) -> dict[str, Any]:
+def environment_of(metadata: dict[str, Any]) -> dict[str, Any]:
     """What a trace says of the machine that it comes from."""
     devices = metadata.get("deviceProperties")
     first = devices[0] if isinstance(devices, list) and devices and isinstance(devices[0], dict) else {}
