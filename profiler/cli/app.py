@@ -18,6 +18,7 @@ from profiler.core.printable import printable
 _COMMANDS = {
     "record": "profiler.cli.record",
     "import": "profiler.cli.import_files",
+    "merge": "profiler.cli.merge",
     "show": "profiler.cli.show",
     "diagnose": "profiler.cli.diagnose",
     "memory": "profiler.cli.memory",

@@ -105,7 +105,8 @@ def open_writer(ranks: Ranks, out: str, manifest: Manifest) -> LeadWriter | Rank
     _refuse_together([said])
     manifest.run_id, path = said["run_id"], Path(out or said["path"])
     if isinstance(first, LeadWriter):
-        ranks.gather(_seen(launch, sees=True))
+        hosts = ranks.gather(_seen(launch, sees=True))
+        _lose_others(manifest, [each for each in hosts if not each["sees"]])
         try:
             _refuse_together(ranks.gather(None))
         except UsageError:
@@ -122,6 +123,8 @@ def _open_beside(ranks: Ranks, path: Path, manifest: Manifest) -> LeadWriter | R
     blind = [each["rank"] for each in hosts if each["host"] == mine["host"] and not each["sees"]]
     made = _make(str(path), manifest, launch.rank, manifest.run_id) if blind and blind[0] == launch.rank else None
     _refuse_together(ranks.gather(_word(made) if made is not None else None))
+    if made is not None:
+        _lose_others(manifest, [each for each in hosts if each["rank"] not in blind])
     return made if isinstance(made, LeadWriter) else RankWriter(path, manifest, launch.rank)
 
 
@@ -143,6 +146,13 @@ def _refuse_together(words: list[dict[str, Any] | None]) -> None:
     for word in words:
         if word is not None and "error" in word:
             raise UsageError(word["error"], word["hint"])
+
+
+def _lose_others(manifest: Manifest, others: list[dict[str, Any]]) -> None:
+    for each in others:
+        manifest.lose(
+            f"rank{each['rank']}", f"its host {each['host']} shares no folder with this one: bring both together with `merge`"
+        )
 
 
 def _seen(launch: Launch, *, sees: bool) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from profiler.rundir import layout
@@ -17,6 +19,8 @@ _PATIENCE_OK_S, _PATIENCE_S = 600.0, 5.0
 # A parent that saw its rank die says by which signal a moment later.
 _LAST_WORDS_S = 1.5
 _POLL_S = 0.1
+# A whole rank that a folder lacks: each folder says that for itself.
+_ABSENT = re.compile(r"rank\d+")
 
 
 def describe_rank(manifest: Manifest, rank: int, *, secondhand: bool, ended_ns: int | None) -> RankStatus:
@@ -101,7 +105,7 @@ class LeadWriter(RunWriter):
         word = describe_rank(self.manifest, self.rank, secondhand=self.secondhand, ended_ns=self.ended_ns)
         write_rank(self.path, word)
         await_ranks(self.path, _PATIENCE_OK_S if status == "ok" else _PATIENCE_S)
-        take_in(self.path, self.manifest, self.rank)
+        take_in(self.path, self.manifest, known=(self.rank,))
         self.manifest.process = {}
         RunWriter.write_status(self)
         self.reserve.unlink(missing_ok=True)
@@ -117,13 +121,21 @@ def await_ranks(run: Path, patience_s: float) -> None:
         time.sleep(_POLL_S)
 
 
-def take_in(run: Path, manifest: Manifest, lead: int) -> None:
-    """Bring into a run's manifest what its ranks left: artifacts, losses, and how they ended."""
+def _of_rank(rank: int, lost: Lost) -> Lost:
+    return Lost(what=f"rank{rank}: {lost.what}", why=lost.why, count=lost.count)
+
+
+def take_in(run: Path, manifest: Manifest, known: Collection[int]) -> None:
+    """Bring into a run's manifest what its ranks left: artifacts, losses, and how they ended.
+
+    Args:
+        known: ranks whose losses the manifest holds already.
+    """
     ranks = read_ranks(run)
     for each in ranks:
         manifest.artifacts |= each.artifacts
-        if each.rank != lead:
-            manifest.lost += [Lost(what=f"rank{each.rank}: {lost.what}", why=lost.why, count=lost.count) for lost in each.lost]
+        if each.rank not in known:
+            manifest.lost += [_of_rank(each.rank, lost) for lost in each.lost if not _ABSENT.fullmatch(lost.what)]
     manifest.status, manifest.failure = judge(ranks)
     for rank in missing_ranks(manifest, ranks):
         if not any(each.what == f"rank{rank}" for each in manifest.lost):

@@ -60,7 +60,7 @@ def bury_on_disk(run: Path, status: str, message: str) -> None:
     if manifest.world_size > 1:
         bury_rank(run, 0, message)
         await_ranks(run, _PATIENCE_S)
-        take_in(run, manifest, lead=0)
+        take_in(run, manifest, known=(0,))
     else:
         bury(manifest, status, message)
     manifest.process = {}
