@@ -29,17 +29,17 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Holistic Trace Analysis over one rank or many, beside our own numbers."""
-    from profiler.report.ranks import ranks_data
-    from profiler.report.ranks_text import ranks_text
+    from profiler.report.hta import hta_data
+    from profiler.report.hta_text import hta_text
     from profiler.tables.hta import Hta, Limits
     from profiler.tables.run import Run
 
     opened = Run.open(run)
     hta = Hta(opened, _words(analyses), _numbers(ranks), Limits(seconds=time_limit))
     _wait(hta)
-    data = ranks_data(opened, hta)
+    data = hta_data(opened, hta)
     width = shutil.get_terminal_size((100, 24)).columns
-    emit(as_json, data, lambda: ranks_text(data, width), f"diffuscope diagnose {shlex.quote(str(run))}")
+    emit(as_json, data, lambda: hta_text(data, width), f"diffuscope diagnose {shlex.quote(str(run))}")
 
 
 def _wait(hta: Hta) -> None:

@@ -10,8 +10,8 @@ from hta_runs import device_events, host_events, truncate, write_run
 from processes import diffuscope, loaded
 
 from profiler.cli.app import run as run_command
-from profiler.report.ranks import ranks_data
-from profiler.report.ranks_text import ranks_text
+from profiler.report.hta import hta_data
+from profiler.report.hta_text import hta_text
 from profiler.tables import hta as hta_module
 from profiler.tables.hta import Hta
 from profiler.tables.hta_answer import CRITICAL_PATH, IDLE, LAUNCHES, OVERLAP, QUEUE, TEMPORAL, Found
@@ -40,8 +40,8 @@ def answered(run: Path, monkeypatch: pytest.MonkeyPatch) -> Hta:
 
 def test_text_names_who_says_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     run = write_run(tmp_path / "run", {0: device_events(), 1: host_events()})
-    data = ranks_data(Run.open(run), answered(run, monkeypatch))
-    text = ranks_text(data, 80)
+    data = hta_data(Run.open(run), answered(run, monkeypatch))
+    text = hta_text(data, 80)
     assert max(map(len, text.splitlines())) <= 80
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert "0 compute 0.204 ms 0.200 ms +2.00" in lines
@@ -56,7 +56,7 @@ def test_text_names_who_says_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_json_has_every_analysis_by_rank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     run = write_run(tmp_path / "run", {0: device_events(), 1: host_events()})
-    data = ranks_data(Run.open(run), answered(run, monkeypatch))
+    data = hta_data(Run.open(run), answered(run, monkeypatch))
     assert json.loads(json.dumps(data, allow_nan=False)) == data
     assert [each["name"] for each in data["analyses"]] == [TEMPORAL, OVERLAP, IDLE, LAUNCHES, QUEUE, CRITICAL_PATH]
     assert {each["by"] for each in data["analyses"]} == {"HTA 9.9"}

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from profiler.core.printable import one_line, printable
+from profiler.report.hta import OURS
 from profiler.report.names import readable, shorten
-from profiler.report.ranks import OURS
 from profiler.report.render import MAX_WIDTH, MIN_WIDTH, number, percent, table
 from profiler.rundir import layout
 from profiler.tables.hta_answer import CRITICAL_PATH, IDLE, LATE_KERNEL_US, LAUNCHES, OVERLAP, QUEUE, SLOW_CALL_US, TEMPORAL
@@ -19,8 +19,8 @@ _PARTS = {"compute": "compute_us", "exposed": "exposed_us", "waiting": "waiting_
 _OTHERS = 70
 
 
-def ranks_text(data: dict[str, Any], width: int = MAX_WIDTH) -> str:
-    """The text of `ranks_data`'s result, at most `width` columns (80 to 120)."""
+def hta_text(data: dict[str, Any], width: int = MAX_WIDTH) -> str:
+    """The text of `hta_data`'s result, at most `width` columns (80 to 120)."""
     width = max(MIN_WIDTH, min(MAX_WIDTH, width))
     parts = [_head(data), _own(data, width), _beside(data, width)]
     parts += [_analysis(each, width) for each in data["analyses"]]
