@@ -28,6 +28,8 @@ from profiler.metrics.listing import RunRow, list_runs
 from profiler.metrics.memory.live import alive_at
 from profiler.metrics.memory.reserved import free_pieces as pieces_at
 from profiler.metrics.quality import LAST_LATENTS, sqnr
+from profiler.metrics.ranks import RankSummary
+from profiler.metrics.ranks import rank_summary as summary_of_ranks
 from profiler.metrics.roofline import Roofline
 from profiler.metrics.roofline import roofline as make_roofline
 from profiler.metrics.windows import CALL, DECODE, STEP, TEXT
@@ -143,6 +145,16 @@ def roofline(name: str, rank: int = 0) -> Roofline:
 def _roofline(path: str, stamp: Stamp, rank: int) -> Roofline:
     cut = _ledgers(path, stamp, rank)
     return make_roofline(_run(path, stamp), cut[STEP], rank)
+
+
+def rank_summary(name: str) -> RankSummary:
+    """The ranks of a run side by side."""
+    return _rank_summary(*_key(name))
+
+
+@st.cache_resource(max_entries=12, show_spinner="Reading the trace of every rank …")
+def _rank_summary(path: str, stamp: Stamp) -> RankSummary:
+    return summary_of_ranks(_run(path, stamp))
 
 
 def compile_frames(name: str, rank: int = 0) -> dict[str, pl.DataFrame]:

@@ -17,13 +17,14 @@ from profiler.metrics.listing import RunRow
 from profiler.rundir import layout
 from profiler.tables.run import Run
 
-RUNS, DIAGNOSIS, KERNELS, TIMELINE, COMPILE, MEMORY, COMPARE, TUNE, SWEEP, IMPORT = (
+RUNS, DIAGNOSIS, KERNELS, TIMELINE, COMPILE, MEMORY, RANKS, COMPARE, TUNE, SWEEP, IMPORT = (
     "runs",
     "diagnosis",
     "kernels",
     "timeline",
     "compile",
     "memory",
+    "ranks",
     "compare",
     "tune",
     "sweep",
@@ -63,6 +64,7 @@ ENTRIES = (
     Entry(TIMELINE, "Timeline", ":material/view_timeline:"),
     Entry(COMPILE, "Compile", ":material/account_tree:"),
     Entry(MEMORY, "Memory", ":material/memory:"),
+    Entry(RANKS, "Ranks", ":material/hub:"),
     Entry(COMPARE, "Compare", ":material/compare_arrows:"),
     Entry(TUNE, "Tune", ":material/tune:", TUNE),
     Entry(SWEEP, "Sweep", ":material/grid_view:", SWEEP),

@@ -1,0 +1,120 @@
+"""Ranks: what does each process of a run do, and who waits for whom? Our numbers, and those of Holistic Trace Analysis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import streamlit as st
+
+from dashboards import data, navigation, parts
+from dashboards.charts import ranks as charts
+from dashboards.pages import ranks_hta
+from profiler.metrics.ranks import RankSummary
+from profiler.rundir import layout
+from profiler.tables.run import Run
+
+_QUESTION = "What does each rank do, and who waits for whom?"
+_COLUMNS = {
+    "rank": "rank",
+    "host": "host",
+    "step_us": "step, ms",
+    "compute_us": "compute, ms",
+    "exposed_us": "exposed, ms",
+    "hidden_us": "hidden, ms",
+    "waiting_us": "waiting, ms",
+    "idle_us": "other idle, ms",
+    "collectives": "collectives",
+    "problem": "problem",
+}
+
+
+def page() -> None:
+    """The page."""
+    rows = data.readable_runs()
+    name = navigation.choose_run(rows, navigation.traced)
+    if not name:
+        return
+    run = data.run(name)
+    if not any(run.has(layout.TRACE, rank) for rank in run.ranks):
+        parts.head(_QUESTION, f"{name} was not traced.")
+        parts.nothing("No trace", "No rank of this run holds a trace.", f"diffuscope import TRACE -o {run.path}-traced")
+        return
+    summary = data.rank_summary(name)
+    _own(run, summary)
+    ranks_hta.section(name)
+
+
+def answer(summary: RankSummary) -> str:
+    """Who is slow and what it costs the others, in one sentence; of one rank what its step is made of."""
+    rows = [row for row in summary.ranks.iter_rows(named=True) if row["step_us"]]
+    if not rows:
+        return "No rank has times that can be read."
+    if len(rows) == 1:
+        (row,) = rows
+        text = f"One rank: a {summary.window} takes {_ms(row['step_us'])} ms traced, {_ms(row['idle_us'])} of it idle"
+        return text + (f", {_ms(row['exposed_us'])} in communication that nothing hides" if row["exposed_us"] else "")
+    slow, waited = summary.slowest, summary.waits.filter(pl.col("for_rank") == summary.slowest)
+    longest = float(waited["us"].max() or 0.0)  # type: ignore[arg-type]
+    text = f"Rank {slow} takes longest on its own"
+    return text + (f"; others wait for it up to {_ms(longest)} ms a {summary.window}" if longest else "; nobody waits for it")
+
+
+def _ms(us: float) -> str:
+    return f"{us / 1e3:,.2f}"
+
+
+def _own(run: Run, summary: RankSummary) -> None:
+    rows = summary.ranks.to_dicts()
+    parts.head(_QUESTION, answer(summary), f"{run.path.name} · {len(rows)} rank{'s' if len(rows) != 1 else ''} · times as traced")
+    timed = [row for row in rows if row["step_us"]]
+    if not timed:
+        parts.bullets([f"rank {row['rank']}: {row['problem']}" for row in rows if row["problem"]])
+        return
+    slowest = next(row for row in timed if row["rank"] == summary.slowest)
+    parts.figures(_figures(slowest, summary, len(rows)))
+    parts.section(
+        f"A {summary.window} of each rank", "exposed: communication that no computation hides; hidden communication costs no time"
+    )
+    parts.plot(charts.steps(rows, summary.window), "rank_steps")
+    _table(summary)
+    _waits(summary)
+
+
+def _figures(slowest: dict[str, Any], summary: RankSummary, ranks: int) -> list[tuple[str, str, str, str]]:
+    of = f"a {summary.window} of rank {slowest['rank']}" + (", the slowest" if ranks > 1 else "")
+    found = [(f"a {summary.window}", _ms(slowest["step_us"]), "ms", of), ("compute", _ms(slowest["compute_us"]), "ms", "")]
+    if slowest["communication_us"]:
+        share = slowest["hidden_us"] / slowest["communication_us"]
+        found += [("communication", _ms(slowest["communication_us"]), "ms", f"{share:.0%} of it hidden by computation")]
+        found += [("exposed", _ms(slowest["exposed_us"]), "ms", "communication that nothing hides")]
+    return [*found, ("idle", _ms(slowest["idle_us"]), "ms", "waits for no rank")]
+
+
+def _table(summary: RankSummary) -> None:
+    frame = summary.ranks.select(*(pl.col(name) / 1e3 if name.endswith("_us") else pl.col(name) for name in _COLUMNS)).rename(
+        _COLUMNS
+    )
+    used = [name for name in frame.columns if set(frame[name]) - {None, ""}]
+    times = {name: st.column_config.NumberColumn(name, format="%,.3f") for name in used if name.endswith(", ms")}
+    st.dataframe(
+        frame.select(used),
+        hide_index=True,
+        placeholder="–",
+        key="ranks_table",
+        column_config=times,
+        height=parts.table_height(frame.height),
+    )
+
+
+def _waits(summary: RankSummary) -> None:
+    rows = summary.waits.filter(pl.col("us") > 0).sort("us", descending=True)
+    if rows.is_empty():
+        return
+    parts.section("Waiting for a slower rank", f"ms a {summary.window} in collectives that the other rank had not reached")
+    parts.bullets(
+        [
+            f"rank {row['rank']} waits {_ms(row['us'])} ms for rank {row['for_rank']}, in {row['collectives']:,.0f} collectives"
+            for row in rows.head(12).iter_rows(named=True)
+        ]
+    )
