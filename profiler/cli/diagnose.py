@@ -15,6 +15,7 @@ def command(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
     base: Annotated[Path | None, typer.Option(help="Run directory to compare with.")] = None,
     window: Annotated[str, typer.Option(help="The ledger's window: step, text, decode or call.")] = "step",
+    rank: Annotated[int | None, typer.Option(help="Of several ranks: whose ledger; default: the median's.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ranked findings: what, where, cost in ms, what to change."""
@@ -25,5 +26,8 @@ def command(
 
     if window not in ("step", "text", "decode", "call"):
         raise UsageError(f"--window {window} is not known", "choose from: step, text, decode, call")
-    report = diagnose(Run.open(run), Run.open(base) if base else None, window)
+    opened = Run.open(run)
+    if rank is not None and rank not in opened.ranks:
+        raise UsageError(f"{run} holds no rank {rank}", f"it has: {', '.join(map(str, opened.ranks)) or 'none'}")
+    report = diagnose(opened, Run.open(base) if base else None, window, rank)
     emit(as_json, to_json(report), lambda: render(report), f"diffuscope show {shlex.quote(str(run))}")

@@ -67,6 +67,11 @@ class RankSummary:
         mine = self.waits.filter(pl.col("rank") == rank)
         return dict(mine.select("for_rank", "us").iter_rows())
 
+    @property
+    def charged_us(self) -> dict[int, float]:
+        """How long all others together wait for a rank, by that rank."""
+        return dict(self.waits.group_by("for_rank", maintain_order=True).agg(pl.col("us").sum()).iter_rows())
+
 
 _KNOWN: WeakKeyDictionary[Run, RankSummary] = WeakKeyDictionary()
 

@@ -14,9 +14,10 @@ from profiler.metrics.compile_join import check_same_program
 from profiler.metrics.floor import Floor, floor
 from profiler.metrics.ledger import Ledger
 from profiler.report import floor as floor_report
-from profiler.report import memory_findings
+from profiler.report import memory_findings, several_ranks
 from profiler.report.grant import Granted, grant
 from profiler.report.memory_findings import MemoryFindings
+from profiler.report.several_ranks import RanksReport
 from profiler.rules.base import RULES, TRACE, missing
 from profiler.rules.context import Context, Row
 from profiler.tables.run import Run
@@ -43,16 +44,20 @@ class Report:
     not_checked: list[tuple[str, str]] = field(default_factory=list)
     floor: Floor | None = None
     memory: MemoryFindings = field(default_factory=MemoryFindings)
+    ranks: RanksReport | None = None
 
 
-def diagnose(run: Run, base: Run | None = None, window: str = "step", rank: int = 0) -> Report:
+def diagnose(run: Run, base: Run | None = None, window: str = "step", rank: int | None = None) -> Report:
     """Run every rule and grant each ledger row to one finding. Without a trace a run still has its memory diagnosed.
+
+    Args:
+        rank: whose ledger; by default that of the median rank: what it waits for a slower one is in it.
 
     Raises:
         UnreadableInput: the run holds no trace that can be read and nothing about memory, or its trace and compile log are of two
             programs.
     """
-    context = Context(run, base, rank)
+    context = Context(run, base, several_ranks.rank_of(run) if rank is None else rank)
     if not context.has(TRACE) and memory_findings.can_tell(run, context.rank):
         return _without_trace(context, window)
     ledger = context.ledger(window)
@@ -79,6 +84,7 @@ def diagnose(run: Run, base: Run | None = None, window: str = "step", rank: int 
         not_checked=not_checked,
         floor=_floor(context, ledger, not_checked),
         memory=memory_findings.of_memory(run, context.rank, found),
+        ranks=several_ranks.of_context(context, ledger.window),
     )
 
 
@@ -145,6 +151,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "findings": [_finding(each) for each in report.findings],
         "memory": memory_findings.to_json(report.memory),
         "not_checked": [{"rule": rule, "why": why} for rule, why in report.not_checked],
+        **(several_ranks.to_json(report.ranks) if report.ranks else {}),
     }
 
 

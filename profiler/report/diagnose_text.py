@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from profiler.report import floor as floor_report
-from profiler.report import memory_findings
+from profiler.report import memory_findings, several_ranks
 from profiler.report.diagnose import Report
 from profiler.report.grant import Granted
 from profiler.report.render import bar, number, percent, table
@@ -33,6 +33,8 @@ def render(report: Report, width: int = 100) -> str:
     if once:
         parts.append("once, not in every call:")
         parts += [_card(number_, each, report) for number_, each in enumerate(once, len(often) + 1)]
+    if report.ranks:
+        parts += several_ranks.text(report.ranks, width)
     parts.append(_ledger(report, width))
     if report.memory.granted:
         parts.append(memory_findings.render(report.memory))

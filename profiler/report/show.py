@@ -9,7 +9,7 @@ from profiler.core.errors import UnreadableInput
 from profiler.metrics import phases
 from profiler.metrics.kernels import Breakdown, breakdown
 from profiler.metrics.memory import memory_summary
-from profiler.report import show_memory
+from profiler.report import several_ranks, show_memory
 from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
 from profiler.tables.run import Run
@@ -46,6 +46,7 @@ def show_data(run: Run, top: int | None = None) -> dict[str, Any]:
         if busy
         else [],
         "lost": _lost(manifest, trace["lost"]),
+        **several_ranks.shown(run),
     }
 
 

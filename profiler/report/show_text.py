@@ -11,6 +11,7 @@ from profiler.core.printable import one_line
 from profiler.core.units import format_ms
 from profiler.report.names import readable, shorten
 from profiler.report.render import MAX_WIDTH, MIN_WIDTH, bar, number, percent, table
+from profiler.report.several_ranks import ranks_text
 from profiler.report.show_memory import memory_text
 from profiler.rundir.summary import describe_repeats
 
@@ -35,6 +36,7 @@ def show_text(data: dict[str, Any], top: int, width: int = MAX_WIDTH) -> str:
         _facts(data, width),
         _phases(data, width),
         memory_text(data, width),
+        ranks_text(data["ranks"], data["rank_window"], width) if data.get("ranks") else "",
         _classes(data, width),
         _kernels(data, top, width),
         _lost(data),
@@ -61,6 +63,8 @@ def describe_spec(spec: dict[str, Any]) -> str:
         for key in ("compile_vae", "fuse_qkv", "channels_last", "quantize_vae", "quantize_text_encoder")
         if spec.get(key)
     ]
+    parallel = _mapping(spec.get("parallel"))
+    shown += [f"{parallel.get('kind')} over {parallel.get('degree')} ranks"] if parallel else []
     return one_line(" · ".join(shown))
 
 

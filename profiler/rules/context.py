@@ -12,11 +12,13 @@ import polars as pl
 from profiler.metrics.compile_join import has_log
 from profiler.metrics.ledger import Ledger, ledgers
 from profiler.metrics.places import Caller, Calls, callers
+from profiler.metrics.ranks import RankSummary, rank_summary
 from profiler.metrics.repeats import weight_of
 from profiler.metrics.windows import windows
 from profiler.rules import memory_facts
 from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
+from profiler.tables.ranks import is_spread
 from profiler.tables.run import Run
 
 STEP, TEXT, DECODE, CALL = "step", "text", "decode", "call"
@@ -125,6 +127,11 @@ class Context:
         calls = self.manifest.untraced.get("calls_ns") or []
         middle = sorted(calls)[len(calls) // 2] if calls else 0
         return min(_MOST_NOISE, (max(calls) - min(calls)) / middle) if middle and len(calls) > 1 else 0.0
+
+    @property
+    def ranks(self) -> RankSummary | None:
+        """The run's ranks side by side; None for a run of one process."""
+        return rank_summary(self.run) if is_spread(self.run) else None
 
     def callers(self, calls: Calls) -> list[Caller]:
         """Who makes some calls, by the trace with stacks; empty without one."""

@@ -1,0 +1,123 @@
+"""The ranks of a run in `show` and `diagnose`: a row each, and the slowest one's ledger beside the median's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from profiler.metrics.ranks import ROW, RankSummary, rank_summary
+from profiler.report.render import number, table
+from profiler.rules.context import Context
+from profiler.rules.ranks_beside import Beside, beside
+from profiler.tables.ranks import is_spread
+from profiler.tables.run import Run
+
+_TIMES = ("step_us", "compute_us", "exposed_us", "hidden_us", "waiting_us", "idle_us")
+
+
+@dataclass(frozen=True)
+class RanksReport:
+    """The ranks in a diagnosis.
+
+    Args:
+        rank: whose ledger the diagnosis is of.
+        slowest: the rank whose ledger stands beside it in `beside`, or None.
+    """
+
+    rank: int
+    window: str
+    summary: RankSummary
+    slowest: int | None
+    beside: list[Beside]
+
+
+def rank_of(run: Run) -> int:
+    """The rank that a diagnosis is of where none is asked for: the median one."""
+    if not is_spread(run):
+        return 0
+    found = rank_summary(run).median
+    return found if found is not None else next(iter(run.ranks), 0)
+
+
+def of_context(context: Context, window: str) -> RanksReport | None:
+    """The ranks of a run under diagnosis; None for a run of one process."""
+    summary = context.ranks
+    if summary is None:
+        return None
+    slowest = summary.slowest if summary.slowest != context.rank else None
+    rows = [] if slowest is None else beside(context, window, slowest)
+    return RanksReport(context.rank, window, summary, slowest, rows)
+
+
+def shown(run: Run) -> dict[str, Any]:
+    """What `show` adds for a run of several ranks."""
+    if not is_spread(run):
+        return {}
+    summary = rank_summary(run)
+    return {"rank_window": summary.window, "slowest": summary.slowest, "median": summary.median, "ranks": rows(summary)}
+
+
+def rows(summary: RankSummary) -> list[dict[str, Any]]:
+    """One mapping a rank; `waiting_for_us` tells its waiting by the rank waited for."""
+    found = summary.ranks.select(list(ROW)).to_dicts()
+    return [row | {"waiting_for_us": {str(key): us for key, us in summary.waiting_us(row["rank"]).items()}} for row in found]
+
+
+def to_json(report: RanksReport) -> dict[str, Any]:
+    """What `diagnose --json` adds for a run of several ranks; `beside` is untraced us a repeat of the window."""
+    lines = [
+        {"kind": each.kind, "label": each.label, "slowest_us": each.mine_ns / 1e3, "rank_us": each.theirs_ns / 1e3}
+        for each in report.beside
+    ]
+    summary = report.summary
+    known = {"rank": report.rank, "slowest": summary.slowest, "median": summary.median, "ranks": rows(summary)}
+    return known | {"beside": {"rank": report.rank, "slowest": report.slowest, "ledger": lines}}
+
+
+def text(report: RanksReport, width: int) -> list[str]:
+    """The tables for people."""
+    shown_ranks = ranks_text(rows(report.summary), report.summary.window, width)
+    return [shown_ranks, *([_beside_text(report, width)] if report.slowest is not None else [])]
+
+
+def ranks_text(ranks: list[dict[str, Any]], window: str, width: int) -> str:
+    """A row a rank, ms; below it the ranks that have no times, and clocks that were read from the collectives."""
+    headers = ("rank", "host", f"{window} ms", "compute", "exposed", "hidden", "waiting", "idle", "waits most for")
+    body = [
+        (str(row["rank"]), row["host"] or "-", *(_ms(row[key]) for key in _TIMES), _most(row["waiting_for_us"])) for row in ranks
+    ]
+    title = f"ranks, a {window} as traced: compute + exposed communication + waiting + idle"
+    return "\n".join([title, table(headers, body, width, left=(1, 8)), *_notes(ranks)])
+
+
+def _notes(ranks: list[dict[str, Any]]) -> list[str]:
+    lines = [f"rank {row['rank']} has no times: {row['problem']}" for row in ranks if row["problem"]]
+    lines += [f"rank {row['rank']}: {row['lost']:,} events of its trace could not be read" for row in ranks if row["lost"]]
+    lines += [f"rank {row['rank']}: {row['unmatched']:,} collectives that no other rank has" for row in ranks if row["unmatched"]]
+    shifted = [row for row in ranks if row["clock_shift_us"]]
+    lines += [
+        f"rank {row['rank']}: its clock was shifted by {row['clock_shift_us'] / 1e3:+,.3f} ms (error "
+        f"{row['clock_error_us']:,.1f} us), as the collectives tell"
+        for row in shifted
+    ]
+    timed = [row for row in ranks if row["step_us"] is not None]
+    unknown = [str(row["rank"]) for row in timed if row["clock_error_us"] is None]
+    return [*lines, *([f"no clock of rank {', '.join(unknown)}: it shares no collective"] if unknown else [])]
+
+
+def _most(waiting: dict[str, float]) -> str:
+    rank = max(waiting, key=lambda each: waiting[each], default=None)
+    return f"rank {rank}" if rank is not None else ""
+
+
+def _beside_text(report: RanksReport, width: int) -> str:
+    headers = (f"rank {report.slowest} (slowest) beside rank {report.rank}", "", "slowest ms", "ms", "more ms")
+    body = [
+        (each.label, each.kind, number(each.mine_ns / 1e6, 3), number(each.theirs_ns / 1e6, 3), number(each.more_ns / 1e6, 3))
+        for each in report.beside
+    ]
+    return table(headers, body, width, left=(0, 1))
+
+
+def _ms(us: float | None) -> str:
+    return "-" if us is None else number(us / 1e3, 3)

@@ -1,0 +1,53 @@
+"""Communication between ranks that no computation hides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from profiler.core.finding import Finding, Saving
+from profiler.metrics.classes import COMMUNICATION
+from profiler.rules.base import RULES, Rule
+from profiler.rules.context import Context
+from profiler.rules.kernels_of import short
+
+NAME = "exposed-communication"
+# Less than this share of a window is what any run has.
+_LEAST = 0.02
+_SHOWN = 3
+
+
+def check(context: Context) -> Iterable[Finding]:
+    """What communication leaves of a window once the computation beside it is taken away; waiting is not part of it."""
+    summary, window = context.ranks, context.main
+    if summary is None:
+        return
+    rows = context.select(window, lambda row: row.label == COMMUNICATION)
+    exposed = sum(row.priced_ns for row in rows)
+    if not rows or exposed < _LEAST * context.duration_ns(window):
+        return
+    hidden = float(summary.ranks.filter(summary.ranks["rank"] == context.rank)["hidden_us"].sum() or 0.0)
+    yield Finding(
+        rule=NAME,
+        title=f"{exposed / 1e6:,.2f} ms of communication a {window} are not hidden by computation",
+        window=window,
+        claims=tuple(row.id for row in rows),
+        saving=Saving(share_low=0.1, share_high=0.9),
+        count=round(sum(row.count for row in rows)),
+        evidence=(
+            f"hidden by computation: {hidden / 1e3:,.2f} ms a {window}",
+            *(f"{row.count:,.0f} x {short(row.detail)}: {row.priced_ns / 1e6:,.2f} ms a {window}" for row in rows[:_SHOWN]),
+        ),
+        change=_change(context),
+    )
+
+
+def _change(context: Context) -> str:
+    kind = (context.spec.get("parallel") or {}).get("kind")
+    if kind == "ulysses":
+        return "--parallel ring exchanges keys and values while it computes; or fewer ranks with a larger batch each"
+    if kind == "ring":
+        return "--parallel ulysses moves fewer bytes where the heads divide among the ranks; or fewer ranks"
+    return "begin a collective earlier (async_op=True) and wait for it where its result is used; fewer and larger collectives"
+
+
+RULE = RULES.add(NAME, Rule(name=NAME, summary="communication that no computation hides", check=check, priority=20))
