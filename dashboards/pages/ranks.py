@@ -83,7 +83,10 @@ def _own(run: Run, summary: RankSummary) -> None:
 
 def _figures(slowest: dict[str, Any], summary: RankSummary, ranks: int) -> list[tuple[str, str, str, str]]:
     of = f"a {summary.window} of rank {slowest['rank']}" + (", the slowest" if ranks > 1 else "")
-    found = [(f"a {summary.window}", _ms(slowest["step_us"]), "ms", of), ("compute", _ms(slowest["compute_us"]), "ms", "")]
+    found = [
+        (f"a {summary.window}", _ms(slowest["step_us"]), "ms", of),
+        ("compute", _ms(slowest["compute_us"]), "ms", "all but communication"),
+    ]
     if slowest["communication_us"]:
         share = slowest["hidden_us"] / slowest["communication_us"]
         found += [("communication", _ms(slowest["communication_us"]), "ms", f"{share:.0%} of it hidden by computation")]

@@ -15,6 +15,8 @@ from profiler.tables.hta import EXTRA, Hta, installed
 from profiler.tables.hta_answer import CRITICAL_PATH, IDLE, LATE_KERNEL_US, LAUNCHES, QUEUE, SLOW_CALL_US, TEMPORAL
 
 _TITLE = "Holistic Trace Analysis"
+# What HTA calls things by names of variables.
+_WORDS = ("category", "bound_by")
 _PIP = f"pip install 'diffuscope[{EXTRA}]'"
 _BELOW = {
     IDLE: "of each stream: host wait, the host had queued nothing; kernel wait, gaps below 30 us; other, all else",
@@ -97,7 +99,8 @@ def _analysis(each: dict[str, Any]) -> None:
     if each["name"] not in _BELOW or not rows:
         return
     parts.section(f"{each['by']}: {each['title']}", _BELOW[each["name"]])
-    frame = pl.DataFrame(rows, infer_schema_length=None).rename(_spoken)
+    plain = [{key: value.replace("_", " ") if key in _WORDS else value for key, value in row.items()} for row in rows]
+    frame = pl.DataFrame(plain, infer_schema_length=None).rename(_spoken)
     times = {name: st.column_config.NumberColumn(name, format="%,.1f") for name in frame.columns if name.endswith(", us")}
     shares = {name: st.column_config.NumberColumn(name, format="percent") for name in frame.columns if name == "share"}
     st.dataframe(
@@ -111,6 +114,8 @@ def _analysis(each: dict[str, Any]) -> None:
 
 
 def _spoken(column: str) -> str:
+    if column == "dur_us":
+        return "time, us"
     return f"{column.removesuffix('_us').replace('_', ' ')}, us" if column.endswith("_us") else column.replace("_", " ")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import polars as pl
+
 from profiler.core.errors import UnreadableInput
 from profiler.metrics.ranks import RankSummary, rank_summary
 from profiler.metrics.ranks_device import DeviceTime, device_times
@@ -28,6 +30,8 @@ def hta_data(run: Run, hta: Hta) -> dict[str, Any]:
         )
     lost = [(rank, why, named(hta)) for rank, why in hta.unread.items()] + [(rank, why, OURS) for rank, why in unread.items()]
     summary = rank_summary(run)
+    absent = summary.ranks.filter(~pl.col("rank").is_in(hta.ranks) & (pl.col("problem") != ""))
+    lost += [(rank, why, OURS) for rank, why in absent.select("rank", "problem").iter_rows()]
     return {
         "run": str(run.path),
         "status": run.manifest.status,

@@ -25,6 +25,8 @@ from profiler.tables.run import Run
 EXTRA, PACKAGE = "hta", "traceinsight"
 DEFAULT_LIMIT_S = 900
 _POLL_S = 0.1
+# Raised when an analysis gives other columns.
+_FORM = 1
 _KEPT = "results.json"
 # Nothing that lies in the working directory can be imported in place of a library.
 _BOOT = "import sys, runpy; sys.path.append(sys.argv.pop(1)); runpy.run_module('profiler.tables.hta_child', run_name='__main__')"
@@ -85,12 +87,15 @@ class Hta:
         """Run what is not kept yet; says what is being done, as long as it lasts. A failed analysis is a result too."""
         until = time.monotonic() + self.limits.seconds
         before = {rank: len(of) for rank, of in self._found.items()}
-        with tempfile.TemporaryDirectory(prefix="diffuscope-hta-") as folder:
-            while todo := self._todo():
-                yield from self._round(Path(folder), todo, until)
-        for rank, count in before.items():
-            if len(self._found[rank]) > count:
-                self._keep(rank)
+        try:
+            with tempfile.TemporaryDirectory(prefix="diffuscope-hta-") as folder:
+                while todo := self._todo():
+                    yield from self._round(Path(folder), todo, until)
+        finally:
+            # Also where nobody waits any more.
+            for rank, count in before.items():
+                if len(self._found[rank]) > count:
+                    self._keep(rank)
 
     def _todo(self) -> Todo:
         left = {
@@ -162,7 +167,7 @@ class Hta:
                 self._found[rank][name] = Found(rank, name, why=why)
 
     def _key(self, rank: int) -> cache.Key:
-        return cache.key_of(self.run.artifact(layout.TRACE, rank)) | {"hta": self.version}
+        return cache.key_of(self.run.artifact(layout.TRACE, rank)) | {"hta": self.version, "form": _FORM}
 
     def _kept(self, rank: int) -> dict[str, Found]:
         folder = cache.find(self.run.path / layout.CACHE_DIR, f"hta-rank{rank}", self._key(rank))

@@ -10,6 +10,7 @@ from hta_runs import device_events, host_events, truncate, write_run
 from processes import diffuscope, loaded
 
 from profiler.cli.app import run as run_command
+from profiler.core.errors import UnreadableInput
 from profiler.report.hta import hta_data
 from profiler.report.hta_text import hta_text
 from profiler.tables import hta as hta_module
@@ -100,6 +101,26 @@ def test_without_the_extra_it_says_what_to_install(
     said = capsys.readouterr()
     assert said.out == ""
     assert "Holistic Trace Analysis needs packages" in said.err and "pip install 'diffuscope[hta]'" in said.err
+
+
+def test_traces_that_nobody_can_read_are_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(hta_module, "version", lambda: "9.9")
+    run = write_run(tmp_path / "run", {0: device_events()})
+    (run / "rank0" / "trace.json.gz").write_bytes(b"no trace")
+    hta = Hta(Run.open(run))
+    hta.unread[0] = "HTA raised JSONDecodeError"
+    with pytest.raises(UnreadableInput, match=r"no trace of .* can be read"):
+        hta_data(Run.open(run), hta)
+
+
+def test_a_rank_without_a_trace_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = write_run(tmp_path / "run", {0: device_events()})
+    (run / "rank1").mkdir()
+    monkeypatch.setattr(hta_module, "version", lambda: "9.9")
+    hta = Hta(Run.open(run))
+    assert hta.ranks == [0]
+    (lost,) = hta_data(Run.open(run), hta)["not_read"]
+    assert (lost["rank"], lost["by"]) == (1, "diffuscope") and lost["why"]
 
 
 def test_ranks_that_are_no_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
