@@ -57,13 +57,14 @@ def refuse_sizes(transformer: Any, inputs: Mapping[str, Any] | None, parallel: M
         inputs: one whole call's keyword arguments (meta tensors will do); None where they are not known.
     """
     kind, degree = parallel["kind"], int(parallel["degree"])
+    splits = _splits(transformer)
     heads = getattr(transformer.config, "num_attention_heads", None)
     if kind == "ulysses" and heads is not None and heads % degree:
         raise UsageError(
             f"--parallel ulysses deals {heads} attention heads to {degree} ranks, which does not come out even",
             "start another number of processes, or choose --parallel ring",
         )
-    for name, dim in _splits(transformer).items():
+    for name, dim in splits.items():
         tensor = (inputs or {}).get(name)
         if tensor is not None and tensor.shape[dim] % degree:
             raise UsageError(

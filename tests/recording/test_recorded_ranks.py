@@ -1,0 +1,183 @@
+"""Two CPU ranks of one run, started by torchrun: recorded, killed, merged."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from processes import ROOT, TIMEOUT_S, diffuscope, environment, show
+
+from profiler.core.errors import UnreadableInput, UsageError
+from profiler.core.spec import RunSpec
+from profiler.models.base import MODELS
+from profiler.rundir.merge import merge_runs
+from profiler.rundir.ranks import read_rank
+from profiler.rundir.reader import read_manifest
+
+TINY = ("--device", "cpu", "--size", "64", "--steps", "1", "--trace-steps", "1", "--warmup", "0", "--parallel", "ulysses")
+FILES = ["trace.json.gz", "places.json.gz", "memory.json.gz", "weights.json", "sources.json"]
+# All-to-all of q, k, v and of the attention's output in each of 2 + 2 blocks.
+EXCHANGES = 4 * 4
+
+
+def torchrun(model: str, *arguments: str, out: Path) -> subprocess.CompletedProcess[str]:
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "profiler", "record"]
+    return subprocess.run(
+        [*run, model, *TINY, *arguments, "-o", str(out), "--json"],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    return torchrun("flux-tiny", "--repeats", "2", out=tmp_path_factory.mktemp("ranks") / "run")
+
+
+@pytest.fixture(scope="module")
+def run(done: subprocess.CompletedProcess[str]) -> Path:
+    assert done.returncode == 0, done.stderr
+    return Path(json.loads(done.stdout)["run"])
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("killed") / "run"
+    ended = torchrun("rank_pipelines:dying", "--repeats", "3", out=out)
+    assert ended.returncode != 0
+    assert "error: the recorded run ended as failed: rank 1" in ended.stderr
+    return out
+
+
+def calls(run: Path, rank: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """(the traced call's mark, what ran inside it)."""
+    with gzip.open(run / f"rank{rank}" / "trace.json.gz") as file:
+        events = [each for each in json.load(file)["traceEvents"] if each.get("ph") == "X"]
+    (mark,) = (each for each in events if each["name"] == "diffuscope/call" and each.get("cat") == "user_annotation")
+    return mark, [each for each in events if mark["ts"] <= each["ts"] <= mark["ts"] + mark["dur"]]
+
+
+def test_one_directory_holds_both_ranks(run: Path, done: subprocess.CompletedProcess[str]):
+    assert json.loads(done.stdout) == {"run": str(run), "status": "ok"}
+    manifest = read_manifest(run)
+    assert (manifest.status, manifest.world_size, len(manifest.run_id), manifest.lost) == ("ok", 2, 12, [])
+    assert manifest.spec["parallel"] == {"kind": "ulysses", "degree": 2}
+    assert manifest.applied["parallel"] == {"kind": "ulysses", "degree": 2, "attention_backend": "native"}
+    wanted = {f"rank{rank}/{name}" for rank in (0, 1) for name in FILES}
+    assert set(manifest.artifacts) == wanted | {"output.npz", "output.png"}
+    assert all((run / name).stat().st_size == each["size_bytes"] for name, each in manifest.artifacts.items())
+    assert not list(run.rglob(".*"))
+    assert len(manifest.timed["iterations_ns"]) == 2
+
+
+def test_each_rank_says_how_it_went(run: Path):
+    manifest, words = read_manifest(run), [read_rank(run, rank) for rank in (0, 1)]
+    phases = ["load", "quantize", "warmup", "timed", "untraced", "traced", "places", "memory"]
+    for rank, word in enumerate(words):
+        assert word is not None
+        assert (word.rank, word.status, word.phase, word.failure) == (rank, "ok", None, None)
+        assert (word.host, word.run_id, word.world_size) == (socket.gethostname(), manifest.run_id, 2)
+        assert [each.name for each in word.phases] == phases
+        assert set(word.memory) == {"model_bytes", "load_peak_bytes", "inference_peak_bytes"}
+        assert list(word.artifacts) == [f"rank{rank}/{name}" for name in FILES]
+    assert words[0].pid != words[1].pid
+    assert words[0].timed == manifest.timed
+
+
+def test_the_calls_begin_together_and_exchange_what_ulysses_exchanges(run: Path):
+    (first, inside), (second, beside) = calls(run, 0), calls(run, 1)
+    assert abs(first["ts"] - second["ts"]) < min(first["dur"], second["dur"])
+    for events in (inside, beside):
+        names = Counter(each["name"] for each in events)
+        assert (names["gloo:all_to_all"], names["gloo:all_gather"]) == (EXCHANGES, 1)
+        # Lining up is outside of the call.
+        assert names["gloo:send"] + names["gloo:recv"] == 0
+
+
+def test_the_output_is_that_of_one_process(run: Path):
+    model = MODELS.get("flux-tiny")
+    spec = model.resolve(RunSpec(model="flux-tiny", height=64, width=64))
+    pipe = model.build("cpu", torch.bfloat16, 0)
+    pipe.set_progress_bar_config(disable=True)
+    with torch.no_grad():
+        alone = pipe(**model.call_kwargs(spec, 1), generator=torch.Generator().manual_seed(0), output_type="latent").images
+    alone, spread = alone.float().numpy(), np.load(run / "output.npz")["last_latents"]
+    assert np.abs(spread - alone).max() < 0.01 * np.abs(alone).max()
+
+
+def test_show_names_the_ranks(run: Path):
+    shown = diffuscope("show", run)
+    assert "ulysses over 2 ranks" in shown.stdout
+    assert show(run)["spec"]["parallel"] == {"kind": "ulysses", "degree": 2}
+
+
+def test_a_killed_rank_is_named_with_its_phase(killed: Path):
+    manifest = read_manifest(killed)
+    assert manifest.failure is not None
+    assert (manifest.status, manifest.failure.phase) == ("failed", "timed")
+    assert manifest.failure.message == f"rank 1 on {socket.gethostname()} in timed: the recording process was killed by SIGKILL"
+    words = [read_rank(killed, rank) for rank in (0, 1)]
+    assert [(each.status, each.phase, each.secondhand) for each in words if each] == [
+        ("failed", "timed", True),
+        ("failed", "timed", False),
+    ]
+    assert show(killed)["status"] == "failed"
+    assert not list(killed.rglob(".reserve"))
+
+
+@pytest.fixture
+def hosts(run: Path, tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """The run as two hosts without a shared folder would have left it."""
+    here, there = tmp_path / "a", tmp_path / "b"
+    for folder, rank in ((here, 1), (there, 0)):
+        shutil.copytree(run, folder)
+        shutil.rmtree(folder / f"rank{rank}")
+        raw = json.loads((folder / "run.json").read_text())
+        raw["artifacts"] = {name: each for name, each in raw["artifacts"].items() if not name.startswith(f"rank{rank}/")}
+        raw["lost"] = [{"what": f"rank{rank}", "why": "on another host", "count": 1}]
+        (folder / "run.json").write_text(json.dumps(raw))
+    yield here, there
+
+
+def test_merged_hosts_are_the_run(run: Path, hosts: tuple[Path, Path], tmp_path: Path):
+    done = diffuscope("merge", hosts[1], hosts[0], "-o", tmp_path / "whole", "--json")
+    assert json.loads(done.stdout) == {"run": str(tmp_path / "whole"), "status": "ok"}, done.stderr
+    merged, whole = read_manifest(tmp_path / "whole"), read_manifest(run)
+    assert (merged.artifacts, merged.lost, merged.run_id) == (whole.artifacts, [], whole.run_id)
+    for name in whole.artifacts:
+        assert (tmp_path / "whole" / name).read_bytes() == (run / name).read_bytes()
+    again = diffuscope("merge", *hosts, "-o", tmp_path / "whole")
+    assert (again.returncode, "exists already" in again.stderr) == (2, True)
+
+
+def test_what_is_no_part_of_the_run_is_refused(run: Path, killed: Path, hosts: tuple[Path, Path], tmp_path: Path):
+    out = tmp_path / "whole"
+    with pytest.raises(UsageError, match=r"is of run .*, and .* of run"):
+        merge_runs([hosts[0], killed], out)
+    with pytest.raises(UsageError, match="rank 0 is in"):
+        merge_runs([hosts[0], run], out)
+    with pytest.raises(UsageError, match="folders of two hosts or more"):
+        merge_runs([run], out)
+    raw = json.loads((hosts[1] / "rank1" / "rank.json").read_text())
+    (hosts[1] / "rank1" / "rank.json").write_text(json.dumps(raw | {"run_id": "other"}))
+    with pytest.raises(UnreadableInput, match=r"rank 1 in .* is of another run"):
+        merge_runs(list(hosts), out)
+    (hosts[1] / "rank1" / "rank.json").write_text("{")
+    with pytest.raises(UnreadableInput, match="is no status of a rank"):
+        merge_runs(list(hosts), out)
+    assert not out.exists()
