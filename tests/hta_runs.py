@@ -34,6 +34,12 @@ def device_events(late: float = 0.0) -> list[dict[str, Any]]:
     ]
 
 
+def as_text(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same with every id as text, as some programs write them, and one event without a duration."""
+    texts = [each | {"args": {name: str(value) for name, value in each["args"].items()}} for each in events]
+    return [*texts, {"ph": "X", "cat": OPERATOR, "name": "aten::lost", "pid": 100, "tid": 100, "ts": 1.0}]
+
+
 def host_events() -> list[dict[str, Any]]:
     """Nothing on a device."""
     return [event(OPERATOR, "aten::mm", 1000.0, 80.0, 100), event(OPERATOR, "aten::add", 1090.0, 5.0, 100)]

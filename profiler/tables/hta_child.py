@@ -28,6 +28,7 @@ from profiler.tables.hta_answer import (
     SLOW_CALL_US,
     TEMPORAL,
 )
+from profiler.tables.hta_copy import numbered
 
 _NO_GPU = "the trace holds no GPU event, and HTA analyses those alone"
 # Of the trace format; our own table of them would bring polars with it.
@@ -75,11 +76,11 @@ def _rank(rank: int, trace: str, analyses: list[str], tell: Callable[..., None])
     """Read one rank's trace, and run what is asked of it."""
     tell(begins=[rank, None])
     try:
-        loaded = _load(rank, trace)
+        loaded, copied = _load(rank, Path(trace))
     except Exception as error:  # noqa: BLE001 - whatever HTA raises is the reason why this rank is left out
         tell(rank=rank, analysis=None, why=_why(error))
         return
-    strays = _strays(loaded, rank)
+    about = copied + _strays(loaded, rank)
     for name in analyses:
         tell(begins=[rank, name])
         began = time.monotonic()
@@ -88,14 +89,30 @@ def _rank(rank: int, trace: str, analyses: list[str], tell: Callable[..., None])
                 result: Row = {"rows": _RUN[name](loaded, rank)}
             except Exception as error:  # noqa: BLE001 - the other analyses still come
                 result = {"why": _why(error)}
-        tell(rank=rank, analysis=name, notes=[*notes, *strays], seconds=round(time.monotonic() - began, 3), **result)
+        tell(rank=rank, analysis=name, notes=[*notes, *about], seconds=round(time.monotonic() - began, 3), **result)
 
 
-def _load(rank: int, trace: str) -> Any:
-    """HTA's view of one rank. The rank is ours to give: HTA would take it from `distributedInfo`, and 0 where there is none."""
+def _load(rank: int, trace: Path) -> tuple[Any, list[str]]:
+    """HTA's view of one rank, and what had to be changed for that."""
+    try:
+        return _read(rank, trace), []
+    except (TypeError, ValueError, LookupError) as error:
+        copy = Path(f"rank{rank}.json.gz").absolute()
+        try:
+            changed = numbered(trace, copy)
+        except (OSError, EOFError, ValueError):
+            changed = 0
+        if not changed:
+            raise
+        why = f"HTA cannot read the trace as it is ({_why(error)}): it was given a copy with {changed} events mended"
+        return _read(rank, copy), [why]
+
+
+def _read(rank: int, trace: Path) -> Any:
+    """The rank is ours to give: HTA would take it from `distributedInfo`, and 0 where there is none."""
     from hta.trace_analysis import TraceAnalysis
 
-    loaded = TraceAnalysis(trace_files={rank: trace}, include_last_profiler_step=True)
+    loaded = TraceAnalysis(trace_files={rank: str(trace)}, include_last_profiler_step=True)
     if rank not in loaded.t.traces:
         raise NothingFound("HTA finds no event in it that it can analyse")
     return loaded

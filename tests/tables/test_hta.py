@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hta_runs import device_events, host_events, truncate, write_rank, write_run
+from hta_runs import as_text, device_events, host_events, truncate, write_rank, write_run
 from processes import ROOT
 
 from profiler.core.errors import MissingExtra, UnreadableInput, UsageError
@@ -29,9 +29,11 @@ def asked(run: Path, *analyses: str, **more: object) -> Hta:
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rank 0 and 3 on GPUs, the latter with a longer gap; rank 1 without a GPU; rank 2 cut in half."""
+    """Ranks 0, 3 and 4 on GPUs, 3 with a longer gap, 4 with ids as text; rank 1 without a GPU; rank 2 cut in half."""
     run = tmp_path_factory.mktemp("hta") / "run"
-    write_run(run, {0: device_events(), 1: host_events(), 2: device_events(), 3: device_events(late=100.0)})
+    write_run(
+        run, {0: device_events(), 1: host_events(), 2: device_events(), 3: device_events(late=100.0), 4: as_text(device_events())}
+    )
     truncate(run / "rank2" / "trace.json.gz")
     return run
 
@@ -46,7 +48,7 @@ def answer(ranks: Path) -> dict[tuple[int, str], Found]:
 
 @needs_hta
 def test_times_are_those_that_were_written(answer: dict[tuple[int, str], Found]):
-    for rank, late in ((0, 0.0), (3, 100.0)):
+    for rank, late in ((0, 0.0), (3, 100.0), (4, 0.0)):
         assert answer[rank, TEMPORAL].rows == [
             {"span_us": 400.0 + late, "compute_us": 200.0, "non_compute_us": 50.0, "idle_us": 150.0 + late}
         ]
@@ -60,6 +62,14 @@ def test_times_are_those_that_were_written(answer: dict[tuple[int, str], Found])
         path = answer[rank, CRITICAL_PATH].rows
         assert sum(row["share"] for row in path) == pytest.approx(1.0)
         assert {row["window"] for row in path} == {"whole trace"}
+
+
+@needs_hta
+def test_ids_that_are_text_are_mended_and_said(answer: dict[tuple[int, str], Found]):
+    (note,) = answer[4, TEMPORAL].notes
+    # Three launches, three kernels, and the event that says no duration.
+    assert note.endswith("it was given a copy with 7 events mended") and "TypeError" in note
+    assert answer[0, TEMPORAL].notes == []
 
 
 @needs_hta
