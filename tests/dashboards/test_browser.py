@@ -19,6 +19,7 @@ from test_command import wait_for
 
 from dashboards.navigation import ENTRIES
 from profiler.cli.dashboard import _free_port
+from profiler.tables.hta import installed
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
 CHROMIUM = (
@@ -193,6 +194,19 @@ def test_a_page_shows_without_an_exception(browser: Browser, page: str):
         window.wait_for_selector(".js-plotly-plot")
     assert browser.left == []
     assert browser.broken == []
+
+
+@pytest.mark.skipif(not installed(), reason="the hta extra is not installed")
+def test_hta_runs_on_a_click_and_stays(browser: Browser):
+    window = browser.open(f"/ranks?run={BREAKS}")
+    window.get_by_role("button", name="Run HTA").click()
+    window.get_by_role("heading", name="beside diffuscope").wait_for()
+    browser.settle()
+    assert window.locator("[data-testid=stException]").count() == 0
+    window = browser.open(f"/ranks?run={BREAKS}")
+    assert "critical path" in window.locator("[data-testid=stMain]").inner_text()
+    assert window.get_by_role("button", name="Run HTA").count() == 0
+    assert browser.left == [] and browser.broken == []
 
 
 def test_a_link_of_a_finding_leads_to_its_moment_in_the_viewer(browser: Browser):
