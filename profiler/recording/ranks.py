@@ -106,12 +106,8 @@ def open_writer(ranks: Ranks, out: str, manifest: Manifest) -> LeadWriter | Rank
     manifest.run_id, path = said["run_id"], Path(out or said["path"])
     if isinstance(first, LeadWriter):
         hosts = ranks.gather(_seen(launch, sees=True))
-        _lose_others(manifest, [each for each in hosts if not each["sees"]])
-        try:
-            _refuse_together(ranks.gather(None))
-        except UsageError:
-            shutil.rmtree(first.path, ignore_errors=True)
-            raise
+        _lose_others(first, [each for each in hosts if not each["sees"]])
+        _agree(ranks, first, told=True)
         return first
     return _open_beside(ranks, path, manifest)
 
@@ -122,10 +118,25 @@ def _open_beside(ranks: Ranks, path: Path, manifest: Manifest) -> LeadWriter | R
     mine = hosts[launch.rank]
     blind = [each["rank"] for each in hosts if each["host"] == mine["host"] and not each["sees"]]
     made = _make(str(path), manifest, launch.rank, manifest.run_id) if blind and blind[0] == launch.rank else None
-    _refuse_together(ranks.gather(_word(made) if made is not None else None))
-    if made is not None:
-        _lose_others(manifest, [each for each in hosts if each["rank"] not in blind])
-    return made if isinstance(made, LeadWriter) else RankWriter(path, manifest, launch.rank)
+    _agree(ranks, made)
+    if not isinstance(made, LeadWriter):
+        return RankWriter(path, manifest, launch.rank)
+    _lose_others(made, [each for each in hosts if each["rank"] not in blind])
+    return made
+
+
+def _agree(ranks: Ranks, made: LeadWriter | DiffuscopeError | None, *, told: bool = False) -> None:
+    """All ranks go on, or none: what was made for a run that another rank refuses is taken away again.
+
+    Args:
+        told: the others know what this rank made.
+    """
+    try:
+        _refuse_together(ranks.gather(None if told else _word(made)))
+    except UsageError:
+        if isinstance(made, LeadWriter):
+            shutil.rmtree(made.path, ignore_errors=True)
+        raise
 
 
 def _make(out: str, manifest: Manifest, rank: int, run_id: str) -> LeadWriter | DiffuscopeError:
@@ -148,11 +159,11 @@ def _refuse_together(words: list[dict[str, Any] | None]) -> None:
             raise UsageError(word["error"], word["hint"])
 
 
-def _lose_others(manifest: Manifest, others: list[dict[str, Any]]) -> None:
+def _lose_others(writer: LeadWriter, others: list[dict[str, Any]]) -> None:
     for each in others:
-        manifest.lose(
-            f"rank{each['rank']}", f"its host {each['host']} shares no folder with this one: bring both together with `merge`"
-        )
+        why = f"its host {each['host']} shares no folder with this one: bring both together with `merge`"
+        writer.manifest.lose(f"rank{each['rank']}", why)
+    writer.flush()
 
 
 def _seen(launch: Launch, *, sees: bool) -> dict[str, Any]:
