@@ -11,7 +11,7 @@ from profiler.metrics import ledger_cpu
 from profiler.metrics.classes import COMMUNICATION
 from profiler.metrics.gpu_timeline import device_events
 from profiler.metrics.ledger_segments import BUSY, WAITING_FOR_RANK, in_windows
-from profiler.metrics.ranks_cut import flat, on_device, overlay, with_ranks
+from profiler.metrics.ranks_cut import flat, on_device, overlay, touching, with_ranks
 from profiler.metrics.ranks_waits import Waits, waits
 from profiler.metrics.windows import CALL, STEP, windows_of
 from profiler.tables.ranks import rank_facts
@@ -142,7 +142,7 @@ def _hidden(computing: pl.DataFrame, calls: pl.DataFrame) -> int:
         .select("until_ns", "end_ns", pl.lit(True))
         .iter_rows()
     )
-    rows = computing.sort("start_ns").select("start_ns", "end_ns", "number", "host_ns").iter_rows()
+    rows = touching(computing, moving).sort("start_ns").select("start_ns", "end_ns", "number", "host_ns").iter_rows()
     return sum(end - start for start, end, _, _, beside in overlay(rows, moving) if beside)
 
 

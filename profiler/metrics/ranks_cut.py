@@ -42,7 +42,8 @@ def on_device(events: pl.DataFrame, calls: pl.DataFrame) -> Cut:
     talking = pl.col("name").is_in(communication_names(events)) & (pl.col("cat") == "kernel")
     numbered = events.join(names, on=["name", "cat"], maintain_order="left")
     computed = _owned(numbered.filter(~talking))
-    exposed = list(_outside(_owned(numbered.filter(talking)).rows(), _spans(computed)))
+    talk = _owned(numbered.filter(talking))
+    exposed = list(_outside(talk.rows(), _spans(touching(computed, _spans(talk)))))
     pieces, more = _waiting(exposed, calls, len(labels))
     return Cut(pl.concat([computed, pieces]), pl.DataFrame([*labels, *more], schema=LABEL, orient="row"), _NO_WAITS)
 
@@ -111,6 +112,16 @@ def _outside(rows: Iterable[tuple[int, ...]], taken: list[Span]) -> Iterator[tup
         elif (number, host) not in left:
             left[number, host] = True
             yield start, start, number, host
+
+
+def touching(segments: pl.DataFrame, spans: Sequence[tuple[int, int] | tuple[int, int, object]]) -> pl.DataFrame:
+    """The segments that share time with spans (in order, disjoint): of a long trace few do, and only they are walked through."""
+    if not spans:
+        return segments.clear()
+    starts, ends = (pl.Series([each[side] for each in spans], dtype=pl.Int64) for side in (0, 1))
+    before = starts.search_sorted(segments["end_ns"], side="left").cast(pl.Int64) - 1
+    until = ends.gather(before.clip(lower_bound=0))
+    return segments.filter((before >= 0) & (until > segments["start_ns"]))
 
 
 def flat(spans: Iterable[tuple[int, int, object]]) -> list[tuple[int, int, object]]:

@@ -11,7 +11,7 @@ from zlib import crc32
 import polars as pl
 
 from profiler.tables import schema
-from profiler.tables.events import Args, Event
+from profiler.tables.events import ABSENT, Args, Event
 from profiler.tables.losses import Losses
 from profiler.tables.schema import Column, Table
 
@@ -102,6 +102,8 @@ def _bounded(value: Any) -> Any:
 
 
 def _raw(_column: Column, values: list[Any]) -> pl.Series:
+    if values.count(ABSENT) == len(values):
+        return pl.Series([None], dtype=pl.String).new_from_index(0, len(values))
     try:
         decoded = list(map(str, values, repeat("utf-8")))
     except UnicodeDecodeError:

@@ -10,7 +10,7 @@ from msgspec import Raw, Struct, field
 
 from profiler.tables.losses import Losses
 
-_ABSENT = Raw(b"")
+ABSENT = Raw(b"")
 
 
 class Args(Struct, gc=False):
@@ -22,17 +22,17 @@ class Args(Struct, gc=False):
     stream: int | None = None
     bytes: int | None = None
     bandwidth: float | None = field(default=None, name="memory bandwidth (GB/s)")
-    grid: Raw = _ABSENT
-    block: Raw = _ABSENT
+    grid: Raw = ABSENT
+    block: Raw = ABSENT
     registers: int | None = field(default=None, name="registers per thread")
     shared_memory: int | None = field(default=None, name="shared memory")
     occupancy: float | None = field(default=None, name="est. achieved occupancy %")
     sync_kind: str | None = field(default=None, name="cuda_sync_kind")
     sequence: int | None = field(default=None, name="Sequence number")
-    input_dims: Raw = field(default=_ABSENT, name="Input Dims")
-    input_types: Raw = field(default=_ABSENT, name="Input type")
-    input_strides: Raw = field(default=_ABSENT, name="Input Strides")
-    concrete_inputs: Raw = field(default=_ABSENT, name="Concrete Inputs")
+    input_dims: Raw = field(default=ABSENT, name="Input Dims")
+    input_types: Raw = field(default=ABSENT, name="Input type")
+    input_strides: Raw = field(default=ABSENT, name="Input Strides")
+    concrete_inputs: Raw = field(default=ABSENT, name="Concrete Inputs")
     kernel_file: str | None = None
     python_id: int | None = field(default=None, name="Python id")
     python_parent_id: int | None = field(default=None, name="Python parent id")
@@ -47,8 +47,8 @@ class Args(Struct, gc=False):
     labels: str | None = None
     sort_index: int | None = None
     collective: str | None = field(default=None, name="Collective name")
-    group: Raw = field(default=_ABSENT, name="Process Group Name")
-    group_ranks: Raw = field(default=_ABSENT, name="Process Group Ranks")
+    group: Raw = field(default=ABSENT, name="Process Group Name")
+    group_ranks: Raw = field(default=ABSENT, name="Process Group Ranks")
     collective_number: int | None = field(default=None, name="Seq")
 
 
