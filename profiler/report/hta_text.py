@@ -134,17 +134,18 @@ _TABLES: dict[str, tuple[list[str], Callable[[Row, int], list[str]], tuple[int, 
 
 
 def _failed(data: dict[str, Any], width: int) -> str:
-    """Every failure by name; what failed of one rank for one reason shares a line."""
+    """Every failure by name; ranks and analyses that failed alike share a line."""
     lines = [f"rank {each['rank']}, {each['by']}: its trace is not read: {each['why']}" for each in data["not_read"]]
     reasons: dict[tuple[int, str], list[str]] = {}
     for analysis in data["analyses"]:
         for of in analysis["ranks"]:
             if of["why"]:
                 reasons.setdefault((of["rank"], of["why"]), []).append(analysis["title"])
-    every = len(data["analyses"])
+    every, alike = len(data["analyses"]), dict[tuple[str, str], list[str]]()
     for (rank, why), titles in reasons.items():
         what = "every analysis" if 1 < every == len(titles) else ", ".join(titles)
-        lines.append(f"rank {rank}, {data['hta']['name']}: {what}: {why}")
+        alike.setdefault((what, why), []).append(str(rank))
+    lines += [f"rank {', '.join(ranks)}, {data['hta']['name']}: {what}: {why}" for (what, why), ranks in alike.items()]
     return "\n".join(["failed", *(_filled(line, width) for line in lines)]) if lines else ""
 
 

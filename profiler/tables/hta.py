@@ -159,12 +159,12 @@ class Hta:
         if analysis is None:
             self.unread[rank] = why
         else:
-            self._found[rank][analysis] = Found(rank, analysis, why=why)
+            self._found[rank][analysis] = Found(rank, analysis, why=why, lasting=False)
 
     def _give_up(self, why: str) -> None:
         for rank, names in self._todo().items():
             for name in names:
-                self._found[rank][name] = Found(rank, name, why=why)
+                self._found[rank][name] = Found(rank, name, why=why, lasting=False)
 
     def _key(self, rank: int) -> cache.Key:
         return cache.key_of(self.run.artifact(layout.TRACE, rank)) | {"hta": self.version, "form": _FORM}
@@ -177,8 +177,8 @@ class Hta:
         return {name: Found(**found) for name, found in kept.items()}
 
     def _keep(self, rank: int) -> None:
-        """Keep what this trace gives, every time; a limit that was reached is no property of it."""
-        kept = {name: asdict(found) for name, found in {**self._kept(rank), **self._found[rank]}.items() if _lasting(found)}
+        """Keep what this trace gives every time."""
+        kept = {name: asdict(found) for name, found in {**self._kept(rank), **self._found[rank]}.items() if found.lasting}
         if not kept:
             return
 
@@ -219,10 +219,6 @@ def _chosen(run: Run, ranks: Sequence[int]) -> list[int]:
     if missing:
         raise UsageError(f"{run.path} holds no trace of rank {missing[0]}", f"it has rank {', '.join(map(str, traced))}")
     return [rank for rank in traced if not ranks or rank in ranks]
-
-
-def _lasting(found: Found) -> bool:
-    return not found.why or found.seconds > 0
 
 
 def _start(folder: Path, request: Path, answer: Path, stderr: IO[bytes]) -> subprocess.Popen[bytes]:

@@ -31,6 +31,7 @@ class Found:
         notes: what HTA warned of meanwhile.
         why: the reason why it failed; empty where it did not.
         seconds: how long it took.
+        lasting: whether the same trace gives the same again; a limit that was reached is no property of it.
     """
 
     rank: int
@@ -39,6 +40,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
     why: str = ""
     seconds: float = 0.0
+    lasting: bool = True
 
 
 def spoken(rank: int, analysis: str | None) -> str:

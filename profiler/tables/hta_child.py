@@ -88,7 +88,7 @@ def _rank(rank: int, trace: str, analyses: list[str], tell: Callable[..., None])
             try:
                 result: Row = {"rows": _RUN[name](loaded, rank)}
             except Exception as error:  # noqa: BLE001 - the other analyses still come
-                result = {"why": _why(error)}
+                result = {"why": _why(error), "lasting": not isinstance(error, MemoryError)}
         tell(rank=rank, analysis=name, notes=[*notes, *about], seconds=round(time.monotonic() - began, 3), **result)
 
 
