@@ -12,7 +12,7 @@ from profiler.metrics.classes import COMMUNICATION
 from profiler.metrics.gpu_timeline import device_events
 from profiler.metrics.ledger_segments import BUSY, WAITING_FOR_RANK, in_windows
 from profiler.metrics.ranks_cut import flat, on_device, overlay, touching, with_ranks
-from profiler.metrics.ranks_waits import Waits, waits
+from profiler.metrics.ranks_waits import Waits, epoch_base, waits
 from profiler.metrics.windows import CALL, STEP, windows_of
 from profiler.tables.ranks import rank_facts
 from profiler.tables.run import Run
@@ -161,7 +161,7 @@ def _row(run: Run, each: _Times, known: Waits) -> dict[str, object]:
     count = max(1, each.windows) * 1e3
     shift, error = known.clocks.filter(pl.col("rank") == each.rank).select("shift_ns", "error_ns").row(0)
     idle = each.step - each.compute - each.exposed - each.waiting
-    base = run.trace(each.rank).base_ns
+    base = epoch_base(run, each.rank)
     status = next(fact.status for fact in rank_facts(run) if fact.rank == each.rank)
     times = {"step_us": each.step, "compute_us": each.compute, "communication_us": each.exposed + each.hidden}
     times |= {"exposed_us": each.exposed, "hidden_us": each.hidden, "waiting_us": each.waiting, "idle_us": idle}

@@ -39,6 +39,8 @@ class Waits:
         return self.calls.filter(pl.col("rank") == rank).sort("start_ns", maintain_order=True)
 
 
+# The year 2116: sums with it still are 64-bit numbers.
+_LAST_NS = 1 << 62
 _KNOWN: WeakKeyDictionary[Run, Waits] = WeakKeyDictionary()
 
 
@@ -49,12 +51,18 @@ def waits(run: Run) -> Waits:
     return _KNOWN[run]
 
 
+def epoch_base(run: Run, rank: int) -> int:
+    """What makes epoch time of a rank's trace time; 0 where the trace does not say, or nothing that can be."""
+    base = run.trace(rank).base_ns
+    return base if 0 < base < _LAST_NS else 0
+
+
 def _made(run: Run) -> Waits:
     ranks, problems = readable(run)
     every = pl.concat([pl.DataFrame(schema=CALLS), *(collectives_of(run.trace(rank), rank) for rank in ranks)])
     shared, unmatched = matched(every)
     hosts = {rank: host_of(run, rank) for rank in ranks}
-    aligned = clocks(shared, {rank: run.trace(rank).base_ns for rank in ranks}, hosts)
+    aligned = clocks(shared, {rank: epoch_base(run, rank) for rank in ranks}, hosts)
     known = arrivals(shared, aligned)
     mine = ["rank", "kind", "name", "start_ns", "end_ns"]
     alone = every.join(known, on=mine, how="anti", nulls_equal=True)
