@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import repeat
 from operator import attrgetter
 from typing import Any
 from zlib import crc32
@@ -104,9 +103,9 @@ def _bounded(value: Any) -> Any:
 def _raw(_column: Column, values: list[Any]) -> pl.Series:
     if values.count(ABSENT) == len(values):
         return pl.Series([None], dtype=pl.String).new_from_index(0, len(values))
-    try:
-        decoded = list(map(str, values, repeat("utf-8")))
-    except UnicodeDecodeError:
+    # JSON text holds no zero byte: all at once is three times as fast as one by one.
+    decoded = b"\0".join(values).decode("utf-8", "replace").split("\0")
+    if len(decoded) != len(values):
         decoded = [str(value, "utf-8", "replace") for value in values]
     texts = pl.Series("text", decoded, dtype=pl.String)
     return texts.to_frame().select(pl.when(pl.col("text") != "").then(pl.col("text"))).to_series()
@@ -131,6 +130,14 @@ def _durations(column: Column, values: list[Any]) -> pl.Series:
 def _ids(_column: Column, values: list[Any]) -> pl.Series:
     try:
         return pl.Series(values, dtype=pl.Int64)
+    except (TypeError, OverflowError, pl.exceptions.PolarsError):
+        return _ids_one_by_one(values)
+
+
+def _ids_one_by_one(values: list[Any]) -> pl.Series:
+    """Most are numbers all the same: only the texts among them need a look."""
+    try:
+        return pl.Series([each if type(each) is int else track_id(each) for each in values], dtype=pl.Int64)
     except (TypeError, OverflowError, pl.exceptions.PolarsError):
         return pl.Series(list(map(track_id, values)), dtype=pl.Int64)
 
