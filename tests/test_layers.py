@@ -22,7 +22,7 @@ SIDEWAYS = {("schemes", "kernels")}
 # One module, which is a process of its own, imports Holistic Trace Analysis and what comes with it.
 HTA_ALONE = {"hta", "pandas"}
 HTA_CHILD = "profiler/tables/hta_child.py"
-# Qualities and pictures are computed from arrays: these files of the analysis side import numpy, only once they are asked for one.
+# Qualities and pictures are computed from arrays: these files of the analysis side import numpy, and only when one is asked for.
 LATE = {("profiler/metrics/quality.py", "numpy"), ("dashboards/pictures.py", "numpy")}
 
 
