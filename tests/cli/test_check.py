@@ -165,7 +165,7 @@ def test_an_unreadable_run_or_base_is_exit_2_and_named(budget, tmp_path, text, c
 
 
 @pytest.mark.parametrize("name", ["trace.json.gz", "memory.pickle.gz", "compile_log/a.log", "output.npz"])
-@pytest.mark.parametrize("raw", [b"", b"\x80\x04garbage", gzip.compress(b'{"traceEvents": [')])
+@pytest.mark.parametrize("raw", [b"", b"\x80\x04garbage", gzip.compress(b'{"traceEvents": [', mtime=0)])
 def test_a_broken_artifact_is_a_line_that_is_not_checked(budget, tmp_path, name, raw, capsys):
     from small_runs import NVJET, busy, write_run
 

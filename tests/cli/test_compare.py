@@ -73,7 +73,14 @@ def test_an_unreadable_run_is_named(runs, tmp_path, text, capsys):
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"no gzip", gzip.compress(b'{"traceEvents": ['), gzip.compress(b"[1, 2]"), gzip.compress(b"x")]
+    "raw",
+    [
+        b"",
+        b"no gzip",
+        gzip.compress(b'{"traceEvents": [', mtime=0),
+        gzip.compress(b"[1, 2]", mtime=0),
+        gzip.compress(b"x", mtime=0),
+    ],
 )
 def test_a_trace_that_is_none_leaves_the_rest(runs, raw, capsys):
     (runs[1] / "rank0" / "trace.json.gz").write_bytes(raw)
@@ -84,7 +91,7 @@ def test_a_trace_that_is_none_leaves_the_rest(runs, raw, capsys):
 @pytest.mark.parametrize(
     "name", ["rank0/memory.pickle.gz", "rank0/memory.json.gz", "rank0/weights.json", "output.npz", "output.png"]
 )
-@pytest.mark.parametrize("raw", [b"", b"\x80\x04garbage", gzip.compress(b"\x80\x04cposix\nsystem\n.")])
+@pytest.mark.parametrize("raw", [b"", b"\x80\x04garbage", gzip.compress(b"\x80\x04cposix\nsystem\n.", mtime=0)])
 def test_any_broken_artifact_leaves_the_rest(runs, name, raw, capsys):
     (runs[1] / name).write_bytes(raw)
     code, out, err = compare(capsys, *runs)

@@ -89,8 +89,8 @@ def test_a_run_without_a_trace_has_its_memory_diagnosed(capsys):
         b"no gzip",
         gzip.compress(b"{}", mtime=0),
         gzip.compress(b'{"traceEvents": [', mtime=0),
-        gzip.compress(b"[1, 2]"),
-        gzip.compress(b"x" * 99),
+        gzip.compress(b"[1, 2]", mtime=0),
+        gzip.compress(b"x" * 99, mtime=0),
     ],
 )
 def test_a_trace_that_is_none(step, raw, capsys):
