@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import io
 import os
@@ -57,13 +58,19 @@ def build() -> typer.Typer:
     return app
 
 
+@functools.cache
+def _command() -> Any:
+    """The application as its parser, made once: a process that runs many command lines would read every signature anew."""
+    return typer.main.get_command(build())
+
+
 def run(arguments: list[str]) -> int:
     """Run one command line; returns its exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that lacks a character, or a name that is no valid text, costs that character alone.
         sys.stdout.reconfigure(errors="replace")
     try:
-        result = build()(args=arguments, prog_name="diffuscope", standalone_mode=False)
+        result = _command()(args=arguments, prog_name="diffuscope", standalone_mode=False)
     except DiffuscopeError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return error.exit_code

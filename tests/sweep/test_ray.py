@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -45,10 +46,11 @@ def head(tries: int = 3) -> Any:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def cluster() -> Iterator[Any]:
     """A head that runs nothing and two nodes of one CPU; this process is connected to it."""
     ours = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)]), "OMP_NUM_THREADS": "1"}
-    ours["TMPDIR"] = str(tmp_path_factory.mktemp("node"))
+    # Short: Ray's sockets lie below it, and their names may have 107 bytes.
+    ours["TMPDIR"] = tempfile.mkdtemp(prefix="ray-")
     before = {name: os.environ.get(name) for name in ours}
     os.environ |= ours
     nodes = head()
@@ -60,6 +62,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     nodes.shutdown()
     for name, value in before.items():
         os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+    shutil.rmtree(ours["TMPDIR"], ignore_errors=True)
 
 
 def alive(pid: int) -> bool:
