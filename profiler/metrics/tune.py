@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -17,6 +18,7 @@ _LARGE = "{} at 8192x8192x8192"
 _CEILINGS = {
     "int8_tops": _LARGE.format("cuBLASLt's int8"),
     "fp8_tflops": _LARGE.format("cuBLASLt's fp8"),
+    # Runs of before a ceiling named its kernel have it apart.
     "own_int8_tops": _LARGE.format("our own int8"),
 }
 _ALSO = ("int_mm", "fp8 row-wise")
@@ -68,7 +70,8 @@ def tune_result(run: Run) -> TuneResult:
 def _ceiling(run: Run, tables: TuneTables, shapes: pl.DataFrame) -> tuple[float | None, str]:
     """The highest rate that any 8-bit product had in this run, and which product that was."""
     measured = run.manifest.environment.get("ceilings") or {}
-    found = {words: float(measured[name]) for name, words in _CEILINGS.items() if measured.get(name)}
+    kernels = run.manifest.environment.get("ceiling_kernels") or {}
+    found = {_words(name, kernels): float(measured[name]) for name in _CEILINGS if measured.get(name)}
     if not found:
         return None, ""
     for row in shapes.iter_rows(named=True):
@@ -79,6 +82,12 @@ def _ceiling(run: Run, tables: TuneTables, shapes: pl.DataFrame) -> tuple[float 
             found |= {f"{baseline} at {name}": row["tops"] * row["us"] / us} if us else {}
     source = max(found, key=found.__getitem__)
     return found[source], source
+
+
+def _words(name: str, kernels: Mapping[str, str]) -> str:
+    """What reached a ceiling: a library's product, unless the run names a kernel of ours."""
+    kernel, _, shape = kernels.get(name, "").partition(" at ")
+    return f"{kernel.partition(':')[0]} at {shape}" if shape and "::" not in kernel else _CEILINGS[name]
 
 
 def _step_ms(tables: TuneTables, shapes: pl.DataFrame) -> dict[str, float]:

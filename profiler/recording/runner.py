@@ -115,7 +115,7 @@ def _record(plan: prepare.Plan, stage: Stage) -> None:
     short = min(spec.trace_steps, steps)
     phases.run_phases(stage, call, trace_steps=short, warmup=spec.warmup, repeats=spec.repeats, wanted=spec.wanted_phases)
     stage.manifest.environment["switches"] = describe_switches()
-    stage.manifest.environment["ceilings"] = measure_ceilings(stage.device)
+    measure_ceilings(stage.device).note(stage.manifest)
 
 
 def _kwargs(plan: prepare.Plan, pipe: Any, steps: int) -> dict[str, Any]:

@@ -131,7 +131,7 @@ class record:
         short = min(self._trace_steps, steps) if isinstance(steps, int) else 0
         phases.run_measured(stage, call, trace_steps=short, repeats=self._repeats)
         stage.manifest.environment["switches"] = describe_switches()
-        stage.manifest.environment["ceilings"] = measure_ceilings(stage.device)
+        measure_ceilings(stage.device).note(stage.manifest)
 
 
 class _ReplayedCall(PipelineCall):

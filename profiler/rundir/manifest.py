@@ -27,6 +27,7 @@ _INSIDE: dict[str, Any] = {
         "cpu": {"model": str},
         "versions": dict[str, str],
         "ceilings": dict[str, float],
+        "ceiling_kernels": dict[str, str],
     },
     **dict.fromkeys(("timed", "untraced", "traced"), _CALLS),
 }

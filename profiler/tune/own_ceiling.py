@@ -11,12 +11,13 @@ from profiler.tune.search import Bench
 
 # As large as those that `measure_ceilings` takes of cuBLASLt.
 LARGE = Shape(8192, 8192, 8192)
-NAME = "own_int8_tops"
 _MOST, _REPEATS = 8, 7
 
 
-def measure_own(hardware: Hardware, bench: Bench, candidates: Callable[[Shape, Any], list[Candidate]]) -> dict[str, float]:
-    """{`own_int8_tops`: rate} of the fastest right one of a few kernels; empty on a CPU, and where none of them runs.
+def measure_own(
+    hardware: Hardware, bench: Bench, candidates: Callable[[Shape, Any], list[Candidate]]
+) -> tuple[str, float] | None:
+    """(kernel and shape, TOPS) of the fastest right one of a few kernels; None on a CPU, and where none of them runs.
 
     Args:
         bench: compiles, times and checks.
@@ -33,5 +34,5 @@ def measure_own(hardware: Hardware, bench: Bench, candidates: Callable[[Shape, A
             continue
     for kernel in sorted(times, key=times.__getitem__):
         if not bench.faults(LARGE, [kernel]):
-            return {NAME: LARGE.ops / times[kernel] / 1e6}
-    return {}
+            return f"{kernel} at {LARGE}", LARGE.ops / times[kernel] / 1e6
+    return None

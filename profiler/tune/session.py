@@ -17,7 +17,7 @@ from profiler.core.errors import Refused
 from profiler.core.spec import RunSpec
 from profiler.kernels.candidate import Candidate, Shape
 from profiler.kernels.tuned import Entry, TableKey, own_table, read_table, save_merged, table_of
-from profiler.recording.ceilings import measure_ceilings
+from profiler.recording.ceilings import INT8, measure_ceilings
 from profiler.recording.device import find_hardware
 from profiler.recording.environment import describe_environment, describe_switches
 from profiler.recording.runner import quiet_libraries, undisturbed
@@ -124,12 +124,17 @@ class _Tuning:
 
         progress = Progress(sum(2 * len(each) for each in self._offered.values()))
         self._writer.manifest.environment["switches"] = describe_switches()
-        ceilings = self._writer.manifest.environment["ceilings"] = measure_ceilings(self._hardware.device)
+        # Of our own kernels more than one is tried below, in processes that may die of it.
+        ceilings = measure_ceilings(self._hardware.device, tuned=False)
+        ceilings.note(self._writer.manifest)
         self.write()
         with self._phase("tune"), _workers(self._hardware.device) as workers:
             bench = DeviceBench(self._hardware, self._seed, workers=workers)
             progress.label("limit")
-            ceilings |= measure_own(self._hardware, bench, candidates)
+            own = measure_own(self._hardware, bench, candidates)
+            if own is not None:
+                ceilings.offer(INT8, *own)
+                ceilings.note(self._writer.manifest)
             for each, offered in self._offered.items():
                 progress.label(str(each.shape))
                 start = time.monotonic()

@@ -45,8 +45,15 @@ FOUND: dict[str, Any] = {
 CEILINGS = {"int8_tops": 1400.0, "fp8_tflops": 1450.0, "bf16_tflops": 780.0}
 
 
-def run_of(folder: Path, found: Any, ceilings: dict[str, float] | None = CEILINGS, **manifest: Any) -> Run:
-    made = Manifest(kind="tune", status="ok", environment={"ceilings": ceilings}, **manifest)
+def run_of(
+    folder: Path,
+    found: Any,
+    ceilings: dict[str, float] | None = CEILINGS,
+    kernels: dict[str, str] | None = None,
+    **manifest: Any,
+) -> Run:
+    environment = {"ceilings": ceilings, "ceiling_kernels": kernels or {}}
+    made = Manifest(kind="tune", status="ok", environment=environment, **manifest)
     (folder / "run.json").write_text(json.dumps(made.to_dict()))
     (folder / "tune.json").write_text(found if isinstance(found, str) else json.dumps(found))
     return Run.open(folder)
@@ -90,19 +97,28 @@ def test_json_and_text(tmp_path: Path):
     assert text.endswith("kept in /home/me/tuned.json")
 
 
+OWN = {"int8_tops": "warpgroup:block_m=128,wide=1 at 8192x8192x8192"}
 LIMITS = {
-    "our own at 8192": (CEILINGS | {"own_int8_tops": 1500.0}, 300.0, 1500.0, "our own int8 at 8192x8192x8192"),
-    "a tuned shape": (CEILINGS | {"own_int8_tops": 1500.0}, 200.0, 1739.5, "hopper at 4608x3072x12288"),
-    "a baseline": ({"int8_tops": 900.0}, 300.0, 1364.3, "fp8 row-wise at 4608x3072x12288"),
+    "an old run's own": (CEILINGS | {"own_int8_tops": 1500.0}, {}, 300.0, 1500.0, "our own int8 at 8192x8192x8192"),
+    "our own": (CEILINGS | {"int8_tops": 1500.0}, OWN, 300.0, 1500.0, "warpgroup at 8192x8192x8192"),
+    "a library's": (
+        CEILINGS | {"int8_tops": 1500.0},
+        {"int8_tops": "aten::_int_mm at 8192x8192x8192"},
+        300.0,
+        1500.0,
+        "cuBLASLt's int8 at 8192x8192x8192",
+    ),
+    "a tuned shape": (CEILINGS | {"int8_tops": 1500.0}, OWN, 200.0, 1739.5, "hopper at 4608x3072x12288"),
+    "a baseline": ({"int8_tops": 900.0}, {}, 300.0, 1364.3, "fp8 row-wise at 4608x3072x12288"),
 }
 
 
 @pytest.mark.parametrize("case", LIMITS)
 def test_the_limit_is_the_fastest_of_all_that_was_measured(tmp_path: Path, case: str):
-    ceilings, us, tops, source = LIMITS[case]
+    ceilings, kernels, us, tops, source = LIMITS[case]
     found = json.loads(json.dumps(FOUND))
     found["shapes"][0]["best"]["us"] = us
-    data = tune_data(run_of(tmp_path, found, ceilings))
+    data = tune_data(run_of(tmp_path, found, ceilings, kernels))
     assert (round(data["ceiling_tops"], 1), data["ceiling_from"]) == (tops, source)
     assert max(each["best"]["share"] for each in data["shapes"]) <= 1.0
     assert f"limit: {data['ceiling_tops']:,.0f} TOPS, reached in this run by {source}" in tune_text(data)
