@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from profiler.metrics.main_rank import main_rank
+from profiler.metrics.per_rank import RankTotals, rank_totals
 from profiler.metrics.ranks import ROW, RankSummary, rank_summary
 from profiler.report.render import number, table
 from profiler.rules.context import Context
@@ -13,6 +15,7 @@ from profiler.tables.ranks import is_spread
 from profiler.tables.run import Run
 
 _TIMES = ("step_us", "compute_us", "exposed_us", "hidden_us", "waiting_us", "idle_us")
+_OWN = ("call_ms", "model_gib", "inference_peak_gib")
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class RanksReport:
     Args:
         rank: whose ledger the diagnosis is of.
         slowest: the rank whose ledger stands beside it in `beside`, or None.
+        totals: calls and memory of each rank, as it wrote them down.
     """
 
     rank: int
@@ -29,14 +33,17 @@ class RanksReport:
     summary: RankSummary
     slowest: int | None
     beside: list[Beside]
+    totals: list[RankTotals] = field(default_factory=list)
 
 
 def rank_of(run: Run) -> int:
     """The rank that a diagnosis is of where none is asked for: the median one."""
-    if not is_spread(run):
-        return 0
-    found = rank_summary(run).median
-    return found if found is not None else next(iter(run.ranks), 0)
+    return main_rank(run)
+
+
+def described(rank: int, count: int, median: int | None) -> str:
+    """`rank 1 of 2, the median`."""
+    return f"rank {rank} of {count}{', the median' if rank == median else ''}"
 
 
 def of_context(context: Context, window: str) -> RanksReport | None:
@@ -46,7 +53,7 @@ def of_context(context: Context, window: str) -> RanksReport | None:
         return None
     slowest = summary.slowest if summary.slowest != context.rank else None
     rows = [] if slowest is None else beside(context, window, slowest)
-    return RanksReport(context.rank, window, summary, slowest, rows)
+    return RanksReport(context.rank, window, summary, slowest, rows, rank_totals(context.run))
 
 
 def shown(run: Run) -> dict[str, Any]:
@@ -54,13 +61,18 @@ def shown(run: Run) -> dict[str, Any]:
     if not is_spread(run):
         return {}
     summary = rank_summary(run)
-    return {"rank_window": summary.window, "slowest": summary.slowest, "median": summary.median, "ranks": rows(summary)}
+    return {"rank_window": summary.window, "slowest": summary.slowest, "median": summary.median, "ranks": rows(summary, rank_totals(run))}
 
 
-def rows(summary: RankSummary) -> list[dict[str, Any]]:
+def rows(summary: RankSummary, totals: list[RankTotals]) -> list[dict[str, Any]]:
     """One mapping a rank; `waiting_for_us` tells its waiting by the rank waited for."""
-    found = summary.ranks.select(list(ROW)).to_dicts()
-    return [row | {"waiting_for_us": {str(key): us for key, us in summary.waiting_us(row["rank"]).items()}} for row in found]
+    found, own = summary.ranks.select(list(ROW)).to_dicts(), {each.rank: asdict(each) for each in totals}
+    return [
+        row
+        | {"waiting_for_us": {str(key): us for key, us in summary.waiting_us(row["rank"]).items()}}
+        | {name: own[row["rank"]][name] if row["rank"] in own else None for name in _OWN}
+        for row in found
+    ]
 
 
 def to_json(report: RanksReport) -> dict[str, Any]:
@@ -70,22 +82,25 @@ def to_json(report: RanksReport) -> dict[str, Any]:
         for each in report.beside
     ]
     summary = report.summary
-    known = {"rank": report.rank, "slowest": summary.slowest, "median": summary.median, "ranks": rows(summary)}
+    known = {"rank": report.rank, "slowest": summary.slowest, "median": summary.median, "ranks": rows(summary, report.totals)}
     return known | {"beside": {"rank": report.rank, "slowest": report.slowest, "ledger": lines}}
 
 
 def text(report: RanksReport, width: int) -> list[str]:
     """The tables for people."""
-    shown_ranks = ranks_text(rows(report.summary), report.summary.window, width)
+    shown_ranks = ranks_text(rows(report.summary, report.totals), report.summary.window, width)
     return [shown_ranks, *([_beside_text(report, width)] if report.slowest is not None else [])]
 
 
 def ranks_text(ranks: list[dict[str, Any]], window: str, width: int) -> str:
     """A row a rank, ms; below it the ranks that have no times, and clocks that were read from the collectives."""
-    headers = ("rank", "host", f"{window} ms", "compute", "exposed", "hidden", "waiting", "idle", "waits most for")
+    headers = ["rank", "host", f"{window} ms", "compute", "exposed", "hidden", "waiting", "idle", "waits most for"]
     body = [
-        (str(row["rank"]), row["host"] or "-", *(_ms(row[key]) for key in _TIMES), _most(row["waiting_for_us"])) for row in ranks
+        [str(row["rank"]), row["host"] or "-", *(_ms(row[key]) for key in _TIMES), _most(row["waiting_for_us"])] for row in ranks
     ]
+    if any(row["inference_peak_gib"] is not None for row in ranks):
+        headers.append("peak GiB")
+        body = [[*cells, number(row["inference_peak_gib"], 2)] for cells, row in zip(body, ranks, strict=True)]
     title = f"ranks, a {window} as traced: compute + exposed communication + waiting + idle"
     return "\n".join([title, table(headers, body, width, left=(1, 8)), *_notes(ranks)])
 

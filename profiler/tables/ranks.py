@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from profiler.core.errors import UnreadableInput
+from profiler.core.errors import UnreadableInput, UsageError
 from profiler.rundir import layout
+from profiler.rundir.manifest import Manifest
+from profiler.rundir.ranks import read_rank
 from profiler.tables.run import Run
+
+# What `run.json` says of rank 0 alone, and every rank of itself.
+_OWN = ("phases", "timed", "untraced", "traced")
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,42 @@ class RankFacts:
 
 def is_spread(run: Run) -> bool:
     """Whether the run is of several ranks, be their folders here or not."""
-    return run.manifest.world_size > 1 or len(run.ranks) > 1
+    return rank_count(run) > 1
+
+
+def rank_count(run: Run) -> int:
+    """How many ranks the run should have, at least those that are here."""
+    return max(run.manifest.world_size, len(run.ranks) if run.path.is_dir() else 0)
+
+
+def chosen_rank(run: Run, rank: int) -> int:
+    """`rank`, which somebody asked for.
+
+    Raises:
+        UsageError: the run holds no such rank, or it is another run's.
+    """
+    if rank not in run.ranks:
+        raise UsageError(f"{run.path} holds no rank {rank}", f"it has: {', '.join(map(str, run.ranks)) or 'none'}")
+    foreign = _foreign(run, _said(run, rank)[0], rank)
+    if foreign:
+        raise UsageError(f"{run.path}: {foreign}", "bring the ranks of one run together with `diffuscope merge`")
+    return rank
+
+
+def manifest_of(run: Run, rank: int) -> Manifest:
+    """`run.json` with phases, peaks and calls of one rank, as that rank wrote them down; without them where it did not.
+
+    An import holds nothing of a rank's own, and what it says holds for all.
+    """
+    if not is_spread(run) or run.manifest.kind == "import":
+        return run.manifest
+    try:
+        word = read_rank(run.path, rank)
+    except UnreadableInput:
+        word = None
+    if word is None or _foreign(run, {"run_id": word.run_id}, rank):
+        return run.manifest if rank == 0 and word is None else replace(run.manifest, phases=[], timed={}, untraced={}, traced={})
+    return replace(run.manifest, **{name: getattr(word, name) for name in _OWN})
 
 
 def rank_facts(run: Run) -> list[RankFacts]:
@@ -46,6 +86,7 @@ def _missing(rank: int) -> RankFacts:
 
 def _facts(run: Run, rank: int) -> RankFacts:
     said, problem = _said(run, rank)
+    problem = problem or _foreign(run, said, rank)
     traced = run.has(layout.TRACE, rank)
     if not traced and not problem:
         failure = said.get("failure")
@@ -68,6 +109,12 @@ def _said(run: Run, rank: int) -> tuple[dict[str, Any], str]:
     return (said, "") if isinstance(said, dict) else ({}, f"{path} is no JSON object")
 
 
+def _foreign(run: Run, said: dict[str, Any], rank: int) -> str:
+    """Why a rank's folder is not of this run; empty where it is, or where nobody says."""
+    mine, theirs = run.manifest.run_id, said.get("run_id")
+    return f"rank {rank} is of another run ({theirs}, this one is {mine})" if mine and theirs and mine != theirs else ""
+
+
 def host_of(run: Run, rank: int) -> str:
     """The rank's machine: as recorded, else as its trace says; empty where neither does.
 
@@ -83,7 +130,7 @@ def readable(run: Run) -> tuple[list[int], dict[int, str]]:
     problems = {each.rank: each.problem for each in rank_facts(run) if each.problem}
     found: list[int] = []
     for rank in run.ranks:
-        if run.has(layout.TRACE, rank):
+        if run.has(layout.TRACE, rank) and not _foreign(run, _said(run, rank)[0], rank):
             try:
                 run.trace(rank)
                 found.append(rank)
