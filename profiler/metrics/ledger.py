@@ -21,7 +21,7 @@ from profiler.metrics.ledger_segments import BUSY, Cut, in_windows, with_python_
 from profiler.metrics.ranks_cut import with_ranks
 from profiler.metrics.ranks_waits import waits
 from profiler.metrics.windows import CALL, COMPILE, DECODE, STEP, TEXT, windows_of
-from profiler.tables.ranks import is_spread
+from profiler.tables.ranks import is_spread, manifest_of
 from profiler.tables.run import Run
 
 _SMALL_FIRST = (COMPILE, DECODE, TEXT, STEP, CALL)
@@ -75,7 +75,7 @@ def ledgers(run: Run, names: Sequence[str], rank: int = 0) -> dict[str, Ledger]:
     every, cut, on_gpu = _cut(run, rank)
     marks = Marks(run.trace(rank))
     # Prices come from the whole call of a recording, whatever window is asked for.
-    pricing = pricing_of(run.manifest, cut, every, marks)
+    pricing = pricing_of(manifest_of(run, rank), cut, every, marks)
     known = set(every["name"])
     # Those of few segments first: the memory of the last one comes on top of all others.
     found = {name: name if name in known else CALL for name in names}
@@ -115,7 +115,7 @@ def _made(run: Run, rank: int) -> tuple[pl.DataFrame, Cut, bool]:
     events = device_events(trace)
     every = windows_of(trace, events)
     side = ledger_cpu if events.is_empty() else ledger_gpu
-    cut = side.cut(trace, events, every, stretch_of(run.manifest, events, every))
+    cut = side.cut(trace, events, every, stretch_of(manifest_of(run, rank), events, every))
     if is_spread(run):
         cut = with_ranks(cut, events, waits(run).of(rank))
     placed = with_python_places(trace, cut, every)

@@ -54,7 +54,7 @@ class GrantedBytes:
 
 def can_tell(run: Run, rank: int = 0) -> bool:
     """Whether a run says anything about memory that rules look at."""
-    return run.manifest.status == "oom" or has_part(run, rank) or memory_summary(run).inference_peak_bytes is not None
+    return run.manifest.status == "oom" or has_part(run, rank) or memory_summary(run, rank).inference_peak_bytes is not None
 
 
 def of_memory(run: Run, rank: int, findings: Sequence[tuple[int, Finding]]) -> MemoryFindings:

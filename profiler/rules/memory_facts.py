@@ -84,7 +84,7 @@ def step_growth(run: Run, rank: int = 0) -> Growth:
 def whole_bytes(run: Run, rank: int = 0) -> int:
     """What shares are shares of: the inference peak, else that of the memory events, else the highest of any phase; 0 where none
     of them is known."""
-    summary = memory_summary(run)
+    summary = memory_summary(run, rank)
     if summary.inference_peak_bytes:
         return summary.inference_peak_bytes
     if has_part(run, rank):
@@ -112,7 +112,7 @@ NEEDS: dict[str, Callable[[Run, int], bool]] = {
     OUTCOME: lambda run, rank: run.manifest.kind != "import" or has_part(run, rank),
     CALL_EVENTS: _has_call,
     STEPS: lambda run, rank: has_part(run, rank) and step_growth(run, rank).leak_bytes is not None,
-    PHASE_PEAKS: lambda run, rank: memory_summary(run).inference_peak_bytes is not None,
+    PHASE_PEAKS: lambda run, rank: memory_summary(run, rank).inference_peak_bytes is not None,
     WEIGHTS_LIST: lambda run, rank: run.has(layout.WEIGHTS, rank),
 }
 """Whether a run has what a rule needs."""

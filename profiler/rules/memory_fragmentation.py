@@ -53,7 +53,10 @@ def _evidence(free: FreeMemory, unused: int | None, context: Context) -> Iterabl
 
 def _left_by(context: Context) -> str:
     """The phase after which most was reserved and not allocated."""
-    held = {each.name: (each.reserved_bytes or 0) - (each.alloc_bytes or 0) for each in memory_summary(context.run).phases}
+    held = {
+        each.name: (each.reserved_bytes or 0) - (each.alloc_bytes or 0)
+        for each in memory_summary(context.run, context.rank).phases
+    }
     quantize, load = held.get(layout.QUANTIZE, 0), held.get(layout.LOAD, 0)
     if quantize - load < _LEAST_BYTES:
         return ""

@@ -18,7 +18,7 @@ _CPU = "--quantize-on cpu quantizes before anything is on the device"
 
 def check(context: Context) -> Iterable[Finding]:
     """A phase before the inference whose peak is higher."""
-    summary = memory_summary(context.run)
+    summary = memory_summary(context.run, context.rank)
     since, inference, phase = summary.since_start_peak_bytes, summary.inference_peak_bytes, summary.since_start_phase
     if since is None or inference is None or since - inference < LEAST * inference:
         return

@@ -12,8 +12,8 @@ from profiler.rundir.manifest import Manifest
 from profiler.rundir.ranks import read_rank
 from profiler.tables.run import Run
 
-# What `run.json` says of rank 0 alone, and every rank of itself.
-_OWN = ("phases", "timed", "untraced", "traced")
+# What every rank says of itself; `run.json` has them of rank 0, and how the run ended as a whole.
+_OWN = ("status", "failure", "phases", "timed", "untraced", "traced")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def chosen_rank(run: Run, rank: int) -> int:
 
 
 def manifest_of(run: Run, rank: int) -> Manifest:
-    """`run.json` with phases, peaks and calls of one rank, as that rank wrote them down; without them where it did not.
+    """`run.json` with phases, peaks, calls and end of one rank, as that rank wrote them down; without them where it did not.
 
     An import holds nothing of a rank's own, and what it says holds for all.
     """

@@ -18,6 +18,7 @@ from profiler.metrics.memory.weights import storages
 from profiler.metrics.memory.windows import label_events, marked_windows
 from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
+from profiler.tables.ranks import manifest_of
 from profiler.tables.run import Run
 
 COLUMNS = (
@@ -97,7 +98,7 @@ def _study(run: Run, rank: int, part: str) -> Study:
     weights = storages(run, rank)
     cpu = artifact == layout.MEMORY_TRACE
     recording = read_cpu_trace(run, rank, weights) if cpu else read_snapshot(run, rank, artifact)
-    return tell_apart(recording, weights, run.manifest)
+    return tell_apart(recording, weights, manifest_of(run, rank))
 
 
 def tell_apart(recording: Recording, weights: pl.DataFrame, manifest: Manifest) -> Study:

@@ -6,6 +6,7 @@ import polars as pl
 
 from profiler.metrics.memory.allocations import study
 from profiler.metrics.memory.source import MEMORY_PART
+from profiler.tables.ranks import manifest_of
 from profiler.tables.run import Run
 
 _BANDS = {
@@ -27,9 +28,9 @@ def memory_windows(run: Run, rank: int = 0, part: str = MEMORY_PART) -> pl.DataF
     return study(run, rank, part).windows
 
 
-def phase_bands(run: Run) -> pl.DataFrame:
-    """The phases of the whole run, in order: name, start_us, end_us (epoch; null while, or where, it never ended), and the bytes
-    allocated at its end, at its peak and reserved at its end (null on a CPU). From `run.json` alone."""
+def phase_bands(run: Run, rank: int = 0) -> pl.DataFrame:
+    """The phases of the whole run, as one rank went through them, in order: name, start_us, end_us (epoch; null while, or where, it never ended), and the bytes
+    allocated at its end, at its peak and reserved at its end (null on a CPU). From `run.json` alone, of several ranks from `rank.json`."""
     rows = [
         (
             each.name,
@@ -39,6 +40,6 @@ def phase_bands(run: Run) -> pl.DataFrame:
             each.peak_bytes,
             each.reserved_bytes,
         )
-        for each in run.manifest.phases
+        for each in manifest_of(run, rank).phases
     ]
     return pl.DataFrame(rows, schema=_BANDS, orient="row")

@@ -10,6 +10,7 @@ from profiler.metrics.memory.live import live_total
 from profiler.metrics.memory.source import ARTIFACTS, MEMORY_PART
 from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest, Phase
+from profiler.tables.ranks import manifest_of
 from profiler.tables.run import Run
 
 # Imported snapshots do not say how long their ring buffer was. A round number of events is no accident.
@@ -22,7 +23,7 @@ def why_lower_bound(run: Run, rank: int = 0, part: str = MEMORY_PART) -> str:
     Raises:
         UnreadableInput: the run holds no memory events of this part, or they cannot be read.
     """
-    found = study(run, rank, part)
+    found, manifest = study(run, rank, part), manifest_of(run, rank)
     noted = f"{layout.rank_dir(run.path, rank).name}/{ARTIFACTS[part]}"
     said = next((each.why for each in run.manifest.lost if each.what == noted), "")
     if said:
@@ -30,8 +31,8 @@ def why_lower_bound(run: Run, rank: int = 0, part: str = MEMORY_PART) -> str:
     if found.recording.lost:
         return "events could not be read: " + "; ".join(f"{why} ({count})" for why, count in found.recording.lost.items())
     events = found.recording.events
-    counted = counted_peak(run.manifest, part) if found.recording.kind == "cuda" else None
-    return _full(run.manifest, part, events) or _missed(counted, live_total(found.rows))
+    counted = counted_peak(manifest, part) if found.recording.kind == "cuda" else None
+    return _full(manifest, part, events) or _missed(counted, live_total(found.rows))
 
 
 def counted_peak(manifest: Manifest, part: str = MEMORY_PART) -> int | None:

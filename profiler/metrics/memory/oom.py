@@ -18,6 +18,7 @@ from profiler.metrics.memory.shrink import biggest
 from profiler.metrics.memory.source import MEMORY_PART, has_part
 from profiler.metrics.memory.stacks import stack_facts, stack_text, with_stack_text
 from profiler.rundir.manifest import Manifest
+from profiler.tables.ranks import manifest_of
 from profiler.tables.run import Run
 
 _OOM = "oom"
@@ -78,7 +79,7 @@ def oom_report(run: Run, rank: int = 0) -> OomReport | None:
     Raises:
         UnreadableInput: memory events that cannot be read.
     """
-    manifest = run.manifest
+    manifest = manifest_of(run, rank)
     failed = manifest.status == _OOM
     if not has_part(run, rank, MEMORY_PART):
         return _without_events(manifest) if failed else None

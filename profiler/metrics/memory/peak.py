@@ -15,6 +15,7 @@ from profiler.metrics.memory.reserved import FreeMemory, free_memory
 from profiler.metrics.memory.shrink import with_relief
 from profiler.metrics.memory.source import MEMORY_PART
 from profiler.metrics.memory.stacks import with_stack_text
+from profiler.tables.ranks import manifest_of
 from profiler.tables.run import Run
 
 # Allocations listed at the peak, unless asked otherwise.
@@ -71,12 +72,12 @@ def peak(run: Run, rank: int = 0, part: str = MEMORY_PART, top: int = TOP) -> Me
     Raises:
         UnreadableInput: the run holds no memory events of this part, or they cannot be read.
     """
-    found = study(run, rank, part)
+    found, manifest = study(run, rank, part), manifest_of(run, rank)
     total = live_total(found.rows)
     index, live_bytes = peak_of(total)
     live, moment = alive_at(found.rows, index), moment_of(found, index)
-    allocated = _highest([each.peak_bytes for each in recorded_phases(run.manifest, part)])
-    counted = counted_peak(run.manifest, part)
+    allocated = _highest([each.peak_bytes for each in recorded_phases(manifest, part)])
+    counted = counted_peak(manifest, part)
     rows, groups = with_relief(found.rows, live, total, top)
     return MemoryPeak(
         index=index,

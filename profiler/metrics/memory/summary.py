@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from profiler.rundir import layout
 from profiler.rundir import summary as rundir_summary
 from profiler.rundir.manifest import Manifest, Phase
+from profiler.tables.ranks import manifest_of
 from profiler.tables.run import Run
 
 # Phases that make one call alone, in the order in which `rundir.summary` trusts them.
@@ -73,9 +74,9 @@ class MemorySummary:
         return self.inference_peak_bytes >= self.since_start_peak_bytes
 
 
-def memory_summary(run: Run) -> MemorySummary:
-    """The summary of a run; needs nothing but its manifest."""
-    return summarize(run.manifest)
+def memory_summary(run: Run, rank: int = 0) -> MemorySummary:
+    """The summary of a run, of several ranks that of one; needs nothing but its manifest, or the rank's own."""
+    return summarize(manifest_of(run, rank))
 
 
 def summarize(manifest: Manifest) -> MemorySummary:
