@@ -46,12 +46,13 @@ def _roof(found: Roofline, name: str, left: float, right: float, number: int) ->
     most = found.ceilings[name]
     ridge = most * 1e3 / found.ceilings[COPY_GBS]
     xs = sorted({left, min(max(ridge, left), right), right})
+    reached = ", as reached here" if name in {each.name for each in found.raised} else ""
     unit = "TOP/s" if name.endswith("tops") else "TFLOP/s"
     return go.Scatter(
         x=xs,
         y=[roof_tflops(x, most, found.ceilings) for x in xs],
         mode="lines",
-        name=f"most of {_NAMES.get(name, name)}: {most:,.0f} {unit}",
+        name=f"most of {_NAMES.get(name, name)}: {most:,.0f} {unit}{reached}",
         line={"color": MUTED, "width": 2, "dash": ("solid", "dash", "dot", "dashdot")[number % 4]},
         hoverinfo="name",
     )
@@ -81,5 +82,6 @@ def _text(row: dict[str, float | str], found: Roofline) -> str:
     most = found.ceilings.get(str(row["ceiling"]))
     roof = roof_tflops(float(row["intensity"]), most, found.ceilings) if most else 0.0
     share = f", {rate / roof:.0%} of its roof" if roof else ""
+    share += " (another clock, or data still in the cache)" if roof and rate > roof else ""
     called = f"{float(row['count']):,.0f} × {label(str(row['op']))} of {label(str(row['shape']), 60)}"
     return f"<b>{called}</b><br>{spent / 1e6:,.3f} ms, {rate:,.0f} × 10¹² a second{share}<br>{label(str(row['kernel']), 70)}"

@@ -18,6 +18,7 @@ from profiler.core import palette
 from profiler.core.errors import UnreadableInput
 from profiler.metrics.ledger import Ledger
 from profiler.metrics.windows import STEP
+from profiler.report.floor import raised_text
 from profiler.report.names import readable
 from profiler.rundir import layout
 
@@ -124,6 +125,8 @@ def _floor(name: str, rank: int) -> None:
     note = f"what this GPU's own measured matmul and copy rates allow for the same shapes{ratio}"
     parts.section("Above the least possible time", note)
     parts.plot(floor_charts.bars(report.floor.classes, report.window), "floor")
+    for each in report.floor.raised:
+        parts.note(raised_text(each))
 
 
 def _roofline(name: str, rank: int, ledgers: dict[str, Ledger]) -> None:
@@ -135,6 +138,8 @@ def _roofline(name: str, rank: int, ledgers: dict[str, Ledger]) -> None:
     if found.why:
         parts.note(f"no roofline: {found.why}")
     parts.plot(roofline_charts.plot(found), "roofline")
+    for each in found.raised:
+        parts.note(raised_text(each))
     if found.unplaced_ns > 0.001 * float(found.calls["measured_ns"].sum()):
         parts.note(f"{found.unplaced_ns / 1e6:,.2f} ms of kernels that multiply say no shapes: they have no place in it")
 

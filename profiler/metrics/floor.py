@@ -7,14 +7,14 @@ counts. It is the floor of these kernels as they are cut: fusing two of them nee
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
 
-from profiler.metrics.floor_calls import call_of
+from profiler.metrics.floor_ceilings import Raised, priced, raise_ceilings
 from profiler.metrics.floor_events import CALL_KEYS, window_events
-from profiler.metrics.floor_prices import BYTES, FLOP, Price, price, price_copy, usable
+from profiler.metrics.floor_prices import BYTES, FLOP, Price, price_copy, usable
 from profiler.metrics.ledger import Ledger
 from profiler.tables import schema
 from profiler.tables.run import Run
@@ -46,11 +46,13 @@ class Floor:
         unpriced: what keeps its measured time as its floor: why (no shapes, no ceiling), name (operator, else kernel), count,
             measured_ns; longest first.
         why: why there is no floor; empty where there is one.
+        raised: the ceilings that kernels of these windows beat, and that were therefore taken as they reached them.
     """
 
     classes: pl.DataFrame
     unpriced: pl.DataFrame
     why: str = ""
+    raised: tuple[Raised, ...] = ()
 
     @property
     def floor_ns(self) -> float:
@@ -73,7 +75,9 @@ def floor(run: Run, of: Ledger, rank: int = 0) -> Floor:
     why = _why_none(run, of, ceilings)
     if why:
         return Floor(pl.DataFrame(schema=_CLASSES), pl.DataFrame(schema=_UNPRICED), why)
-    return _summed(_floors(window_events(run.trace(rank), of.windows), ceilings), max(1, of.windows.height))
+    events = window_events(run.trace(rank), of.windows)
+    ceilings, raised = raise_ceilings(run, events, ceilings)
+    return replace(_summed(_floors(events, ceilings), max(1, of.windows.height)), raised=raised)
 
 
 def _why_none(run: Run, of: Ledger, ceilings: Mapping[str, float]) -> str:
@@ -89,17 +93,15 @@ def _floors(events: pl.DataFrame, ceilings: Mapping[str, float]) -> pl.DataFrame
     calls = events.select("class", *CALL_KEYS).unique(maintain_order=True)
     prices = [_price(row, ceilings) for row in calls.iter_rows(named=True)]
     columns = {name: [getattr(each, name) for each in prices] for name in _PRICE}
-    priced = calls.hstack(pl.DataFrame(columns, schema=_PRICE))
-    joined = events.join(priced, on=["class", *CALL_KEYS], how="left", nulls_equal=True)
+    prices_of = calls.hstack(pl.DataFrame(columns, schema=_PRICE))
+    joined = events.join(prices_of, on=["class", *CALL_KEYS], how="left", nulls_equal=True)
     whole = joined.with_columns((pl.col("ideal_ns") * _PART).fill_null(_OWN).alias("whole_ns"), pl.col("flops") * _PART)
     return whole.with_columns(pl.min_horizontal("whole_ns", _OWN).alias("floor_ns"))
 
 
 def _price(row: dict[str, Any], ceilings: Mapping[str, float]) -> Price:
-    if row["cat"] != schema.KERNEL:
-        return price_copy(row["name"], row["size_bytes"], ceilings)
-    texts = (row["input_dims"], row["input_types"], row["input_strides"], row["concrete_inputs"])
-    return price(call_of(row["op"], row["name"], row["class"], texts) if row["op"] else None, ceilings)
+    is_kernel = row["cat"] == schema.KERNEL
+    return priced(row, ceilings) if is_kernel else price_copy(row["name"], row["size_bytes"], ceilings)
 
 
 def _summed(events: pl.DataFrame, repeats: int) -> Floor:

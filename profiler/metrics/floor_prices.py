@@ -37,6 +37,7 @@ class Price:
         flops: of the call, 0 where it multiplies nothing.
         helper: this kernel does not do the call's own work (a conversion of layout for a convolution): it needs no time at all.
         why: why there is no price: NO_SHAPES or NO_CEILING; empty where there is one.
+        ceiling: the name of the ceiling of its dtype; empty where it multiplies nothing, or there is none.
     """
 
     ideal_ns: float | None = None
@@ -44,6 +45,7 @@ class Price:
     flops: float = 0.0
     helper: bool = False
     why: str = ""
+    ceiling: str = ""
 
 
 def usable(ceilings: Mapping[str, Any]) -> dict[str, float]:
@@ -77,11 +79,17 @@ def price_copy(name: str, size_bytes: int | None, ceilings: Mapping[str, float])
 def _multiplying(call: Call, work: Work, ceilings: Mapping[str, float]) -> Price:
     if not multiplies(call.label):
         return Price(0.0, helper=True)
-    rate = ceilings.get(TFLOPS.get(work.dtype, ""))
-    if rate is None or _TF32 in call.label or _TF32 in call.kernel:
+    name = ceiling_of(call.label, call.kernel, work.dtype)
+    rate = ceilings.get(name)
+    if rate is None:
         return Price(why=NO_CEILING)
     by_flops, by_bytes = work.flops / rate / 1e3, _bytes_ns(work.size_bytes, ceilings)
-    return Price(max(by_flops, by_bytes), FLOP if by_flops >= by_bytes else BYTES, work.flops)
+    return Price(max(by_flops, by_bytes), FLOP if by_flops >= by_bytes else BYTES, work.flops, ceiling=name)
+
+
+def ceiling_of(label: str, kernel: str, dtype: str) -> str:
+    """The name of the ceiling of a product in a dtype; empty where nobody measures one."""
+    return "" if _TF32 in label or _TF32 in kernel else TFLOPS.get(dtype, "")
 
 
 def multiplies(label: str) -> bool:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import polars as pl
 
 from profiler.metrics.floor import Floor
+from profiler.metrics.floor_ceilings import Raised
+from profiler.report.names import shorten
 from profiler.report.render import number, table
 
 # Classes below this share of the measured time are shown as one row; more times the floor than this says nothing.
 _SMALL_SHARE, _MOST_TIMES = 0.002, 100.0
 # Operators named among those without a price.
 _NAMED = 3
+_NAME = 40
 
 
 def to_json(floor: Floor, untraced_ns: float) -> dict[str, Any]:
@@ -25,6 +29,7 @@ def to_json(floor: Floor, untraced_ns: float) -> dict[str, Any]:
             {"class": label, "measured_us": measured / 1e3, "floor_us": least / 1e3, "bound": bound}
             for label, measured, least, bound in floor.classes.select("class", "measured_ns", "floor_ns", "bound").iter_rows()
         ],
+        "raised": [vars(each) | {"text": raised_text(each)} for each in floor.raised],
         "unpriced_us": floor.unpriced_ns / 1e3 if known else None,
         "why": floor.why,
     }
@@ -37,8 +42,18 @@ def render(floor: Floor, window: str, untraced_ns: float, width: int) -> str:
         return f"no floor: {floor.why or 'no kernel of this window has one'}"
     head = f"a {window} stands at {ratio:.2f} x its floor of {floor.floor_ns / 1e6:,.1f} ms"
     headers = ("least time at this GPU's measured rates", "measured ms", "floor ms", "x floor", "bound")
-    notes = [note for note in (_unpriced(floor), _clamped(floor)) if note]
-    return "\n".join([head, table(headers, _rows(floor.classes), width, left=(0, 4)), *notes])
+    raised = [raised_text(each) for each in floor.raised]
+    notes = [note for note in (*raised, _unpriced(floor), _clamped(floor)) if note]
+    wrapped = [textwrap.fill(note, width, subsequent_indent="  ", break_on_hyphens=False) for note in notes]
+    return "\n".join([head, table(headers, _rows(floor.classes), width, left=(0, 4)), *wrapped])
+
+
+def raised_text(each: Raised) -> str:
+    """Which ceiling a kernel of the run beat, and what was taken instead."""
+    dtype, _, unit = each.name.partition("_")
+    which = f", {each.measured_with}" if each.measured_with else ""
+    what = f"the run's ceiling of {dtype}, {each.recorded:,.0f} {unit.upper()}, was measured with another kernel{which}"
+    return f"{what}: {shorten(each.kernel, _NAME)} reached {each.reached:,.0f} here, and that was taken"
 
 
 def _ratio(floor: Floor, untraced_ns: float) -> float | None:

@@ -35,6 +35,7 @@ def _floor(report: Mapping[str, Any] | None) -> Html:
         f"a {window['name']} stands at {floor['ratio']:.2f} × its floor of {floor['floor_us'] / 1e3:,.1f} ms, "
         "the least at this GPU's measured rates; the mark on each bar is the class's floor"
     )
+    note = "; ".join([note, *(each["text"] for each in floor["raised"])])
     return part("Above its floor", html_bars.rows(bars, f"ms a {window['name']}", "kernel classes and their floors"), note=note)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
 from dashboards.charts import roofline, style
+from profiler.metrics.floor_ceilings import Raised
 from profiler.metrics.roofline import TYPES, Roofline
 
 CEILINGS = {"bf16_tflops": 800.0, "int8_tops": 900.0, "copy_gbs": 2000.0}
@@ -39,6 +42,17 @@ def test_points_stand_at_their_rate_and_intensity():
 def test_only_dtypes_that_run_have_a_roof():
     figure = roofline.plot(found(call("GEMM int8", 1.0, 100.0, "int8_tops"), call("GEMM fp64", 1.0, 100.0, None)))
     assert [trace.name for trace in figure.data if trace.mode == "lines"] == ["most of int8: 900 TOP/s"]
+
+
+def test_a_rate_above_its_roof_says_why():
+    figure = roofline.plot(found(call("GEMM bf16", 1.0, 1000.0)))
+    # 1000 * 10^12 a second under a roof of 800.
+    assert "125% of its roof (another clock, or data still in the cache)" in figure.data[1].hovertext[0]
+
+
+def test_a_raised_roof_is_marked():
+    raised = replace(found(call("GEMM int8", 1.0, 100.0, "int8_tops")), raised=(Raised("int8_tops", 500.0, 900.0, "k"),))
+    assert roofline.plot(raised).data[0].name == "most of int8: 900 TOP/s, as reached here"
 
 
 def test_names_are_text():

@@ -6,6 +6,7 @@ import pytest
 from ledger_traces import kernel, launch, mark, op, run_of
 
 from profiler.metrics.floor import floor
+from profiler.metrics.floor_ceilings import Raised
 from profiler.metrics.ledger import ledger
 
 _RATES = {"bf16_tflops": 1.0, "copy_gbs": 1.0}
@@ -85,6 +86,51 @@ def test_kernels_of_one_call_share_its_work_and_a_helper_takes_none(tmp_path):
     assert rows["copy"] == ("copy", 4_000.0, 0.0, 0.0)
     assert rows["memset"] == ("memset", 1_000.0, 0.5, 0.0)
     assert of_step.classes.filter(of_step.classes["class"] == "copy")["ratio"].to_list() == [None]
+
+
+_INT8_STEP = [[100, 100], [100, 500], [100], [500]]
+
+
+def _int8_step(us, **environment):
+    """A product of 10^7 operations on int8 that takes `us`, and one of half as many that takes 40 us."""
+    types = ["signed char", "signed char", "float", "float"]
+    events = [
+        mark("diffuscope/step/0", 0, 200),
+        _shaped("diffuscope::int_scaled_matmul", 0, 2, 1, _INT8_STEP, types),
+        launch(0, 1, 1),
+        _ran(10, 10 + us, 1, 1, "warpgroup_kernel"),
+        _shaped("aten::_int_mm", 2, 4, 2, [[100, 100], [100, 250]], types[:2]),
+        launch(2, 3, 2),
+        _ran(100, 140, 2, 2, "cutlass_80_tensorop_i16832gemm_s8"),
+    ]
+    return events, {"ceilings": {"int8_tops": 0.2, "copy_gbs": 1000.0}, **environment}
+
+
+def test_a_ceiling_that_another_kernel_beats_is_raised_and_named(tmp_path):
+    events, environment = _int8_step(25, ceiling_kernels={"int8_tops": "aten::_int_mm at 8192x8192x8192"})
+    _, of_step = _floor(tmp_path / "run", events, environment=environment)
+    reached = pytest.approx(0.4)
+    assert of_step.raised == (Raised("int8_tops", 0.2, reached, "warpgroup_kernel", "aten::_int_mm at 8192x8192x8192"),)
+    # The first stands at its floor, the other would take half as long as the first: 12.5 us instead of 40.
+    row = of_step.classes.row(0, named=True)
+    assert (row["class"], row["clamped"], row["measured_ns"]) == ("GEMM int8", 0.0, 65_000.0)
+    assert row["floor_ns"] == pytest.approx(37_500.0)
+
+
+@pytest.mark.parametrize(("us", "rate"), [(42, 0.2), (16, 0.2), (25, 0.35)])
+def test_another_clock_or_a_call_too_short_to_time_raises_nothing(tmp_path, us, rate):
+    events, environment = _int8_step(us)
+    environment["ceilings"]["int8_tops"] = rate
+    _, of_step = _floor(tmp_path / "run", events, environment=environment)
+    assert of_step.raised == ()
+    assert of_step.classes["clamped"].to_list() == [1.0]
+
+
+def test_all_kernels_of_a_call_count_in_its_rate(tmp_path):
+    events, environment = _int8_step(25)
+    events += [launch(5, 6, 3), _ran(40, 70, 3, 1, "cublasLt::splitKreduce_kernel<int>")]
+    _, of_step = _floor(tmp_path / "run", events, environment=environment)
+    assert of_step.raised == ()
 
 
 def test_beside_another_kernel_only_its_own_part_counts(tmp_path):

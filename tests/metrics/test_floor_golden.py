@@ -39,9 +39,10 @@ _LINEAR_FLOPS = sum(2 * m * k * n * count for m, k, n, count in _LINEAR)
 _ATTENTION_FLOPS = 57 * 4 * 24 * 4608**2 * 128
 
 
-@pytest.fixture(params=_RUNS)
-def floored(request, tmp_path):
+@pytest.fixture(scope="module", params=_RUNS)
+def floored(request, tmp_path_factory):
     """Name, manifest's ceilings, ledger and floor of a step; the cache lies elsewhere."""
+    tmp_path = tmp_path_factory.mktemp("floored")
     (tmp_path / "rank0").symlink_to(_TRACES / request.param / "rank0")
     run = Run(tmp_path, Run.open(_TRACES / request.param).manifest)
     found = ledger(run)
@@ -94,7 +95,11 @@ def test_bf16_products_stand_at_their_floor(floored):
 
 @pytest.mark.parametrize(
     ("floored", "label", "products_ms", "step_ms"),
-    [("flux-dev-fp8dqrow-regional", "GEMM fp8", 42.711, 76.716), ("flux-dev-int8dq-regional", "GEMM int8", 63.213, 115.642)],
+    [
+        ("flux-dev-fp8dqrow-regional", "GEMM fp8", 42.711, 76.716),
+        ("flux-dev-int8dq-regional", "GEMM int8", 63.213, 115.642),
+        ("flux-dev-int8dq-tuned", "GEMM int8", 36.733, 70.953),
+    ],
     indirect=["floored"],
 )
 def test_compiled_runs(floored, label, products_ms, step_ms):
@@ -104,3 +109,16 @@ def test_compiled_runs(floored, label, products_ms, step_ms):
     assert rows[label]["floor_ns"] / 1e6 == pytest.approx(products_ms, abs=1e-3)
     assert (rows[label]["bound"], rows["GEMM weight-only"]["bound"]) == ("FLOP", "bytes")
     assert of_step.floor_ns / 1e6 == pytest.approx(step_ms, abs=1e-3)
+
+
+@pytest.mark.parametrize("floored", ["flux-dev-int8dq-tuned"], indirect=True)
+def test_tuned_kernels_raise_the_ceiling_that_cublaslt_set(floored):
+    _, ceilings, _, of_step = floored
+    (raised,) = of_step.raised
+    assert (raised.name, raised.kernel, raised.recorded) == ("int8_tops", "warpgroup_kernel", ceilings["int8_tops"])
+    assert raised.reached == pytest.approx(1618.1, abs=0.1)
+
+
+@pytest.mark.parametrize("floored", _RUNS, indirect=True)
+def test_the_library_that_set_a_ceiling_raises_none(floored):
+    assert floored[3].raised == ()

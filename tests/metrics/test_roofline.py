@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
+from ledger_traces import kernel, launch, mark, op, run_of
 from processes import ROOT
 
 from profiler.metrics.classes import GEMM
@@ -48,6 +51,27 @@ def test_without_ceilings_there_is_none(run: Run, step: Ledger, monkeypatch: pyt
     monkeypatch.setitem(run.manifest.environment, "ceilings", {})
     found = roofline(run, step)
     assert (found.why, found.calls.height) == ("the run has no measured ceilings", 0)
+
+
+def test_tuned_kernels_lie_under_the_roof_that_they_raise():
+    path = GOLDEN / "flux-dev-int8dq-tuned"
+    if not (path / "run.json").is_file():
+        pytest.skip("the kept runs are not in traces/")
+    tuned = Run.open(path)
+    found = roofline(tuned, ledger(tuned))
+    assert [(each.name, round(each.recorded), round(each.reached)) for each in found.raised] == [("int8_tops", 936, 1618)]
+    assert found.ceilings["int8_tops"] == found.raised[0].reached
+    int8 = rates(found.calls).filter(pl.col("ceiling") == "int8_tops")
+    assert 0.99 < int8["tflops"].max() / found.ceilings["int8_tops"] < 1.01  # type: ignore[operator]
+
+
+def test_what_nobody_measures_a_ceiling_of_has_none(tmp_path: Path):
+    shapes = {"Input Dims": [[100, 100], [100, 500]], "Input type": ["float"] * 2}
+    events = [mark("diffuscope/step/0", 0, 50), op("aten::mm", 0, 2, **{"External id": 1}, **shapes), launch(0, 1, 1)]
+    gemm = kernel(10, 20, 1, "sm80_xmma_gemm_f32f32_tf32f32_f32_nn")
+    gemm["args"] |= {"External id": 1}
+    made = run_of(tmp_path / "run", [*events, gemm], environment={"ceilings": {"fp32_tflops": 1.0, "copy_gbs": 1.0}})
+    assert roofline(made, ledger(made, "step")).calls.select("ceiling", "flops").rows() == [(None, 1e7)]
 
 
 def test_a_roof_is_the_lower_of_both():

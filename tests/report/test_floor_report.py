@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 
 from profiler.metrics.floor import Floor
-from profiler.report.floor import render, to_json
+from profiler.metrics.floor_ceilings import Raised
+from profiler.report.floor import raised_text, render, to_json
 
 _TEXT = ("class", "bound")
 _CLASSES = ("class", "count", "priced", "clamped", "measured_ns", "floor_ns", "ratio", "flops", "bound")
@@ -46,6 +49,30 @@ def test_json_is_in_microseconds():
     assert found["classes"][0] == {"class": "GEMM bf16", "measured_us": 80_000.0, "floor_us": 70_000.0, "bound": "FLOP"}
 
 
+def test_a_ceiling_that_a_kernel_beat_is_said():
+    beaten = Raised("int8_tops", 936.4, 1618.1, "warpgroup_kernel", "aten::_int_mm at 8192x8192x8192")
+    floor = replace(_STEP, raised=(beaten,))
+    text = render(floor, "step", 112.16e6, 100)
+    said = (
+        "the run's ceiling of int8, 936 TOPS, was measured with another kernel, aten::_int_mm at 8192x8192x8192: "
+        "warpgroup_kernel reached 1,618 here, and that was taken"
+    )
+    assert said in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 100
+    assert to_json(floor, 112.16e6)["raised"] == [
+        {
+            "name": "int8_tops",
+            "recorded": 936.4,
+            "reached": 1618.1,
+            "kernel": "warpgroup_kernel",
+            "measured_with": "aten::_int_mm at 8192x8192x8192",
+            "text": said,
+        }
+    ]
+    # A run of before says not with which.
+    assert "with another kernel: warpgroup_kernel reached" in raised_text(replace(beaten, measured_with=""))
+
+
 def test_no_floor_says_why():
     none = _floor([], why="the run has no measured ceilings")
     assert render(none, "step", 1e6, 100) == "no floor: the run has no measured ceilings"
@@ -53,6 +80,7 @@ def test_no_floor_says_why():
         "floor_us": None,
         "ratio": None,
         "classes": [],
+        "raised": [],
         "unpriced_us": None,
         "why": "the run has no measured ceilings",
     }
