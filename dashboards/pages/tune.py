@@ -12,16 +12,16 @@ from dashboards.charts import tune as charts
 from dashboards.folder import path_of
 from dashboards.navigation import TUNE
 from dashboards.pages import tune_shape
-from profiler.metrics.tune import TUNED, UNTUNED, TuneResult, tune_result
+from profiler.metrics.tune import ABOUT_UNTUNED, TUNED, UNTUNED, UNTUNED_IS, TuneResult, tune_result
 from profiler.tables.run import Run
 
 _QUESTION = "What are tuned int8 kernels worth?"
 _COMMAND = "diffuscope tune flux-dev"
-# Baselines with a key figure, and what they are.
+# Baselines with a key figure: its name, what it is, and what the answer calls it.
 _BASELINES = {
-    UNTUNED: ("untuned", "torchao's own int8 product"),
-    "bf16": ("bf16", "nothing quantized"),
-    "fp8 row-wise": ("fp8", "row-wise"),
+    UNTUNED: ("untuned", UNTUNED_IS, UNTUNED_IS),
+    "bf16": ("bf16", "nothing quantized", "bf16"),
+    "fp8 row-wise": ("fp8", "row-wise", "fp8"),
 }
 _TABLE_HEIGHT = 460
 
@@ -65,10 +65,10 @@ def answer(result: TuneResult) -> str:
     tuned = result.step_ms.get(TUNED)
     if not tuned:
         return "No shape was tuned."
-    faster = [(result.step_ms[key] / tuned, short) for key, (short, _) in _BASELINES.items() if key in result.step_ms]
+    faster = [(result.step_ms[key] / tuned, called) for key, (_, _, called) in _BASELINES.items() if key in result.step_ms]
     times = [
-        f"{ratio:.2f} times as fast as {short}" if not number else f"{ratio:.2f} as {short}"
-        for number, (ratio, short) in enumerate(faster)
+        f"{ratio:.2f} times as fast as {called}" if not number else f"{ratio:.2f} as {called}"
+        for number, (ratio, called) in enumerate(faster)
     ]
     return f"Tuned, all int8 products of a step take {charts.ms(tuned)} ms" + (f": {', '.join(times)}" if times else "")
 
@@ -83,7 +83,7 @@ def _head(run: Run, result: TuneResult) -> None:
     wrong, failed, tried = (int(frame[name].sum()) for name in ("wrong", "failed", "candidates"))
     done = f"{frame.height}" if frame.height == result.tables.wanted else f"{frame.height} of {result.tables.wanted}"
     figures = [("tuned", charts.ms(tuned), "ms", "all products of a step, predicted")] if tuned else []
-    for key, (short, what) in _BASELINES.items():
+    for key, (short, what, _) in _BASELINES.items():
         if key in result.step_ms:
             figures.append((short, charts.ms(result.step_ms[key]), "ms", what))
     figures.append(("shapes", done, "", f"{int(frame['pays'].sum())} faster than untuned"))
@@ -114,6 +114,8 @@ def _step(result: TuneResult) -> None:
         "the time of each shape, as often as a step multiplies it; tuned takes the faster of tuned and untuned",
     )
     parts.plot(charts.step(result.step_ms), "tune_step")
+    if UNTUNED in result.step_ms:
+        parts.note(ABOUT_UNTUNED)
 
 
 def _rates(result: TuneResult) -> None:
@@ -149,7 +151,7 @@ def _table(result: TuneResult) -> None:
         "us": number("us", format="%.1f", help="median of a call, tuned"),
         "tops": number("TOPS", format="%.0f" if shown["tops"].max() > 10 else "%.3f"),  # type: ignore[operator]
         "limit": number("of limit, %", format="%.0f", help="of the fastest 8-bit product of this run"),
-        "untuned_us": number("untuned, us", format="%.1f"),
+        "untuned_us": number("untuned, us", format="%.1f", help=UNTUNED_IS),
         "gain": number("gain", format="%.2f ×", help="untuned over tuned; below 1 the shape stays untuned"),
         "bf16": number("bf16, us", format="%.1f"),
         "fp8 row-wise": number("fp8, us", format="%.1f"),

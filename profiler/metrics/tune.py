@@ -12,6 +12,11 @@ from profiler.tables.tune import TuneTables, read_tune
 
 # What int8dq runs where no kernel was tuned.
 UNTUNED = "int_mm x scale"
+UNTUNED_IS = "torchao's eager product"
+ABOUT_UNTUNED = (
+    f"untuned is {UNTUNED_IS}, {UNTUNED}: `_int_mm`, then its scales and bias in kernels of their own; "
+    "torch.compile fuses these, and comes near int_mm at best"
+)
 TUNED = "tuned"
 # The fastest of 8-bit products is what an int8 product can be held against: int8 and fp8 have the same peak.
 _LARGE = "{} at 8192x8192x8192"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
-from profiler.metrics.tune import TUNED, UNTUNED, TuneResult, tune_result
+from profiler.metrics.tune import ABOUT_UNTUNED, TUNED, UNTUNED, UNTUNED_IS, TuneResult, tune_result
 from profiler.report.names import shorten
 from profiler.report.render import MAX_WIDTH, MIN_WIDTH, table
 from profiler.tables.run import Run
@@ -50,7 +51,7 @@ def _shape(result: TuneResult, row: dict[str, Any]) -> dict[str, Any]:
 def tune_text(data: dict[str, Any], width: int = MAX_WIDTH) -> str:
     """The text of `tune_data`'s result, at most `width` columns (80 to 120)."""
     width = max(MIN_WIDTH, min(MAX_WIDTH, width))
-    parts = [_head(data), _shapes(data, width), _step(data), _notes(data)]
+    parts = [_head(data), _shapes(data, width), _step(data, width), _notes(data)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -93,15 +94,17 @@ def _gain(shape: dict[str, Any]) -> str:
     return "" if shape["pays"] else "  (no gain: left untuned)"
 
 
-def _step(data: dict[str, Any]) -> str:
+def _step(data: dict[str, Any], width: int) -> str:
     if not data["step_ms"]:
         return ""
     against = data["step_ms"].get(UNTUNED)
     lines = ["all these products in one step, predicted"]
     for name, dur_ms in data["step_ms"].items():
-        times = f"  {against / dur_ms:.2f} times as fast as untuned" if name == TUNED and against and dur_ms > 0 else ""
+        faster = name == TUNED and against and dur_ms > 0
+        times = f"  {against / dur_ms:.2f} times as fast as {UNTUNED_IS}" if faster else ""
         lines.append(f"  {name:<16}{dur_ms:>10.3f} ms{times}")
-    return "\n".join(lines)
+    told = textwrap.wrap(ABOUT_UNTUNED, width, subsequent_indent="  ", break_on_hyphens=False) if against else []
+    return "\n".join([*lines, *told])
 
 
 def _notes(data: dict[str, Any]) -> str:

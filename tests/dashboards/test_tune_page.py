@@ -66,8 +66,9 @@ def test_the_answer_is_that_of_json(tuned: Path):
     assert not test.exception
     step_ms = tune_data(Run.open(tuned))["step_ms"]
     assert f"take {step_ms['tuned']:,.2f} ms" in answer_of(test)
-    assert f"{step_ms['int_mm x scale'] / step_ms['tuned']:.2f} times as fast as untuned" in answer_of(test)
+    assert f"{step_ms['int_mm x scale'] / step_ms['tuned']:.2f} times as fast as torchao's eager product" in answer_of(test)
     shown = text_of(test)
+    assert "untuned is torchao's eager product" in shown
     assert "1 wrong and rejected, 1 failed" in shown
     assert "1x2x3 was not tuned: 16 rows or fewer" in shown
     assert "kept in /kernels.json" in shown and "a note" in shown

@@ -91,7 +91,8 @@ def test_json_and_text(tmp_path: Path):
     assert "  4608x3072x12288   hopper:block_m=128\n" in text
     assert "  512x64x64         cublaslt:scaled  (no gain: left untuned)\n" in text
     assert "limit: 1,450 TOPS" in text
-    assert "2.46 times as fast as untuned" in text
+    assert "2.46 times as fast as torchao's eager product" in text
+    assert "untuned is torchao's eager product, int_mm x scale: `_int_mm`, then its scales" in text
     assert "5x6x7 was not tuned: no kernel fits 5x6x7" in text
     assert "data.pkl: 2 configurations" in text
     assert text.endswith("kept in /home/me/tuned.json")
