@@ -19,6 +19,7 @@ def command(
     new: Annotated[list[Path], typer.Argument(metavar="NEW", help="Run directory to hold against it; several make one table.")],
     window: Annotated[str, typer.Option(help="The window whose kernels are shown: step, text, decode or call.")] = "step",
     top: Annotated[int, typer.Option("--top", min=0, help="Show at most N kernels (JSON: all).")] = 10,
+    rank: Annotated[int | None, typer.Option(help="Of several ranks: whose step and memory; default: the median's.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """The win in time and memory: real or not, where it comes from, what ate it."""
@@ -29,7 +30,7 @@ def command(
 
     if window not in _WINDOWS:
         raise UsageError(f"--window {window} is not known", f"choose from: {', '.join(_WINDOWS)}")
-    data = compare_data([Run.open(path) for path in (base, *new)])
+    data = compare_data([Run.open(path) for path in (base, *new)], rank)
     width = shutil.get_terminal_size((100, 24)).columns
     emit(as_json, data, lambda: compare_text(data, window, top, width), _next(base, new[0], data["comparisons"][0]))
 

@@ -69,13 +69,13 @@ class MemoryOf:
     why: str = ""
 
 
-def memory_of(run: Run) -> MemoryOf:
-    """Read a run's memory, as far as it has any."""
+def memory_of(run: Run, rank: int = 0) -> MemoryOf:
+    """Read a run's memory, of several ranks that of one, as far as it has any."""
     try:
-        highest = peak(run)
-        return MemoryOf(memory_summary(run), highest, _windows(run, highest))
+        highest = peak(run, rank)
+        return MemoryOf(memory_summary(run, rank), highest, _windows(run, highest, rank))
     except UnreadableInput as error:
-        return MemoryOf(memory_summary(run), None, {}, error.message)
+        return MemoryOf(memory_summary(run, rank), None, {}, error.message)
 
 
 def compare_memory(new: MemoryOf, base: MemoryOf) -> MemoryDifference:
@@ -124,9 +124,9 @@ def _pairs(base: Mapping[str, int], new: Mapping[str, int]) -> list[Bytes]:
     return [Bytes(name, base.get(name, 0), new.get(name, 0)) for name in order if name in base or name in new]
 
 
-def _windows(run: Run, highest: MemoryPeak) -> dict[str, dict[str, int]]:
+def _windows(run: Run, highest: MemoryPeak, rank: int) -> dict[str, dict[str, int]]:
     """By window, the categories at its peak; of several steps the one that needs most."""
-    wide = timeline(run, by="category").wide()
+    wide = timeline(run, rank, by="category").wide()
     return {name: _categories(wide, index) for name, index in _peaks(highest)}
 
 

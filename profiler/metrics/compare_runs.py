@@ -16,6 +16,9 @@ TIME, CALL_TIME, MEMORY = "time", "call time", "memory"
 WORK, MACHINE, OPTION, OUTPUT, MEASURING = "work", "machine", "option", "output", "measuring"
 """What kind of difference it is: other work, another machine or version, an optimization, another output, how it was measured."""
 
+RANKS, PARALLEL = "ranks", "parallel"
+"""Differences of runs of several ranks: how many, and how one call is spread over them. Options: both make the same picture."""
+
 _BOTH = (TIME, CALL_TIME, MEMORY)
 # What must be the same, and what cannot be compared where it is not.
 _MUST = {
@@ -134,6 +137,8 @@ def _facts(manifest: Manifest) -> dict[str, Any]:
     machine = {"device": device, "driver": gpu.get("driver"), "CUDA": gpu.get("cuda"), "cuDNN": gpu.get("cudnn")}
     machine |= {name: versions.get(name) for name in ("torch", "torchao", "diffusers", "transformers", "triton")}
     machine |= {"CPU": (environment.get("cpu") or {}).get("model")} if device == "cpu" else {"GPU": gpu.get("name")}
+    # An import of one trace says nothing of how many ranks there were.
+    machine |= {RANKS: manifest.world_size} if manifest.spec.get("model") or manifest.world_size > 1 else {}
     return _spec_facts(manifest.spec) | {name: value for name, value in machine.items() if value is not None}
 
 
@@ -144,4 +149,6 @@ def _spec_facts(spec: dict[str, Any]) -> dict[str, Any]:
         return {name: spec[name] for name in ("model", "steps", "trace_steps") if spec.get(name) is not None}
     # A run of an earlier version lacks later fields: they were at their defaults. The device is the environment's to say.
     facts = RunSpec.from_dict(spec).to_dict()
+    # How many ranks there are is said beside it.
+    facts[PARALLEL] = (facts.get(PARALLEL) or {}).get("kind") or "none"
     return {name: value for name, value in facts.items() if name != "device"}

@@ -13,9 +13,8 @@ import polars as pl
 from profiler.metrics import classes
 from profiler.metrics.compare_rows import BY_CLASS, BY_KERNEL, Repeated, joined, ordered
 from profiler.metrics.ledger import ledgers
-from profiler.metrics.ledger_segments import BUSY
+from profiler.metrics.ledger_segments import BUSY, WAITING_FOR_RANK
 from profiler.metrics.windows import CALL, DECODE, STEP, TEXT, windows
-from profiler.rundir import layout
 from profiler.tables.run import Run
 
 NAMES = (STEP, TEXT, DECODE, CALL)
@@ -34,8 +33,10 @@ _GROUPS = {
         classes.MEMSET,
     ),
     "quantization kernels": (classes.QUANTIZE,),
+    "exposed communication": (classes.COMMUNICATION,),
 }
 GEMMS, ELEMENTWISE, QUANTIZATION = "GEMMs", "elementwise, norm and copy kernels", "quantization kernels"
+EXPOSED, WAITING = "exposed communication", WAITING_FOR_RANK
 OTHER, IDLE = "other kernels", "idle time"
 
 _NUMBERS = ("base_count", "new_count", "base_ns", "new_ns", "delta_ns")
@@ -104,7 +105,7 @@ class WindowDifference:
 
     def groups(self) -> list[Group]:
         """GEMMs, attention and so on, other kernels and idle time: they sum to the window; none that neither has."""
-        sums = {name: [0, 0, 0] for name in (*_GROUPS, OTHER, IDLE)}
+        sums = {name: [0, 0, 0] for name in (*_GROUPS, OTHER, WAITING, IDLE)}
         for kind, label, *numbers in self.classes.select("kind", "label", "base_ns", "new_ns", "spread_ns").iter_rows():
             group = sums[group_of(kind, label)]
             for place, number in enumerate(numbers):
@@ -119,17 +120,16 @@ class WindowDifference:
 def group_of(kind: str, label: str) -> str:
     """The group that a class belongs to."""
     if kind != BUSY:
-        return IDLE
+        return WAITING if label == WAITING_FOR_RANK else IDLE
     return next((name for name, labels in _GROUPS.items() if label.startswith(labels)), OTHER)
 
 
-def window_ledgers(run: Run) -> dict[str, Repeated]:
-    """The ledgers of a run's windows by name, of the first rank that has a trace.
+def window_ledgers(run: Run, rank: int = 0) -> dict[str, Repeated]:
+    """The ledgers of a rank's windows by name.
 
     Raises:
-        UnreadableInput: the run holds no trace, or one that cannot be read.
+        UnreadableInput: the rank holds no trace, or one that cannot be read.
     """
-    rank = next((each for each in run.ranks if run.has(layout.TRACE, each)), 0)
     known = set(windows(run, rank)["name"])
     found = ledgers(run, [name for name in NAMES if name in known], rank)
     steps = run.manifest.timed.get("steps") or run.manifest.spec.get("steps") or 0

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from profiler.core.errors import UnreadableInput
+from profiler.metrics.main_rank import memory_rank
 from profiler.metrics.memory import MemoryTimeline, timeline
 from profiler.metrics.windows import DECODE, STEP, TEXT
 from profiler.tables.run import Run
@@ -36,13 +37,13 @@ class Overlaid:
 
 
 def overlay(runs: Sequence[Run]) -> list[Overlaid]:
-    """One timeline a run, in their order."""
+    """One timeline a run, in their order; of several ranks that of the one that needs most."""
     return [_overlaid(run) for run in runs]
 
 
 def _overlaid(run: Run) -> Overlaid:
     try:
-        found = timeline(run)
+        found = timeline(run, memory_rank(run))
     except UnreadableInput as error:
         return Overlaid(str(run.path), [], not_compared=error.message)
     spans = _stretches(found)

@@ -11,6 +11,7 @@ from typing import Any, TypeGuard
 from profiler.core.errors import UnreadableInput
 from profiler.core.scheme_bytes import weight_bytes
 from profiler.rundir import layout, summary
+from profiler.tables.ranks import manifest_of
 from profiler.tables.run import Run
 
 _MAX_BYTES = 256 << 20
@@ -86,22 +87,25 @@ class _Weight:
     bytes: int
 
 
-def expected_win(run: Run, base: Run) -> ExpectedWin:
+def expected_win(run: Run, base: Run, ranks: tuple[int, int] = (0, 0)) -> ExpectedWin:
     """The win that arithmetic promises for a run against its base.
+
+    Args:
+        ranks: of the base and of the run: each rank holds its own weights.
 
     Raises:
         UnreadableInput: the base's weights or what each Linear got are not known, or a scheme has no arithmetic.
     """
-    weights = list(_weights(base))
+    weights = list(_weights(base, ranks[0]))
     mine, theirs = _linears(run), _linears(base)
     expected = {name: _expected(each, run) for name, each in mine.items()}
     # Quantized in the base and not even listed here: as if left.
     expected |= {name: _expected(each | {"scheme": _LEFT}, run) for name, each in theirs.items() if name not in expected}
     stored = {each.module for each in weights}
     added = {name: size for name, size in expected.items() if name not in stored}
-    base_model, model = summary.model_bytes(base.manifest), summary.model_bytes(run.manifest)
+    base_model, model = (summary.model_bytes(manifest_of(*each)) for each in zip((base, run), ranks, strict=True))
     return ExpectedWin(
-        components=_components(weights, expected, added, _stored(run)),
+        components=_components(weights, expected, added, _stored(run, ranks[1])),
         added_bytes=sum(added.values()),
         linears=summary.count_linears(run.manifest),
         left_bytes=_left(mine, expected),
@@ -164,11 +168,11 @@ def _left(linears: dict[str, dict[str, Any]], expected: dict[str, int]) -> dict[
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
-def _stored(run: Run) -> dict[str, int] | None:
+def _stored(run: Run, rank: int) -> dict[str, int] | None:
     """Bytes by component as the run stores them, from its weights or from its manifest's sums; None where it says neither."""
     found: dict[str, int] = defaultdict(int)
-    if run.has(layout.WEIGHTS):
-        for each in _weights(run):
+    if run.has(layout.WEIGHTS, rank):
+        for each in _weights(run, rank):
             found[each.component] += each.bytes
         return dict(found)
     sums = run.manifest.applied.get("weight_bytes")
@@ -177,13 +181,13 @@ def _stored(run: Run) -> dict[str, int] | None:
     return dict(found) if sums else None
 
 
-def _weights(run: Run) -> Iterator[_Weight]:
+def _weights(run: Run, rank: int) -> Iterator[_Weight]:
     """Parameters and buffers; of tied ones the first.
 
     Raises:
         UnreadableInput: no `weights.json`, or not of the shape that is written.
     """
-    path = run.artifact(layout.WEIGHTS)
+    path = run.artifact(layout.WEIGHTS, rank)
     if not path.is_file() or path.stat().st_size > _MAX_BYTES:
         raise UnreadableInput(f"{run.path} holds no {path.parent.name}/{layout.WEIGHTS}")
     try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import polars as pl
+
 from profiler.metrics.memory.source import has_part
 from profiler.metrics.ranks import rank_summary
 from profiler.rundir import layout, summary
@@ -17,12 +19,13 @@ _CALLS = "iterations_ns"
 def main_rank(run: Run) -> int:
     """The rank whose time is shown: of several the median one, in whose ledger a slower one is seen as waiting.
 
-    Where no rank has times, the first that holds anything.
+    One whose trace is cut is taken only where every trace is; where no rank has times, the one whose memory is shown.
     """
     if not is_spread(run):
         return next((rank for rank in run.ranks if run.has(layout.TRACE, rank)), 0)
-    found = rank_summary(run).median
-    return found if found is not None else memory_rank(run)
+    known = rank_summary(run).ranks.filter(pl.col("own_us").is_not_null()).sort("own_us", "rank")
+    whole = known.filter(pl.col("lost") == 0)["rank"].to_list() or known["rank"].to_list()
+    return whole[(len(whole) - 1) // 2] if whole else memory_rank(run)
 
 
 def memory_rank(run: Run) -> int:

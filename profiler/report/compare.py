@@ -17,24 +17,32 @@ import polars as pl
 from profiler.metrics.compare import Comparison, compare_all
 from profiler.metrics.compare_calls import CallDifference
 from profiler.metrics.compare_memory import Bytes, MemoryDifference
+from profiler.metrics.compare_ranks import RanksOf
 from profiler.metrics.compare_runs import CALL_TIME, MEMORY, TIME
 from profiler.metrics.compare_time import WindowDifference
 from profiler.metrics.compare_timelines import overlay
 from profiler.metrics.compare_weights import ExpectedWin
+from profiler.metrics.main_rank import slowest_calls
 from profiler.metrics.phases import memory, timed
 from profiler.metrics.quality import LAST_LATENTS, Level, Quality
 from profiler.metrics.windows import STEP
+from profiler.report import compare_ranks
 from profiler.report.compare_verdict import verdicts
+from profiler.tables.ranks import manifest_of
 from profiler.tables.run import Run
 
 _IDENTITY = ("kind", "label", "detail", "base_count", "new_count")
 _ROW_KEYS = (*_IDENTITY, "base_ms", "new_ms", "delta_ms", "per_call_ms", "spread_ms", "status")
 
 
-def compare_data(runs: Sequence[Run]) -> dict[str, Any]:
-    """Everything `compare` prints, JSON-ready; the first run is the base of all others."""
-    comparisons = compare_all(runs)
-    rows = [_base_row(runs[0]), *(_row(each) for each in comparisons)]
+def compare_data(runs: Sequence[Run], rank: int | None = None) -> dict[str, Any]:
+    """Everything `compare` prints, JSON-ready; the first run is the base of all others.
+
+    Args:
+        rank: of each run of several ranks, whose windows and memory; by default the median one's.
+    """
+    comparisons = compare_all(runs, rank)
+    rows = [_base_row(runs[0], comparisons[0].ranks[0]), *(_row(each) for each in comparisons)]
     return {
         "base": str(runs[0].path),
         "runs": rows,
@@ -43,26 +51,28 @@ def compare_data(runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def _base_row(run: Run) -> dict[str, Any]:
-    return _facts(run) | {"speedup": 1.0, "sqnr_db": None, "comparable": True}
+def _base_row(run: Run, ranks: RanksOf | None) -> dict[str, Any]:
+    return _facts(run, ranks) | {"speedup": 1.0, "sqnr_db": None, "comparable": True}
 
 
 def _row(comparison: Comparison) -> dict[str, Any]:
-    return _facts(comparison.run) | {
+    return _facts(comparison.run, comparison.ranks[1]) | {
         "speedup": None if comparison.spoils(CALL_TIME) else comparison.calls.speedup,
         "sqnr_db": _finite(comparison.quality.sqnr[LAST_LATENTS].db),
         "comparable": not (comparison.spoils(CALL_TIME) or comparison.spoils(MEMORY)),
     }
 
 
-def _facts(run: Run) -> dict[str, Any]:
-    spec, calls, sizes = run.manifest.spec, timed(run.manifest), memory(run.manifest)
+def _facts(run: Run, ranks: RanksOf | None) -> dict[str, Any]:
+    spec, calls = run.manifest.spec, timed(slowest_calls(run))
+    sizes = memory(manifest_of(run, ranks.rank) if ranks else run.manifest)
     steps = run.manifest.timed.get("steps")
     return {
         "run": str(run.path),
         "status": run.manifest.status,
         "scheme": spec.get("scheme"),
         "compile": spec.get("compile"),
+        "ranks": ranks.count if ranks else 1,
         "median_ms": calls.median_ms,
         "spread_ms": calls.spread_ms,
         "repeats": calls.repeats,
@@ -83,6 +93,8 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         "shared": comparison.shared,
         "unknown": comparison.unknown,
         "verdicts": {each.about: {"kind": each.kind, "text": each.text} for each in verdicts(comparison)},
+        "ranks": compare_ranks.ranks_data(comparison.ranks),
+        "scaling": compare_ranks.scaling_data(comparison.scaling),
         "time": _time(comparison),
         "memory": _memory(comparison.memory),
         "expected": _expected(comparison.expected, comparison.expected_why),

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from profiler.report import compare_text_memory, compare_text_runs, compare_text_time
+from profiler.report import compare_ranks, compare_text_memory, compare_text_runs, compare_text_time
 from profiler.report.render import MAX_WIDTH, MIN_WIDTH
 
 _INDENT = 9
@@ -33,6 +33,7 @@ def compare_text(data: dict[str, Any], window: str = "step", top: int = 10, widt
         [
             _head(comparison, width),
             _verdicts(comparison, width),
+            compare_ranks.text(comparison, width),
             compare_text_time.call(comparison, width),
             compare_text_time.window(comparison, window, width),
             compare_text_time.kernels(comparison, window, top, width),
@@ -65,6 +66,7 @@ def _head(comparison: dict[str, Any], width: int) -> str:
         lines += _filled("changed: ", _listed(named[False]), width)
     if comparison["unknown"]:
         lines += _filled("not known to be the same: ", ", ".join(comparison["unknown"]), width)
+    lines += [line for said in compare_ranks.said(comparison["ranks"]) for line in _filled("", said, width)]
     for name, ended in comparison["ended"].items():
         if ended["status"] != "ok":
             phase = f" in phase {ended['phase']}" if ended["phase"] else ""

@@ -12,6 +12,7 @@ from profiler.report.render import number, table
 
 _LEVELS = "▁▂▃▄▅▆▇█"
 _HEADERS = ("run", "scheme", "call ms", "step ms", "x base", "model GiB", "peak GiB", "SQNR dB")
+_RANKS = "ranks"
 _MOST_NAME = 40
 _GAP = 3
 
@@ -19,12 +20,14 @@ _GAP = 3
 def runs(data: dict[str, Any], width: int) -> str:
     """The table, what must be known about its rows, then the timelines."""
     names = _names([row["run"] for row in data["runs"]])
-    cells = [_cells(row) for row in data["runs"]]
-    taken = sum(_GAP + max(map(len, column)) for column in zip(_HEADERS[1:], *cells, strict=True))
+    several = any(row["ranks"] > 1 for row in data["runs"])
+    headers = (*_HEADERS, _RANKS) if several else _HEADERS
+    cells = [_cells(row) + ((str(row["ranks"]),) if several else ()) for row in data["runs"]]
+    taken = sum(_GAP + max(map(len, column)) for column in zip(headers[1:], *cells, strict=True))
     room = max(12, min(_MOST_NAME, width - taken))
     shown = [(shorten(name, room), *row) for name, row in zip(names, cells, strict=True)]
     lines = [
-        table(_HEADERS, shown, width, left=(0, 1)),
+        table(headers, shown, width, left=(0, 1)),
         "x base: how many times as fast as the first run; SQNR: its last latents",
     ]
     lines += [f"{name}: ended {row['status']}" for name, row in zip(names, data["runs"], strict=True) if row["status"] != "ok"]

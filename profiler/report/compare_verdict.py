@@ -6,17 +6,18 @@ import math
 
 from profiler.metrics.compare import Comparison
 from profiler.metrics.quality import LAST_LATENTS, TENSORS
-from profiler.report import compare_verdict_memory, compare_verdict_time
+from profiler.report import compare_verdict_memory, compare_verdict_ranks, compare_verdict_time
 from profiler.report.compare_words import Verdict
 
 __all__ = ["Verdict", "verdicts"]
 
 
 def verdicts(comparison: Comparison) -> list[Verdict]:
-    """Time, the scheme's own part in it, memory, loading, quality: those that there is something to say about."""
+    """Time, the scheme's part in it, what more ranks bring, memory, loading, quality: those that there is something to say of."""
     found = [
         compare_verdict_time.of_time(comparison),
         compare_verdict_time.of_scheme(comparison),
+        compare_verdict_ranks.of_scaling(comparison),
         compare_verdict_memory.of_memory(comparison),
         compare_verdict_memory.of_loading(comparison),
         _of_quality(comparison),

@@ -10,6 +10,8 @@ from profiler.metrics.compare_runs import Difference
 
 REAL, MASKED, EATEN, ABSENT, NONE_EXPECTED = "real", "masked at the peak", "eaten", "not there", "none expected"
 WITHIN, SLOWER, NOT_COMPARABLE, UNKNOWN = "within the spread", "slower", "not comparable", "unknown"
+# Of scaling: from 90 % of linear on, faster than the base at all, no faster.
+NEAR_LINEAR, PARTLY, NO_FASTER = "near linear", "partly", "no faster"
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Verdict:
     """One verdict.
 
     Args:
-        about: time, scheme, memory, loading, quality.
+        about: time, scheme, scaling, memory, loading, quality.
         kind: `real`, `masked at the peak`, `eaten`, `not there`, `within the spread`, `not comparable` and so on, for scripts.
         text: a sentence with the numbers.
     """

@@ -29,8 +29,11 @@ def memory_windows(run: Run, rank: int = 0, part: str = MEMORY_PART) -> pl.DataF
 
 
 def phase_bands(run: Run, rank: int = 0) -> pl.DataFrame:
-    """The phases of the whole run, as one rank went through them, in order: name, start_us, end_us (epoch; null while, or where, it never ended), and the bytes
-    allocated at its end, at its peak and reserved at its end (null on a CPU). From `run.json` alone, of several ranks from `rank.json`."""
+    """The phases of the whole run, as one rank went through them, in order: name, start_us, end_us (epoch; null while, or where,
+    it never ended), and the bytes allocated at its end, at its peak and reserved at its end (null on a CPU).
+
+    From `run.json` alone, of several ranks from `rank.json`.
+    """
     rows = [
         (
             each.name,
