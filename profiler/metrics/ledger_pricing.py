@@ -14,7 +14,7 @@ import polars as pl
 
 from profiler.metrics.host_states import PROFILER_OVERHEAD
 from profiler.metrics.ledger_recording import Marks, cost_of_a_mark, idle_of, kept_ns
-from profiler.metrics.ledger_segments import BUSY, Cut, in_windows
+from profiler.metrics.ledger_segments import BUSY, WAITING_FOR_RANK, Cut, in_windows
 from profiler.metrics.windows import CALL, STEP
 from profiler.rundir.manifest import Manifest
 
@@ -32,6 +32,7 @@ class Pricing:
         basis: the window whose untraced time is known ("call", "step"), or empty.
         traced_ns, untraced_ns: of that window, on average; None where unknown.
         note: what a reader must know, or empty.
+        waiting_factor: what waiting for another rank was multiplied by: below 1 only where no other idle time is left to give up.
     """
 
     factor: float
@@ -43,6 +44,7 @@ class Pricing:
     traced_ns: int | None = None
     untraced_ns: int | None = None
     note: str = ""
+    waiting_factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -119,11 +121,11 @@ def _calibrated(sums: _Sums, untraced: int, basis: str, idle: Callable[[], pl.Da
     known: dict[str, Any] = {"calibrated": True, "basis": basis, "traced_ns": traced, "untraced_ns": untraced}
     if left <= 0:
         note = "busy time alone is more than the untraced time: idle time is priced at 0" if left else ""
-        return Pricing(factor=0.0, mark_ns=0.0, rest_factor=0.0, overhead_factor=0.0, note=note, **known)
+        return Pricing(0.0, 0.0, 0.0, overhead_factor=0.0, note=note, waiting_factor=0.0, **known)
     if sums.idle:
         note = "the untraced call took longer than the traced one: times of this machine are noisy" if untraced > traced else ""
-        mark, rest = _without_recording(idle(), left)
-        return Pricing(factor=left / sums.idle, mark_ns=mark, rest_factor=rest, overhead_factor=0.0, note=note, **known)
+        mark, rest, waiting = _without_recording(idle(), left)
+        return Pricing(left / sums.idle, mark, rest, overhead_factor=0.0, note=note, waiting_factor=waiting, **known)
     if sums.overhead:
         note = "all idle time is the profiler's overhead, and the untraced call still is longer than the busy time"
         return Pricing(factor=1.0, mark_ns=0.0, rest_factor=1.0, overhead_factor=left / sums.overhead, note=note, **known)
@@ -131,13 +133,24 @@ def _calibrated(sums: _Sums, untraced: int, basis: str, idle: Callable[[], pl.Da
     return Pricing(factor=1.0, mark_ns=0.0, rest_factor=1.0, overhead_factor=0.0, note=note, **known)
 
 
-def _without_recording(idle: pl.DataFrame, left: int) -> tuple[float, float]:
-    """(mark_ns, rest_factor) that bring the idle segments to what is left."""
-    mark = cost_of_a_mark(idle, left) if int(idle["length_ns"].sum()) > left else 0.0
-    kept = kept_ns(idle, mark)
+def _without_recording(idle: pl.DataFrame, left: int) -> tuple[float, float, float]:
+    """(mark_ns, rest_factor, waiting_factor) that bring the idle segments to what is left.
+
+    The rank that is waited for was recorded too, so what recording takes from both leaves the wait as long as it was: it gives up
+    nothing until the rank's own idle time is used up.
+    """
+    own, waited = idle.filter(~pl.col("waits")), int(idle.filter("waits")["length_ns"].sum())
+    total = int(own["length_ns"].sum())
+    if total + waited <= left:
+        return 0.0, left / (total + waited), left / (total + waited)
+    room = left - waited
+    if room <= 0:
+        return 0.0, 0.0, left / waited
+    mark = cost_of_a_mark(own, room)
+    kept = kept_ns(own, mark)
     if kept <= 0:  # every segment is full of events: all are scaled alike
-        return 0.0, left / int(idle["length_ns"].sum())
-    return mark, left / kept
+        return 0.0, room / total, 1.0
+    return mark, room / kept, 1.0
 
 
 def price(rows: pl.DataFrame, pricing: Pricing) -> pl.DataFrame:
@@ -147,10 +160,9 @@ def price(rows: pl.DataFrame, pricing: Pricing) -> pl.DataFrame:
         rows: with `kept_ns`, the sum over a row's segments of what recording left of them.
     """
     busy = pl.col("kind") == BUSY
-    overhead = pl.col("label") == PROFILER_OVERHEAD
-    untraced = (
-        pl.when(overhead).then(pl.col("total_ns") * pricing.overhead_factor).otherwise(pl.col("kept_ns") * pricing.rest_factor)
-    )
+    overhead, waits = pl.col("label") == PROFILER_OVERHEAD, pl.col("label") == WAITING_FOR_RANK
+    rest = pl.col("kept_ns") * pl.when(waits).then(pricing.waiting_factor).otherwise(pricing.rest_factor)
+    untraced = pl.when(overhead).then(pl.col("total_ns") * pricing.overhead_factor).otherwise(rest)
     exact = pl.when(busy).then(0.0).otherwise(untraced).cum_sum().round().cast(pl.Int64)
     scaled = exact - exact.shift(1).fill_null(0)
     priced = pl.when(busy).then("total_ns").otherwise(scaled)

@@ -53,10 +53,11 @@ class Marks:
 
 
 def idle_of(cut: Cut, marks: Marks, windows: pl.DataFrame) -> pl.DataFrame:
-    """Idle segments in the windows, the profiler's own overhead apart: length_ns and marks."""
+    """Idle segments in the windows, the profiler's own overhead apart: length_ns, marks, waits (for another rank)."""
     segments = in_windows(cut.segments, windows).join(cut.labels.select("number", "kind", "label"), on="number")
     idle = segments.filter((pl.col("kind") != BUSY) & (pl.col("label") != PROFILER_OVERHEAD))
-    return idle.select((pl.col("end_ns") - pl.col("start_ns")).alias("length_ns"), marks.within(idle, cut.labels).alias("marks"))
+    length, waits = pl.col("end_ns") - pl.col("start_ns"), pl.col("label") == WAITING_FOR_RANK
+    return idle.select(length.alias("length_ns"), marks.within(idle, cut.labels).alias("marks"), waits.alias("waits"))
 
 
 def cost_of_a_mark(idle: pl.DataFrame, left_ns: int) -> float:

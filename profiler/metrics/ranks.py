@@ -32,12 +32,13 @@ ROW = {
     "own_us": pl.Float64,
     "clock_shift_us": pl.Float64,
     "clock_error_us": pl.Float64,
+    "late_us": pl.Float64,
     "collectives": pl.Int64,
     "unmatched": pl.Int64,
     "lost": pl.Int64,
     "problem": pl.String,
 }
-_WAIT = {"rank": pl.Int64, "for_rank": pl.Int64, "us": pl.Float64, "collectives": pl.Float64}
+_WAIT = {"rank": pl.Int64, "for_rank": pl.Int64, "us": pl.Float64, "collectives": pl.Float64, "steady": pl.Float64}
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,10 @@ class RankSummary:
             operators of the main thread) + `exposed_us` (communication that no computation hides, from the last rank's arrival)
             + `waiting_us` (before that arrival, not hidden either) + `idle_us`; `communication_us` = `exposed_us` + `hidden_us`;
             `own_us` = `compute_us` + `idle_us`, what the rank took without the others. Times are null, and `problem` says why,
-            for a rank without a readable trace. `clock_shift_us` is how far its clock is from the first rank's.
-        waits: one row a rank and the rank that it waited for: rank, for_rank, us, collectives (how many, a window).
+            for a rank without a readable trace. `clock_shift_us` is how far its clock is from the first rank's; `late_us` how
+            much later than the first rank to come it begins a window, null without a clock.
+        waits: one row a rank and the rank that it waited for: rank, for_rank, us, collectives (how many, a window), steady (the
+            share of `us` that is left without the longest single wait of the trace: nothing of a hiccup, most of a slow rank's).
         slowest: the rank of the greatest `own_us`; None where no rank has times.
         median: the rank of the middle `own_us`, of an even number the faster one.
     """
@@ -67,12 +70,24 @@ class RankSummary:
         mine = self.waits.filter(pl.col("rank") == rank)
         return dict(mine.select("for_rank", "us").iter_rows())
 
+    def steady(self, rank: int) -> dict[int, float]:
+        """Which share of that it waits again and again, by the rank waited for."""
+        mine = self.waits.filter(pl.col("rank") == rank)
+        return dict(mine.select("for_rank", "steady").iter_rows())
+
+    def more_us(self, column: str, rank: int, other: int) -> float | None:
+        """How much more of a column of `ranks` one rank has than another; None where one of them has none."""
+        known = dict(self.ranks.select("rank", column).drop_nulls().iter_rows())
+        return known[rank] - known[other] if rank in known and other in known else None
+
     @property
     def charged_us(self) -> dict[int, float]:
         """How long all others together wait for a rank, by that rank."""
         return dict(self.waits.group_by("for_rank", maintain_order=True).agg(pl.col("us").sum()).iter_rows())
 
 
+# rank, for_rank, us, collectives, steady
+_Waited = tuple[int, int, float, float, float]
 _KNOWN: WeakKeyDictionary[Run, RankSummary] = WeakKeyDictionary()
 
 
@@ -86,7 +101,9 @@ def rank_summary(run: Run) -> RankSummary:
 def _made(run: Run) -> RankSummary:
     known = waits(run)
     measured = [_measure(run, rank, known) for rank in known.ranks]
-    rows = pl.DataFrame([_row(run, each, known) for each, _ in measured] + _absent(run, known), schema=ROW, orient="row")
+    late = _late([each for each, _ in measured], known)
+    timed = [_row(run, each, known) | {"late_us": late.get(each.rank)} for each, _ in measured]
+    rows = pl.DataFrame(timed + _absent(run, known), schema=ROW, orient="row")
     waited = pl.DataFrame([row for _, each in measured for row in each], schema=_WAIT, orient="row")
     order = rows.filter(pl.col("own_us").is_not_null()).sort("own_us", "rank")["rank"].to_list()
     window = STEP if any(each.window == STEP for each, _ in measured) else CALL
@@ -96,26 +113,30 @@ def _made(run: Run) -> RankSummary:
 
 @dataclass(frozen=True)
 class _Times:
-    """Sums over the windows of a rank, ns."""
+    """Sums over the windows of a rank, ns, and when each begins on its own clock."""
 
     rank: int
     window: str
-    windows: int
+    begins: tuple[int, ...]
     step: int
     compute: int
     exposed: int
     waiting: int
     hidden: int
 
+    @property
+    def windows(self) -> int:
+        return len(self.begins)
 
-def _measure(run: Run, rank: int, known: Waits) -> tuple[_Times, list[tuple[int, int, float, float]]]:
+
+def _measure(run: Run, rank: int, known: Waits) -> tuple[_Times, list[_Waited]]:
     trace, calls = run.trace(rank), known.of(rank)
     events = device_events(trace)
     every = windows_of(trace, events)
     name = STEP if (every["name"] == STEP).any() else CALL
     chosen = every.filter(pl.col("name") == name)
     if events.is_empty() and chosen.is_empty():
-        return _Times(rank, name, 0, 0, 0, 0, 0, 0), []
+        return _Times(rank, name, (), 0, 0, 0, 0, 0), []
     cut = with_ranks(ledger_cpu.cut(trace, events, every, 1.0), events, calls) if events.is_empty() else on_device(events, calls)
     segments = in_windows(cut.segments, chosen).join(cut.labels.select("number", "kind", "label", "detail"), on="number")
     label, busy = pl.col("label"), pl.col("kind") == BUSY
@@ -126,12 +147,12 @@ def _measure(run: Run, rank: int, known: Waits) -> tuple[_Times, list[tuple[int,
     times = _Times(
         rank,
         name,
-        chosen.height,
+        tuple(chosen["start_ns"]),
         int((chosen["end_ns"] - chosen["start_ns"]).sum()),
         hidden=_hidden(segments.filter(parts["compute"]), calls),
         **sums,
     )
-    return times, _waited(times, segments.filter(parts["waiting"]))
+    return times, _waited(times, segments.filter(parts["waiting"]), calls)
 
 
 def _hidden(computing: pl.DataFrame, calls: pl.DataFrame) -> int:
@@ -146,15 +167,33 @@ def _hidden(computing: pl.DataFrame, calls: pl.DataFrame) -> int:
     return sum(end - start for start, end, _, _, beside in overlay(rows, moving) if beside)
 
 
-def _waited(times: _Times, waiting: pl.DataFrame) -> list[tuple[int, int, float, float]]:
-    summed = waiting.group_by("detail").agg(
-        (pl.col("end_ns") - pl.col("start_ns")).sum().alias("ns"), pl.col("host_ns").n_unique()
+def _waited(times: _Times, waiting: pl.DataFrame, calls: pl.DataFrame) -> list[_Waited]:
+    """By the rank waited for; `waiting` is segments with their labels, of which one collective may have several."""
+    held = calls.filter(pl.col("for_rank").is_not_null()).select("for_rank", "start_ns", pl.col("start_ns").alias("call_ns"))
+    of = pl.col("detail").str.strip_prefix("rank ").cast(pl.Int64).alias("for_rank")
+    lasted = (pl.col("end_ns") - pl.col("start_ns")).alias("ns")
+    pieces = waiting.select(of, "start_ns", lasted).sort("start_ns")
+    placed = pieces.join_asof(held.sort("start_ns"), on="start_ns", by="for_rank", strategy="backward", check_sortedness=False)
+    each = placed.group_by("for_rank", "call_ns").agg(pl.col("ns").sum())
+    summed = (
+        each.group_by("for_rank")
+        .agg(pl.col("ns").sum(), pl.len().alias("n"), pl.col("ns").max().alias("longest"))
+        .sort("for_rank")
     )
-    found = summed.with_columns(pl.col("detail").str.strip_prefix("rank ").cast(pl.Int64).alias("for_rank")).sort("for_rank")
     count = max(1, times.windows)
     return [
-        (times.rank, rank, ns / count / 1e3, n / count) for rank, ns, n in found.select("for_rank", "ns", "host_ns").iter_rows()
+        (times.rank, rank, ns / count / 1e3, n / count, 1 - longest / ns) for rank, ns, n, longest in summed.iter_rows() if ns
     ]
+
+
+def _late(measured: list[_Times], known: Waits) -> dict[int, float]:
+    """By rank, how much later than the first to come it begins a window, on average, us; only of ranks whose clocks are known."""
+    shifts = dict(known.clocks.select("rank", "shift_ns").drop_nulls().iter_rows())
+    begun = {
+        each.rank: [at + shifts[each.rank] for at in each.begins] for each in measured if each.rank in shifts and each.begins
+    }
+    first = [min(of) for of in zip(*begun.values(), strict=False)]
+    return {rank: sum(at - by for at, by in zip(of, first, strict=False)) / len(first) / 1e3 for rank, of in begun.items()}
 
 
 def _row(run: Run, each: _Times, known: Waits) -> dict[str, object]:

@@ -7,17 +7,20 @@ rank.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import polars as pl
 
-from profiler.metrics.classes import COMMUNICATION, classify_gpu
+from profiler.metrics.classes import COMMUNICATION, OTHER, classify_gpu
 from profiler.metrics.host_states import PROFILER_OVERHEAD
 from profiler.metrics.ledger_segments import BUSY, IDLE, LABEL, SEGMENT, WAITING_FOR_RANK, Cut, joined
 from profiler.metrics.ranks_collectives import communication_names
 
 Span = tuple[int, int]
 _NO_WAITS = pl.DataFrame()
+# Operators in which the main thread waits for a collective; any other of c10d only begins one.
+_AWAITS = re.compile("wait|barrier")
 
 
 def with_ranks(cut: Cut, events: pl.DataFrame, calls: pl.DataFrame) -> Cut:
@@ -49,21 +52,27 @@ def on_device(events: pl.DataFrame, calls: pl.DataFrame) -> Cut:
 
 
 def _on_host(cut: Cut, calls: pl.DataFrame) -> Cut:
-    """On a CPU a collective runs in a thread of its own: the main thread's idle time beside it is the collective's."""
+    """On a CPU a collective runs in a thread of its own: the main thread's idle time beside it is the collective's.
+
+    What the main thread takes to begin one, before that thread has, is host work like any operator's: the rank has not come yet.
+    """
     kind, label = pl.col("kind"), pl.col("label")
     numbers = cut.labels.filter((label == COMMUNICATION) | ((kind == IDLE) & (label != PROFILER_OVERHEAD)))
     taken = cut.segments.filter(pl.col("number").is_in(numbers["number"].implode()))
-    own = set(cut.labels.filter(label == COMMUNICATION)["number"])
+    own = dict(cut.labels.filter(label == COMMUNICATION).select("number", "detail").iter_rows())
     names = {name: cut.labels.height + index for index, name in enumerate(sorted(set(calls["name"])))}
+    begins = [] if calls.is_empty() else [number for number, detail in own.items() if not _AWAITS.search(detail)]
+    outside = {number: cut.labels.height + len(names) + index for index, number in enumerate(begins)}
     spans = flat(calls.select("start_ns", "end_ns", "name").iter_rows())
     rows = [
-        (start, end, number if name is None or number in own else names[name], host)
+        (start, end, outside.get(number, number) if name is None else number if number in own else names[name], host)
         for start, end, number, host, name in overlay(taken.rows(), spans)
     ]
-    talking = [row for row in rows if row[2] in own or row[2] >= cut.labels.height]
+    talks = own.keys() | names.values()
     labels = [(number, BUSY, COMMUNICATION, name, "") for name, number in names.items()]
-    pieces, more = _waiting(talking, calls, cut.labels.height + len(labels))
-    quiet = pl.DataFrame([row for row in rows if row[2] not in own and row[2] < cut.labels.height], schema=SEGMENT, orient="row")
+    labels += [(number, BUSY, OTHER, own[of], "") for of, number in outside.items()]
+    pieces, more = _waiting([row for row in rows if row[2] in talks], calls, cut.labels.height + len(labels))
+    quiet = pl.DataFrame([row for row in rows if row[2] not in talks], schema=SEGMENT, orient="row")
     kept = cut.segments.filter(~pl.col("number").is_in(numbers["number"].implode()))
     every = pl.concat([cut.labels, pl.DataFrame([*labels, *more], schema=LABEL, orient="row")])
     return Cut(pl.concat([kept, quiet, pieces]), every, cut.waits)

@@ -39,7 +39,7 @@ def check(context: Context) -> Iterable[Finding]:
         window=STEP,
         claims=tuple(row.id for row in rows),
         saving=Saving(share_low=0.8, share_high=1.15),
-        where=_where(context),
+        where=longest_pause(context),
         evidence=(f"{traced / 1e6:.2f} ms a step as traced in which nothing is launched",),
         change="make the callback or scheduler work in the loop smaller, move it after the loop, or into a thread of its own",
     )
@@ -56,7 +56,7 @@ def _mostly(row: Row, long_ns: dict[str, int], steps: int) -> bool:
     return long_ns.get(row.id, 0) > 0.5 * row.total_ns * max(1, steps)
 
 
-def _where(context: Context) -> tuple[Place, ...]:
+def longest_pause(context: Context) -> tuple[Place, ...]:
     """The longest frame of user code that runs no operator, by the trace with stacks."""
     if not context.run.has(layout.PLACES, context.rank):
         return ()

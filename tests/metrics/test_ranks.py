@@ -164,12 +164,39 @@ def gloo_trace(rank: int, arrives_us: int) -> dict:
 def test_on_a_cpu_the_main_thread_waits_beside_gloo(tmp_path):
     run = run_of_ranks(tmp_path, [gloo_trace(0, 200), gloo_trace(1, 500)])
     found = {row["rank"]: row for row in rank_summary(run).ranks.iter_rows(named=True)}
-    first = {"compute_us": 400, "waiting_us": 300, "exposed_us": 300, "idle_us": 0, "step_us": 1000, "hidden_us": 0}
+    # The 10 us that it takes to begin the collective are the rank's own: nobody could come sooner for them.
+    first = {"compute_us": 410, "waiting_us": 300, "exposed_us": 290, "idle_us": 0, "step_us": 1000, "hidden_us": 0}
     assert {key: found[0][key] for key in first} == first
-    assert found[1]["compute_us"] == 700 and found[1]["exposed_us"] == 300 and found[1]["waiting_us"] == 0
+    assert found[1]["compute_us"] == 710 and found[1]["exposed_us"] == 290 and found[1]["waiting_us"] == 0
     assert rank_summary(run).waiting_us(0) == {1: 300.0}
     for rank in (0, 1):
         check_conserved(ledger(run, "step", rank))
+
+
+@pytest.mark.parametrize(
+    ("untraced_us", "waiting_us", "python_us"), [(1000, 300, 100), (950, 300, 50), (800, 200, 0), (1200, 450, 150)]
+)
+def test_recording_is_taken_from_a_ranks_own_idle_time_before_its_waiting(tmp_path, untraced_us, waiting_us, python_us):
+    """Of 1000 us are 600 busy, 300 waiting and 100 Python: the other rank was recorded too, so the wait is as long without."""
+    traces = [gloo_trace(0, 200), gloo_trace(1, 500)]
+    for trace in traces:
+        trace["traceEvents"][1]["dur"] -= 100
+    run = run_of_ranks(tmp_path, traces, untraced={"dur_ns": untraced_us * 1000})
+    rows = dict(ledger(run, "step", 0).rows.filter(pl.col("kind") == "idle").select("label", "priced_ns").iter_rows())
+    assert rows == {"waiting for a slower rank": waiting_us * 1000, "Python between operators": python_us * 1000}
+    assert ledger(run, "step", 0).rows["priced_ns"].sum() == untraced_us * 1000
+
+
+def test_what_one_wait_is_of_all_and_who_begins_late(tmp_path):
+    """Waits of 300 us in each of 3 steps of 4 layers: without the longest one 11 of 12 are left."""
+    late = gloo_trace(1, 500)
+    late["traceEvents"][0] |= {"ts": 120, "dur": 880}
+    alone = rank_summary(run_of_ranks(tmp_path / "one", [gloo_trace(0, 200), late]))
+    assert (alone.steady(0), alone.ranks["late_us"].to_list()) == ({1: 0.0}, [0.0, 120.0])
+    often = rank_summary(run_of_ranks(tmp_path / "many", ranks_of(_PLANS["straggler"])))
+    assert often.steady(0) == {2: pytest.approx(11 / 12)}
+    assert often.waits.filter(pl.col("rank") == 0)["collectives"].to_list() == [4.0]
+    assert often.more_us("own_us", 2, 0) == 1200.0 and often.more_us("own_us", 2, 9) is None
 
 
 def test_spans_over_segments():

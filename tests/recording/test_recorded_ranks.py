@@ -58,10 +58,20 @@ def run(done: subprocess.CompletedProcess[str]) -> Path:
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("killed") / "run"
-    ended = torchrun("rank_pipelines:dying", "--repeats", "3", out=out)
+    ended = torchrun("rank_pipelines:slow_and_dying", "--repeats", "1", out=out)
     assert ended.returncode != 0
     assert "error: the recorded run ended as failed: rank 1" in ended.stderr
     return out
+
+
+def diagnosed(run: Path) -> dict[str, Any]:
+    """What `diffuscope diagnose RUN --json` prints, its ledger checked to be whole."""
+    done = diffuscope("diagnose", run, "--json")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    for key, window in (("total_us", "dur_us"), ("priced_us", "untraced_us")):
+        assert sum(row[key] for row in found["ledger"]) == pytest.approx(found["window"][window], abs=1e-3)
+    return found
 
 
 def calls(run: Path, rank: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -129,15 +139,37 @@ def test_show_names_the_ranks(run: Path):
 def test_a_killed_rank_is_named_with_its_phase(killed: Path):
     manifest = read_manifest(killed)
     assert manifest.failure is not None
-    assert (manifest.status, manifest.failure.phase) == ("failed", "timed")
-    assert manifest.failure.message == f"rank 1 on {socket.gethostname()} in timed: the recording process was killed by SIGKILL"
+    assert (manifest.status, manifest.failure.phase) == ("failed", "memory")
+    assert manifest.failure.message == f"rank 1 on {socket.gethostname()} in memory: the recording process was killed by SIGKILL"
     words = [read_rank(killed, rank) for rank in (0, 1)]
     assert [(each.status, each.phase, each.secondhand) for each in words if each] == [
-        ("failed", "timed", True),
-        ("failed", "timed", False),
+        ("failed", "memory", True),
+        ("failed", "memory", False),
     ]
     assert show(killed)["status"] == "failed"
     assert not list(killed.rglob(".reserve"))
+
+
+def test_the_rank_that_works_more_is_the_first_finding(killed: Path):
+    """As seen from the rank that is shown unless one is asked for: the fast one, which waits. Both died after the traced call."""
+    data = diagnosed(killed)
+    assert (data["rank"], data["slowest"]) == (0, 1)
+    first = data["findings"][0]
+    assert (first["rule"], first["rows"]) == ("straggler", ["idle/waiting for a slower rank/rank 1"])
+    assert first["title"].startswith("rank 1 is slow: rank 0 waits ")
+    assert first["severity"] in ("high", "critical")
+    assert any(
+        each.endswith("ms more on rank 1 (32 times, rank 0 0 times)") and "GEMM fp32: " in each for each in first["evidence"]
+    )
+    assert first["change"].startswith("it does more work (GEMM fp32)")
+    where = first["where"][0]
+    assert (Path(where["file"]).name, where["function"]) == ("rank_pipelines.py", "_work")
+
+
+def test_equal_ranks_have_no_straggler_that_matters(run: Path):
+    """A machine that holds one of them up now and then makes a wait, but none that returns with every block."""
+    found = {each["rule"]: each["severity"] for each in diagnosed(run)["findings"]}
+    assert found.get("straggler") not in ("high", "critical")
 
 
 @pytest.fixture

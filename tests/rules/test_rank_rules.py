@@ -126,6 +126,39 @@ def test_a_straggler_that_does_more_or_is_held_up_by_its_host_is_told_so(tmp_pat
     assert changes[1].startswith("its host holds it up")
 
 
+def test_a_rank_that_is_late_but_not_slow_is_no_straggler(tmp_path):
+    """Rank 1 begins the step 400 us after rank 0, which waits for it in the first all-reduce."""
+    traces = ranks_of(Planted(world=2, steps=1))
+    early = traces[0]["traceEvents"]
+    reduce = next(each for each in early if each["name"].startswith("ncclDevKernel_AllReduce"))
+    kernel = next(each for each in early if each["name"] == COMPUTE)
+    mark = next(each for each in early if each["name"].startswith("ProfilerStep"))
+    for each in [kernel, reduce, mark, *(each for each in early if each["cat"] in ("cuda_runtime", "cpu_op"))]:
+        each["ts"] -= 400
+    for each in (reduce, mark):
+        each["dur"] += 400
+    for rank, trace in enumerate(traces):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"rank{rank}.json").write_text(json.dumps(trace))
+    found = of_ranks(diagnose(import_ranks(tmp_path / "in", tmp_path / "run", timed_ms=6.05), rank=0))
+    assert "straggler" not in found
+    assert found["load-imbalance"]["cost_us"] == 400.0
+    assert found["load-imbalance"]["severity"] == "low"
+    evidence = found["load-imbalance"]["evidence"]
+    assert "rank 1 begins a step 0.40 ms later than rank 0 (traced): look at what comes before it" in evidence
+
+
+def test_what_happened_once_is_no_sure_saving(tmp_path):
+    """The same slowness in one collective of the whole trace, and in eight."""
+    once = of_ranks(diagnose(imported(tmp_path / "once", Planted(world=2, steps=1, layers=1, slow_us={1: 300}))))["straggler"]
+    often = of_ranks(diagnose(imported(tmp_path / "often", Planted(world=2, steps=2, slow_us={1: 300}))))["straggler"]
+    assert (once["saving_us"], once["severity"]) == ({"low": 0.0, "high": 300.0}, "low")
+    assert (often["saving_us"]["low"], often["severity"]) == (pytest.approx(0.6 * 1200 * 7 / 8), "high")
+    assert any(each.startswith("100% of it is one single wait") for each in once["evidence"])
+    assert not any("one single wait" in each for each in often["evidence"])
+    assert (once["count"], often["count"]) == (1, 4)
+
+
 def test_balanced_ranks_have_neither_finding(tmp_path):
     found = of_ranks(diagnose(imported(tmp_path, Planted(world=2, exposed_us=10))))
     assert found == {}
