@@ -22,12 +22,13 @@ def command(
     from profiler.core.errors import UsageError
     from profiler.report.diagnose import diagnose, to_json
     from profiler.report.diagnose_text import render
+    from profiler.tables.ranks import chosen_rank
     from profiler.tables.run import Run
 
     if window not in ("step", "text", "decode", "call"):
         raise UsageError(f"--window {window} is not known", "choose from: step, text, decode, call")
     opened = Run.open(run)
-    if rank is not None and rank not in opened.ranks:
-        raise UsageError(f"{run} holds no rank {rank}", f"it has: {', '.join(map(str, opened.ranks)) or 'none'}")
+    if rank is not None:
+        chosen_rank(opened, rank)
     report = diagnose(opened, Run.open(base) if base else None, window, rank)
     emit(as_json, to_json(report), lambda: render(report), f"diffuscope show {shlex.quote(str(run))}")

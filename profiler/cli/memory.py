@@ -18,15 +18,18 @@ def command(
     part: Annotated[str, typer.Option(help="memory (one call) or load (load, quantize and warm-up).")] = "memory",
     by: Annotated[str, typer.Option(help="Rows of the timeline: category, component, role or module.")] = "category",
     top: Annotated[int, typer.Option("--top", min=0, help="Show at most N allocations at the peak.")] = 10,
+    rank: Annotated[int | None, typer.Option(help="Of several ranks: whose memory; default: the one that needs most.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Where every byte is: timeline, the peak taken apart, growth."""
     from profiler.metrics.memory.source import ARTIFACTS
     from profiler.report.memory import memory_data
     from profiler.report.memory_text import memory_text
+    from profiler.tables.ranks import chosen_rank
     from profiler.tables.run import Run
 
     say_if_long(run, ARTIFACTS.get(part, ""))
-    data = memory_data(Run.open(run), part, by, top)
+    opened = Run.open(run)
+    data = memory_data(opened, part, by, top, None if rank is None else chosen_rank(opened, rank))
     width = shutil.get_terminal_size((100, 24)).columns
     emit(as_json, data, lambda: memory_text(data, width), f"diffuscope diagnose {shlex.quote(str(run))}")

@@ -26,6 +26,7 @@ def command(
     max_memory: Annotated[str | None, typer.Option(help="Of a sweep: the budget at the inference peak, 24GiB.")] = None,
     min_sqnr: Annotated[float | None, typer.Option(help="Of a sweep: the least SQNR, dB.")] = None,
     plan: Annotated[Path | None, typer.Option(help="Of a sweep: a plan, to see how right its predictions were.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Of several ranks: whose phases, memory and kernels.")] = None,
     form: Annotated[str, typer.Option("--format", help=f"Of a sweep: {', '.join(FORMATS)}.")] = FORMATS[0],
     as_json: JsonOption = False,
 ) -> None:
@@ -33,6 +34,7 @@ def command(
     from profiler.report.show import show_data
     from profiler.report.show_text import show_text
     from profiler.report.tune import tune_data, tune_text
+    from profiler.tables.ranks import chosen_rank
     from profiler.tables.run import Run
     from profiler.tables.sweep import holds_runs
 
@@ -52,7 +54,7 @@ def command(
         found = tune_data(opened)
         emit(as_json, found, lambda: tune_text(found, width), _runs(run))
         return
-    data = show_data(opened, top)
+    data = show_data(opened, top, None if rank is None else chosen_rank(opened, rank))
     emit(as_json, data, lambda: show_text(data, _TOP if top is None else top, width), _next(run, data))
 
 

@@ -45,6 +45,7 @@ class Report:
     floor: Floor | None = None
     memory: MemoryFindings = field(default_factory=MemoryFindings)
     ranks: RanksReport | None = None
+    rank: int = 0
 
 
 def diagnose(run: Run, base: Run | None = None, window: str = "step", rank: int | None = None) -> Report:
@@ -85,6 +86,7 @@ def diagnose(run: Run, base: Run | None = None, window: str = "step", rank: int 
         floor=_floor(context, ledger, not_checked),
         memory=memory_findings.of_memory(run, context.rank, found),
         ranks=several_ranks.of_context(context, ledger.window),
+        rank=context.rank,
     )
 
 
@@ -92,7 +94,7 @@ def _without_trace(context: Context, window: str) -> Report:
     """What can be said of a run that has no time: its memory."""
     found, not_checked = _check_all(context)
     memory = memory_findings.of_memory(context.run, context.rank, found)
-    return Report(run=context.run, window=window, not_checked=not_checked, memory=memory)
+    return Report(run=context.run, window=window, not_checked=not_checked, memory=memory, rank=context.rank)
 
 
 def _floor(context: Context, of: Ledger, not_checked: list[tuple[str, str]]) -> Floor | None:

@@ -22,7 +22,7 @@ _MARKS = {"critical": "!!", "high": "! ", "medium": "- ", "low": "  "}
 
 def render(report: Report, width: int = 100) -> str:
     """The report for people, at most `width` columns where names allow."""
-    if not report.run.has(layout.TRACE):
+    if not report.run.has(layout.TRACE, report.rank):
         return "\n\n".join(memory_findings.render_alone(report.run, report.memory, _not_checked(report.not_checked)))
     parts = [_head(report)]
     often = [each for each in report.findings if not each.finding.once]
@@ -63,6 +63,9 @@ def _head(report: Report) -> str:
         lines.append("no untraced time is known: every idle price below may be as low as 0 (import --timed-ms N tells it)")
     if report.note and report.calibrated:
         lines.append(report.note)
+    if report.ranks:
+        of = several_ranks.described(report.rank, report.ranks.summary.ranks.height, report.ranks.summary.median)
+        lines.append(f"{of} (--rank N for another)")
     return "\n".join(lines)
 
 
@@ -96,7 +99,7 @@ def _price(each: Granted) -> str:
 
 def _source(report: Report, file: str | None, line: int | None) -> list[str]:
     """The source line of a place and the two around it, from what was recorded."""
-    path = report.run.artifact(layout.SOURCES)
+    path = report.run.artifact(layout.SOURCES, report.rank)
     if not (file and line and path.is_file()):
         return []
     return source_lines(path, file, line)

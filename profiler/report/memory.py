@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from profiler.core.errors import UnreadableInput, UsageError
+from profiler.metrics.main_rank import memory_rank
 from profiler.metrics.memory import (
     LOAD_PART,
     MEMORY_PART,
@@ -27,9 +28,10 @@ from profiler.metrics.memory.labels import CATEGORIES
 from profiler.metrics.memory.live import live_by
 from profiler.metrics.memory.timeline import BY, total_of
 from profiler.metrics.memory.unused import unused_bytes
-from profiler.report import memory_words
+from profiler.report import memory_ranks, memory_words
 from profiler.report.memory_slots import SLOTS, Slots, slots_of
 from profiler.rundir import layout
+from profiler.tables.ranks import is_spread, manifest_of
 from profiler.tables.run import Run
 
 PARTS = (MEMORY_PART, LOAD_PART)
@@ -38,13 +40,16 @@ LABELS = 12
 _HIDDEN = ("stack",)
 
 
-def memory_data(run: Run, part: str = MEMORY_PART, by: str = "category", top: int = 10, rank: int = 0) -> dict[str, Any]:
+def memory_data(
+    run: Run, part: str = MEMORY_PART, by: str = "category", top: int = 10, rank: int | None = None
+) -> dict[str, Any]:
     """Everything `memory` prints, JSON-ready; keys are documented in docs/memory.md.
 
     Args:
         part: "memory" (one call) or "load" (load, quantize, warm-up).
         by: what the timeline's labels are.
         top: at most so many allocations and groups at the peak.
+        rank: of several, whose memory; by default that of the one that needs most.
 
     Raises:
         UsageError: `part` or `by` is none that there is.
@@ -53,7 +58,8 @@ def memory_data(run: Run, part: str = MEMORY_PART, by: str = "category", top: in
     for option, value, choices in (("part", part, PARTS), ("by", by, BY)):
         if value not in choices:
             raise UsageError(f"--{option} {value} is not known", f"choose from: {', '.join(choices)}")
-    summary = memory_summary(run)
+    rank = memory_rank(run) if rank is None else rank
+    summary = memory_summary(run, rank)
     oom = oom_report(run, rank)
     known = has_part(run, rank, part)
     if not known and oom is None and summary.since_start_peak_bytes is None:
@@ -61,8 +67,9 @@ def memory_data(run: Run, part: str = MEMORY_PART, by: str = "category", top: in
     return {
         "run": str(run.path),
         "status": run.manifest.status,
+        **(memory_ranks.ranks_data(run, rank) if is_spread(run) else {}),
         "part": part,
-        "covers": _covers(run, part),
+        "covers": _covers(run, rank, part),
         "by": by,
         "summary": _summary(summary),
         "problem": None if known else _problem(run, rank, part),
@@ -71,13 +78,13 @@ def memory_data(run: Run, part: str = MEMORY_PART, by: str = "category", top: in
     }
 
 
-def _covers(run: Run, part: str) -> str:
+def _covers(run: Run, rank: int, part: str) -> str:
     """What a part's events are of. A run that died before its memory phase saved what it had from the start."""
     if part == LOAD_PART:
         return "load, quantize and warm-up"
     if run.manifest.kind == "import":
         return "the imported snapshot"
-    return "one call" if run.manifest.phase(layout.MEMORY_PHASE) else "all until it ended"
+    return "one call" if manifest_of(run, rank).phase(layout.MEMORY_PHASE) else "all until it ended"
 
 
 def _summary(summary: MemorySummary) -> dict[str, Any]:
@@ -96,14 +103,14 @@ def _problem(run: Run, rank: int, part: str) -> str:
 def _events(run: Run, part: str, by: str, top: int, rank: int) -> dict[str, Any]:
     found, highest = study(run, rank, part), peak(run, rank, part, top)
     return {
-        "timeline": _timeline(run, found, by),
+        "timeline": _timeline(run, rank, found, by),
         "peak": _peak(highest, found, top),
         "growth": _growth(run, rank, top) if part == MEMORY_PART and (found.windows["name"] == "step").any() else None,
         "lower_bound": highest.lower_bound,
     }
 
 
-def _timeline(run: Run, found: Study, by: str) -> dict[str, Any]:
+def _timeline(run: Run, rank: int, found: Study, by: str) -> dict[str, Any]:
     """Live bytes over time in `SLOTS` equal stretches, of each the highest."""
     labelled = _merged(found, by)
     times = found.moments["time_us"].drop_nulls()
@@ -117,7 +124,7 @@ def _timeline(run: Run, found: Study, by: str) -> dict[str, Any]:
         "total": slots_of(total, slots, "live_bytes"),
         "reserved": slots_of(total, slots, "reserved_bytes") if total["reserved_bytes"].null_count() < total.height else None,
         "labels": [_label(frame, name, slots) for name in _ordered(labelled, by)],
-        "windows": _bands(run, found, slots),
+        "windows": _bands(run, rank, found, slots),
     }
 
 
@@ -147,10 +154,10 @@ def _label(frame: pl.DataFrame, name: str, slots: Slots) -> dict[str, Any]:
     return {"label": name, "highest_bytes": max(values), "bytes": values}
 
 
-def _bands(run: Run, found: Study, slots: Slots) -> list[dict[str, Any]]:
+def _bands(run: Run, rank: int, found: Study, slots: Slots) -> list[dict[str, Any]]:
     """Text encoding, steps and decoding; outside a marked call the phases."""
     marked = found.windows.filter(pl.col("name") != "call").select(pl.col("label").alias("name"), "start_us", "end_us")
-    bands = marked if marked.height else phase_bands(run).select("name", "start_us", "end_us")
+    bands = marked if marked.height else phase_bands(run, rank).select("name", "start_us", "end_us")
     inside = bands.with_columns(pl.col("end_us").fill_null(slots.end_us)).filter(
         (pl.col("start_us") <= slots.end_us) & (pl.col("end_us") >= slots.start_us)
     )

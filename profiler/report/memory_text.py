@@ -7,7 +7,7 @@ from typing import Any
 
 from profiler.core.printable import one_line, printable
 from profiler.core.units import format_ms, format_size
-from profiler.report import memory_words
+from profiler.report import memory_ranks, memory_words
 from profiler.report.memory_chart import chart
 from profiler.report.names import shorten
 from profiler.report.render import MAX_WIDTH, MIN_WIDTH, table
@@ -20,7 +20,11 @@ _ROW_NUMBERS, _GROUP_NUMBERS = 45, 42
 def memory_text(data: dict[str, Any], width: int = MAX_WIDTH) -> str:
     """The text of `memory_data`'s result, at most `width` columns (80 to 120)."""
     width = max(MIN_WIDTH, min(MAX_WIDTH, width))
-    parts = [_head(data, width), _filled(data["problem"] and f"no timeline: {data['problem']}", width)]
+    parts = [
+        _head(data, width),
+        memory_ranks.text(data, width),
+        _filled(data["problem"] and f"no timeline: {data['problem']}", width),
+    ]
     if data["lower_bound"]:
         parts.append(_filled(f"!! every figure below is a lower bound: {data['lower_bound']}", width))
     if data["timeline"]:
@@ -48,7 +52,7 @@ def _head(data: dict[str, Any], width: int) -> str:
         "since start": summary["since_start_peak_bytes"],
     }
     sizes = ", ".join(f"{name} {format_size(size)}" for name, size in names.items() if size is not None)
-    lines = [f"{data['run']}  [{data['status']}]: {data['covers']}, by {data['by']}"]
+    lines = [f"{data['run']}  [{data['status']}]: {data['covers']}, by {data['by']}{memory_ranks.whose(data)}"]
     return "\n".join([*lines, *(_filled(each, width) for each in (sizes, summary["since_start"]) if each)])
 
 

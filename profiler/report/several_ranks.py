@@ -56,12 +56,13 @@ def of_context(context: Context, window: str) -> RanksReport | None:
     return RanksReport(context.rank, window, summary, slowest, rows, rank_totals(context.run))
 
 
-def shown(run: Run) -> dict[str, Any]:
-    """What `show` adds for a run of several ranks."""
+def shown(run: Run, memory: int) -> dict[str, Any]:
+    """What `show` adds for a run of several ranks; `memory` is the rank whose phases and memory it shows."""
     if not is_spread(run):
         return {}
     summary = rank_summary(run)
-    return {"rank_window": summary.window, "slowest": summary.slowest, "median": summary.median, "ranks": rows(summary, rank_totals(run))}
+    known = {"rank_window": summary.window, "memory_rank": memory, "slowest": summary.slowest, "median": summary.median}
+    return known | {"ranks": rows(summary, rank_totals(run))}
 
 
 def rows(summary: RankSummary, totals: list[RankTotals]) -> list[dict[str, Any]]:

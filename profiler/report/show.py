@@ -8,10 +8,12 @@ from typing import Any
 from profiler.core.errors import UnreadableInput
 from profiler.metrics import phases
 from profiler.metrics.kernels import Breakdown, breakdown
+from profiler.metrics.main_rank import main_rank, memory_rank, slowest_calls
 from profiler.metrics.memory import memory_summary
 from profiler.report import several_ranks, show_memory
 from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
+from profiler.tables.ranks import manifest_of
 from profiler.tables.run import Run
 
 # Columns of the frames that the JSON shows, in its order.
@@ -19,15 +21,18 @@ _KERNEL_KEYS = ("name", "class", "count", "total_us", "mean_us", "share")
 _CLASS_KEYS = ("class", "count", "total_us", "share")
 
 
-def show_data(run: Run, top: int | None = None) -> dict[str, Any]:
+def show_data(run: Run, top: int | None = None, rank: int | None = None) -> dict[str, Any]:
     """Everything `show` prints, JSON-ready; whatever a run lacks is None, empty or named under `trace.problem`.
 
     Args:
         top: at most so many kernels; None for all.
+        rank: of several, whose phases, memory and kernels; by default memory of the one that needs most, kernels of the median.
     """
     manifest = run.manifest
-    busy, trace = _read_trace(run)
-    sizes = show_memory.phase_sizes(memory_summary(run))
+    held, traced = (memory_rank(run), main_rank(run)) if rank is None else (rank, rank)
+    own = manifest_of(run, held)
+    busy, trace = _read_trace(run, traced)
+    sizes = show_memory.phase_sizes(memory_summary(run, held))
     return {
         "run": str(run.path),
         "status": manifest.status,
@@ -36,9 +41,9 @@ def show_data(run: Run, top: int | None = None) -> dict[str, Any]:
         "applied": manifest.applied,
         "failure": asdict(manifest.failure) if manifest.failure else None,
         "environment": manifest.environment,
-        "phases": [asdict(each) | more for each, more in zip(phases.phases(manifest), sizes, strict=True)],
-        "timed": asdict(phases.timed(manifest)),
-        "memory": show_memory.memory_data(run),
+        "phases": [asdict(each) | more for each, more in zip(phases.phases(own), sizes, strict=True)],
+        "timed": asdict(phases.timed(slowest_calls(run))),
+        "memory": show_memory.memory_data(run, held),
         "recording": _recording(manifest),
         "trace": trace["facts"],
         "classes": busy.classes.select(_CLASS_KEYS).to_dicts() if busy else [],
@@ -46,13 +51,12 @@ def show_data(run: Run, top: int | None = None) -> dict[str, Any]:
         if busy
         else [],
         "lost": _lost(manifest, trace["lost"]),
-        **several_ranks.shown(run),
+        **several_ranks.shown(run, held),
     }
 
 
-def _read_trace(run: Run) -> tuple[Breakdown | None, dict[str, Any]]:
-    """The breakdown of the first rank that has a trace, what is known of that trace, and what was lost from it."""
-    rank = next((each for each in run.ranks if run.has(layout.TRACE, each)), 0)
+def _read_trace(run: Run, rank: int) -> tuple[Breakdown | None, dict[str, Any]]:
+    """The breakdown of a rank, what is known of its trace, and what was lost from it."""
     facts: dict[str, Any] = {
         "source": "none",
         "rank": rank,

@@ -12,19 +12,20 @@ from profiler.metrics import phases
 from profiler.metrics.memory import MEMORY_PART, MemorySummary, OomReport, has_part, memory_summary, oom_report, peak
 from profiler.report import memory_words
 from profiler.report.render import table
+from profiler.tables.ranks import manifest_of
 from profiler.tables.run import Run
 
 _NONE = "no memory events were recorded"
 
 
-def memory_data(run: Run) -> dict[str, Any]:
+def memory_data(run: Run, rank: int = 0) -> dict[str, Any]:
     """`show`'s key `memory`, JSON-ready; sizes in GiB, None where not known.
 
     `load_peak_gib` is that of loading and quantizing together. `at_peak` and `oom` come from memory events; `problem` says why
     they are missing.
     """
-    summary = memory_summary(run)
-    found: dict[str, Any] = asdict(phases.memory(run.manifest)) | {
+    summary = memory_summary(run, rank)
+    found: dict[str, Any] = asdict(phases.memory(manifest_of(run, rank))) | {
         "quantize_peak_gib": gib(summary.quantize_peak_bytes),
         "warmup_peak_gib": gib(summary.warmup_peak_bytes),
         "inference_phase": summary.inference_phase,
@@ -32,7 +33,7 @@ def memory_data(run: Run) -> dict[str, Any]:
         "since_start_phase": summary.since_start_phase,
         "since_start": memory_words.since_start(summary),
     }
-    return found | _events(run)
+    return found | _events(run, rank)
 
 
 def phase_sizes(summary: MemorySummary) -> list[dict[str, float | None]]:
@@ -47,8 +48,7 @@ def phase_sizes(summary: MemorySummary) -> list[dict[str, float | None]]:
     ]
 
 
-def _events(run: Run) -> dict[str, Any]:
-    rank = next((each for each in run.ranks if has_part(run, each, MEMORY_PART)), 0) if run.path.is_dir() else 0
+def _events(run: Run, rank: int) -> dict[str, Any]:
     empty: dict[str, Any] = {"at_peak": None, "oom": None, "problem": None}
     try:
         oom = oom_report(run, rank)

@@ -94,7 +94,12 @@ def last_frames(traceback: str, most: int = 2) -> list[str]:
 
 
 def _facts(data: dict[str, Any], width: int) -> str:
-    lines = [("timed", describe_timed(data)), ("memory", _memory(data)), ("traced", describe_recording(data))]
+    lines = [
+        ("ranks", describe_ranks(data)),
+        ("timed", describe_timed(data)),
+        ("memory", _memory(data)),
+        ("traced", describe_recording(data)),
+    ]
     lines += [("applied", line) for line in describe_applied(data["applied"])]
     shown: list[str] = []
     last = ""
@@ -103,6 +108,14 @@ def _facts(data: dict[str, Any], width: int) -> str:
             shown.append(shorten(f"{label if label != last else '':<9}{text}", width))
             last = label
     return "\n".join(shown)
+
+
+def describe_ranks(data: dict[str, Any]) -> str:
+    """Of several ranks, whose figures are shown; empty for a run of one process."""
+    if not data.get("ranks"):
+        return ""
+    held, traced = data["memory_rank"], data["trace"]["rank"]
+    return f"{len(data['ranks'])}; phases and memory of rank {held}, kernels of rank {traced}, calls of the slowest (--rank N)"
 
 
 def describe_timed(data: dict[str, Any]) -> str:
