@@ -33,7 +33,7 @@ def memory_rank(run: Run) -> int:
 
     No trace is read for it.
     """
-    able = [each.rank for each in rank_facts(run) if each.rank in run.ranks] if run.path.is_dir() else []
+    able = [each.rank for each in rank_facts(run) if each.here] if run.path.is_dir() else []
     if not is_spread(run):
         return next((rank for rank in able if has_part(run, rank)), 0)
     dead = [each.rank for each in rank_facts(run) if each.status == "oom" and each.rank in able]

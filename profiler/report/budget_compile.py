@@ -23,7 +23,7 @@ def breaks(subject: Subject) -> Measured:
     without = _without_log(subject)
     if without:
         return _resumed(subject) or without
-    found = _own(subject, graph_breaks(subject.run), pl.col("joined"))
+    found = _own(subject, graph_breaks(subject.run, subject.rank), pl.col("joined"))
     return Measured(float(found.height), _named(found["break"]), _lost(subject))
 
 
@@ -32,7 +32,7 @@ def all_recompiles(subject: Subject) -> Measured:
     without = _without_log(subject)
     if without:
         return without
-    found = _own(subject, recompiles(subject.run), pl.col("joined") | (pl.col("when") == "inside"))
+    found = _own(subject, recompiles(subject.run, subject.rank), pl.col("joined") | (pl.col("when") == "inside"))
     return Measured(float(found.height), _named(found["guard"]), _lost(subject))
 
 
@@ -41,13 +41,13 @@ def recompiles_in_steps(subject: Subject) -> Measured:
     without = _without_log(subject)
     if without:
         return without
-    base_ns = subject.run.trace().base_ns
-    steps = windows(subject.run).filter(pl.col("name") == STEP)
+    base_ns = subject.run.trace(subject.rank).base_ns
+    steps = windows(subject.run, subject.rank).filter(pl.col("name") == STEP)
     if steps.is_empty():
         return Measured(None, "the trace has no steps")
     ranges = steps.select(pl.col("host_start_ns", "host_end_ns") + base_ns).rows()
     began = pl.any_horizontal(pl.col("start_ns").is_between(start, end, closed="left") for start, end in ranges)
-    every = recompiles(subject.run)
+    every = recompiles(subject.run, subject.rank)
     found, untimed = every.filter(began), every["start_ns"].null_count()
     lost = _lost(subject) or ("the log does not say when every recompile began" if untimed else "")
     return Measured(float(found.height), _named(found["guard"]), lost)
@@ -55,7 +55,7 @@ def recompiles_in_steps(subject: Subject) -> Measured:
 
 def _without_log(subject: Subject) -> Measured | None:
     """What is known without a compile log: torch leaves none where nothing was compiled."""
-    if has_log(subject.run):
+    if has_log(subject.run, subject.rank):
         return None
     applied = subject.run.manifest.applied
     if all(applied.get(name) == 0 for name in _COUNTED):
@@ -65,7 +65,7 @@ def _without_log(subject: Subject) -> Measured | None:
 
 def _resumed(subject: Subject) -> Measured | None:
     """Without a log, the breaks at which the trace resumes; None where it shows none."""
-    found = graph_breaks(subject.run) if subject.run.has(layout.TRACE) else pl.DataFrame()
+    found = graph_breaks(subject.run, subject.rank) if subject.run.has(layout.TRACE, subject.rank) else pl.DataFrame()
     if found.is_empty():
         return None
     why = "without a compile log only breaks at which the trace resumes are known"
@@ -77,7 +77,7 @@ def _own(subject: Subject, found: pl.DataFrame, own: pl.Expr) -> pl.DataFrame:
 
     Where the trace runs nothing of the log (what was compiled runs eagerly after all), everything in it counts.
     """
-    ran = subject.run.has(layout.TRACE) and (compiles(subject.run)["calls"] > 0).any()
+    ran = subject.run.has(layout.TRACE, subject.rank) and (compiles(subject.run, subject.rank)["calls"] > 0).any()
     return found.filter(own) if ran else found
 
 
@@ -88,5 +88,5 @@ def _named(names: pl.Series) -> str:
 
 def _lost(subject: Subject) -> str:
     """Why there may be more."""
-    lost = subject.run.compile_log().lost
+    lost = subject.run.compile_log(subject.rank).lost
     return "records of the compile log are lost: " + ", ".join(f"{why} ({count})" for why, count in lost.items()) if lost else ""

@@ -6,10 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+from profiler.metrics.main_rank import main_rank
 from profiler.metrics.memory import MemorySummary, memory_summary
 from profiler.metrics.quality import Level, sqnr
 from profiler.rules.context import Context
+from profiler.rundir.manifest import Manifest
+from profiler.tables.ranks import is_spread, manifest_of
 from profiler.tables.run import Run
+
+TIME = "time"
+"""What a line about time is about."""
 
 
 @dataclass(frozen=True)
@@ -28,20 +34,35 @@ class Measured:
 
 
 class Subject:
-    """A run under check, and perhaps a base run; what several lines need is computed once."""
+    """A run under check, and perhaps a base run; what several lines need is computed once.
 
-    def __init__(self, run: Run, base: Run | None = None) -> None:
+    Args:
+        rank: of several, the one that is measured; by default the first that has a trace, of one process that process.
+    """
+
+    def __init__(self, run: Run, base: Run | None = None, rank: int | None = None) -> None:
         self.run, self.base = run, base
+        self._rank = rank
+
+    @cached_property
+    def rank(self) -> int:
+        """The rank that is measured."""
+        return self._rank if self._rank is not None else (main_rank(self.run) if is_spread(self.run) else 0)
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What the rank says of itself."""
+        return manifest_of(self.run, self.rank)
 
     @cached_property
     def context(self) -> Context:
         """The run as rules see it: ledgers and their rows."""
-        return Context(self.run, self.base)
+        return Context(self.run, self.base, self.rank)
 
     @cached_property
     def memory(self) -> MemorySummary:
-        """The peaks of the run."""
-        return memory_summary(self.run)
+        """The peaks of the rank."""
+        return memory_summary(self.run, self.rank)
 
     @cached_property
     def sqnr(self) -> dict[str, Level]:
@@ -61,6 +82,7 @@ class Line:
         least: the limit is the least that is allowed, not the most.
         whole: only whole numbers make sense.
         most: a larger limit is a mistake of its unit.
+        whole_run: of a run of several ranks there is one number; else each rank has its own, and the worst counts.
     """
 
     about: str
@@ -70,3 +92,4 @@ class Line:
     least: bool = False
     whole: bool = False
     most: float | None = None
+    whole_run: bool = False

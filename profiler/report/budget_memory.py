@@ -21,7 +21,7 @@ def inference_peak(subject: Subject) -> Measured:
 def load_peak(subject: Subject) -> Measured:
     """The peak of loading and quantizing; beside it that of loading alone."""
     alone = subject.memory.load_peak_bytes
-    return _size(subject, summary.load_peak_bytes(subject.run.manifest), layout.LOAD, f"loading alone {format_size(alone)}")
+    return _size(subject, summary.load_peak_bytes(subject.manifest), layout.LOAD, f"loading alone {format_size(alone)}")
 
 
 def quantize_peak(subject: Subject) -> Measured:
@@ -42,10 +42,10 @@ def model(subject: Subject) -> Measured:
 
 def step_growth(subject: Subject) -> Measured:
     """What every step leaves behind, in MiB a step."""
-    found = growth(subject.run)
+    found = growth(subject.run, subject.rank)
     if found.leak_bytes is None:
         return Measured(None, f"growth needs 3 steps, and the memory phase's call has {found.steps.height} (--trace-steps 3)")
-    return Measured(found.leak_bytes / MIB, at_least=why_lower_bound(subject.run))
+    return Measured(found.leak_bytes / MIB, at_least=why_lower_bound(subject.run, subject.rank))
 
 
 def _size(subject: Subject, size_bytes: int | None, phase: str, note: str = "") -> Measured:

@@ -10,6 +10,7 @@ import polars as pl
 
 from profiler.core.errors import DiffuscopeError
 from profiler.metrics.compare_runs import refuse_other_kinds
+from profiler.report import budget_ranks
 from profiler.report.budget import Budget, Limit
 from profiler.report.budget_lines import LINES
 from profiler.report.budget_measure import Line, Measured, Subject
@@ -33,8 +34,8 @@ def check_data(run: Run, budget: Budget, base: Run | None = None) -> dict[str, A
         UsageError: a sweep or a tuning, which keeps no budget.
     """
     refuse_other_kinds(run)
-    subject = Subject(run, base)
-    checks = [_status(run), *(_check(subject, each) for each in budget.limits)]
+    subjects = budget_ranks.subjects(run, base)
+    checks = [_status(run), *(_check(subjects, each) for each in budget.limits)]
     return {
         "run": str(run.path),
         "budget": str(budget.path),
@@ -57,9 +58,9 @@ def _status(run: Run) -> dict[str, Any]:
     return _row(STATUS, "run", "the run ended ok", "", FAIL, note=f"no, {ended}{where}")
 
 
-def _check(subject: Subject, limit: Limit) -> dict[str, Any]:
+def _check(subjects: list[Subject], limit: Limit) -> dict[str, Any]:
     line = LINES[limit.name]
-    measured = _measure(line, subject)
+    measured = budget_ranks.worst(line, subjects, _measure)
     status, note = _judge(line, measured, limit.limit)
     value = measured.value
     known = value is not None and math.isfinite(value)
@@ -94,7 +95,7 @@ def _judge(line: Line, measured: Measured, limit: float) -> tuple[str, str]:
     if _margin(line, measured.value, limit) < 0:
         return FAIL, measured.note
     if measured.at_least:
-        return NOT_CHECKED, f"it is a lower bound: {measured.at_least}"
+        return NOT_CHECKED, f"it is {'an upper' if line.least else 'a lower'} bound: {measured.at_least}"
     return PASS, measured.note
 
 

@@ -25,6 +25,7 @@ class RankFacts:
         status: as `rank.json` has it, or the run's where there is none; `missing` where the rank has no folder.
         problem: why it has no times to show, or empty.
         traced: whether it left a trace.
+        here: whether the run holds a folder of its own for it; one of another run is none.
     """
 
     rank: int
@@ -32,6 +33,7 @@ class RankFacts:
     status: str = "ok"
     problem: str = ""
     traced: bool = True
+    here: bool = True
 
 
 def is_spread(run: Run) -> bool:
@@ -81,12 +83,13 @@ def rank_facts(run: Run) -> list[RankFacts]:
 
 
 def _missing(rank: int) -> RankFacts:
-    return RankFacts(rank, status="missing", problem=f"rank {rank} left no folder", traced=False)
+    return RankFacts(rank, status="missing", problem=f"rank {rank} left no folder", traced=False, here=False)
 
 
 def _facts(run: Run, rank: int) -> RankFacts:
     said, problem = _said(run, rank)
-    problem = problem or _foreign(run, said, rank)
+    foreign = _foreign(run, said, rank)
+    problem = problem or foreign
     traced = run.has(layout.TRACE, rank)
     if not traced and not problem:
         failure = said.get("failure")
@@ -94,7 +97,7 @@ def _facts(run: Run, rank: int) -> RankFacts:
         phase = f" in phase {said['phase']}" if said.get("phase") else ""
         problem = f"rank {rank} left no trace{f': {why}{phase}' if why else ''}"
     status = str(said.get("status") or run.manifest.status)
-    return RankFacts(rank, str(said.get("host") or ""), status, problem, traced)
+    return RankFacts(rank, str(said.get("host") or ""), status, problem, traced, here=not foreign)
 
 
 def _said(run: Run, rank: int) -> tuple[dict[str, Any], str]:
