@@ -177,8 +177,7 @@ def _left(run: Run, result: TuneResult) -> None:
     )
     lines += [str(each) for each in run.manifest.applied.get("notes") or []]
     model = run.manifest.spec.get("model") or "MODEL"
-    lines += [
-        f"kept in {result.tables.table}: diffuscope record {model} --scheme int8dq --compile regional uses it on this device"
-    ]
+    kept = f"kept in {result.tables.table}: diffuscope record {model} --scheme int8dq --compile regional uses it on this device"
+    lines += [] if result.shapes.is_empty() else [kept]
     parts.section("Kept")
     parts.bullets(lines)

@@ -7,10 +7,12 @@ col_scale, bias, kernel)`; a kernel's name begins with its space: `SPACE:...`.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 
+from profiler.kernels import blocks
 from profiler.kernels.candidate import Candidate, Shape
 from profiler.kernels.relaunch import ready
 
@@ -18,9 +20,28 @@ from profiler.kernels.relaunch import ready
 SPACES: dict[str, tuple[str, ...]] = {"cpu": ("cpu",), "cuda": ("warpgroup", "hopper", "pointers", "torchao", "cublaslt")}
 
 
+# Every space has candidates of it.
+_ANY = Shape(4096, 1024, 4096)
+
+
 def candidates(shape: Shape, hardware: Any) -> list[Candidate]:
     """Every kernel that can compute a shape on this hardware (`device`, `capability`), pruned, nothing compiled yet."""
     return [each for space in SPACES[hardware.device] for each in _space(space).candidates(shape, hardware)]
+
+
+def unknown(kernels: Iterable[str], hardware: Any) -> list[str]:
+    """Those that no space of this hardware has: another space, no configuration, or one with other settings."""
+    spaces = {each: _space(each).candidates(_ANY, hardware) for each in SPACES[hardware.device]}
+    names = {one.kernel for found in spaces.values() for one in found}
+    settings = {(one.space, *sorted(one.config)) for found in spaces.values() for one in found}
+    return [each for each in dict.fromkeys(kernels) if each not in names and _settings(each) not in settings]
+
+
+def _settings(kernel: str) -> tuple[str, ...]:
+    try:
+        return kernel.partition(":")[0], *sorted(blocks.config_of(kernel))
+    except ValueError:
+        return ()
 
 
 def _matmul(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,7 @@ from profiler.rundir.tuned_table import KERNEL_VERSION, Entry, Section, Table, T
 from profiler.rundir.writer import write_atomic
 
 __all__ = ["KERNEL_VERSION", "Entry", "Section", "Table", "TableKey", "own_table", "read_table", "shipped_tables"]
-__all__ += ["find_entries", "save_merged", "table_of"]
+__all__ += ["find_entries", "refuse_unwritable", "save_merged", "table_of"]
 
 
 def table_of(key: TableKey, entries: dict[Shape, Entry]) -> Table:
@@ -34,6 +35,20 @@ def save_merged(path: Path, table: Table) -> None:
         write_atomic(path, json.dumps(asdict(whole), indent=1))
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", "name another file with --table") from None
+
+
+def refuse_unwritable(path: Path, option: str) -> None:
+    """Refuse a file that could not be written once there is something to write.
+
+    Raises:
+        UsageError: its folder cannot be made, or holds no new file.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            return
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}", f"name another file with {option}") from None
 
 
 def find_entries(asked: str, key: TableKey) -> tuple[dict[Shape, Entry], list[str]]:

@@ -69,15 +69,13 @@ def refuse_tuned(spec: RunSpec, hardware: Hardware) -> None:
 
 
 def _entries(spec: RunSpec, hardware: Hardware) -> tuple[dict[Shape, Entry], list[str]]:
-    from profiler.kernels.int_scaled_matmul import SPACES
+    from profiler.kernels.int_scaled_matmul import unknown
 
     entries, tables = find_entries(spec.tuned, current_key(hardware))
-    for shape, entry in entries.items():
-        if entry.kernel.partition(":")[0] not in SPACES[hardware.device]:
-            what = (
-                f"{' or '.join(tables)} names {entry.kernel[:80]!r} for {shape}, which is no kernel of a {hardware.device} device"
-            )
-            raise UnreadableInput(what, "tune again with `diffuscope tune`, or use --tuned off")
+    wrong = unknown((each.kernel for each in entries.values()), hardware) if entries else []
+    for shape, kernel in ((shape, each.kernel) for shape, each in entries.items() if each.kernel in wrong):
+        what = f"{' or '.join(tables)} names {kernel[:80]!r} for {shape}, which is no kernel of a {hardware.device} device"
+        raise UnreadableInput(what, "tune again with `diffuscope tune`, or use --tuned off")
     return entries, tables
 
 
@@ -102,7 +100,7 @@ def apply_tuned(spec: RunSpec, hardware: Hardware, pipe: Any, plans: list[Linear
             kernels[plan.module] = kernel
             if (shape := _shape(plan)) in near:
                 nearest[plan.module] = str(near[shape][0])
-    return Tuned(kernels, tables, _notes(plans, kernels, tables, near), nearest)
+    return Tuned(kernels, tables, _notes(hardware, plans, kernels, tables, near), nearest)
 
 
 def _near(hardware: Hardware, plans: list[LinearPlan], entries: dict[Shape, Entry]) -> Nearest:
@@ -116,10 +114,12 @@ def _shape(plan: LinearPlan) -> Shape:
     return Shape(plan.rows or 0, plan.in_features, plan.out_features)
 
 
-def _notes(plans: list[LinearPlan], kernels: dict[str, str], tables: list[str], near: Nearest) -> list[str]:
+def _notes(hardware: Hardware, plans: list[LinearPlan], kernels: dict[str, str], tables: list[str], near: Nearest) -> list[str]:
     int8 = [each for each in plans if each.scheme == SCHEME]
     if not int8:
         return []
+    if hardware.device == "cuda" and not triton_version():
+        return ["there is no Triton, which tuned kernels need: int8dq runs torchao's own product"]
     if not tables:
         return ["no table of tuned kernels fits this device and these versions: int8dq runs torchao's own; see `diffuscope tune`"]
     left = {(each.rows, each.in_features, each.out_features) for each in int8 if each.module not in kernels}

@@ -45,7 +45,7 @@ def tuning(found: Gathered) -> Html:
         "Tuned shapes",
         _step(data["step_ms"] or {}),
         _shapes(data),
-        part("Notes", bullets([*refused, *data["notes"], f"kept in {data['table']}"])),
+        part("Notes", bullets([*refused, *data["notes"], *([f"kept in {data['table']}"] if data["shapes"] else [])])),
     )
 
 

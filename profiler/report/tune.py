@@ -111,4 +111,5 @@ def _notes(data: dict[str, Any]) -> str:
     lines = [f"{_name(each)} was not tuned: {each['why']}" for each in data["refused"]]
     limit = data["ceiling_tops"]
     lines += [f"limit: {limit:,.0f} TOPS, reached in this run by {data['ceiling_from']}"] if limit else []
-    return "\n".join([*lines, *data["notes"], f"kept in {data['table']}"])
+    kept = [f"kept in {data['table']}"] if data["shapes"] else []
+    return "\n".join([*lines, *data["notes"], *kept])

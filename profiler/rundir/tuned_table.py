@@ -106,8 +106,10 @@ def read_table(path: Path) -> Table:
             raise UnreadableInput(f"{path} is no table of tuned kernels: it has more than {_MAX_BYTES >> 20} MiB", AGAIN)
         table = build(Table, json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None), "table")
         for section in table.sections:
-            for name in section.entries:
+            for name, entry in section.entries.items():
                 parse_shape(name)
+                if not entry.us > 0:
+                    raise ValueError(f"{name} takes {entry.us} us")
     except OSError as error:
         raise UnreadableInput(f"cannot read {path}: {error.strerror}", "check its permissions") from None
     except (ValueError, TypeError, RecursionError, UsageError) as error:

@@ -16,7 +16,7 @@ from typing import Any
 from profiler.core.errors import Refused
 from profiler.core.spec import RunSpec
 from profiler.kernels.candidate import Candidate, Shape
-from profiler.kernels.tuned import Entry, TableKey, own_table, read_table, save_merged, table_of
+from profiler.kernels.tuned import Entry, TableKey, own_table, read_table, refuse_unwritable, save_merged, table_of
 from profiler.recording.ceilings import INT8, measure_ceilings
 from profiler.recording.device import find_hardware
 from profiler.recording.environment import describe_environment, describe_switches
@@ -73,6 +73,9 @@ def tune(request: Request) -> str:
     offered = offered_for(wanted, imported, hardware)
     if request.export_torchao and not any(each.space == TORCHAO_SPACE for found in offered.values() for each in found):
         raise Refused("--export-torchao holds configurations of torchao's Triton kernel, and none can run here", "leave it out")
+    refuse_unwritable(table, "--table")
+    if request.export_torchao:
+        refuse_unwritable(request.export_torchao, "--export-torchao")
     signal.signal(signal.SIGTERM, _interrupt)
     key = current_key(hardware)
     manifest = Manifest(kind="tune", command=request.command, process=process_identity(), spec=_spec(spec, hardware))

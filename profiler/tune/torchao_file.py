@@ -66,8 +66,13 @@ def read(path: Path) -> list[Saved]:
     """
     if not path.is_file():
         raise UsageError(f"{path} is no file", "name the file of TORCHAO_AUTOTUNER_DATA_PATH")
-    with path.open("rb") as file:
-        raw = load(file, _STAND_INS)
+    try:
+        with path.open("rb") as file:
+            raw = load(file, _STAND_INS)
+    except OSError as error:
+        raise UnreadableInput(f"cannot read {path}: {error.strerror}", "check its permissions") from None
+    except UnreadableInput as error:
+        raise UnreadableInput(f"{path} is no file of torchao's autotuner: {error.message}", "name another") from None
     try:
         found = [_saved(key, value) for key, value in raw.items()]
     except (AttributeError, TypeError, ValueError, KeyError, IndexError) as error:

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from profiler.kernels import blocks
-from profiler.kernels.int_scaled_matmul import SPACES, int_scaled_matmul
+from profiler.kernels.candidate import Shape
+from profiler.kernels.int_scaled_matmul import SPACES, candidates, int_scaled_matmul, unknown
 from profiler.kernels.operands import operands
+from profiler.schemes.base import Hardware
 
 KERNEL = "cpu:s8s8"
 
@@ -65,6 +67,29 @@ def test_its_shape_is_known_without_data():
 def test_an_unknown_space_is_refused():
     with pytest.raises(ValueError, match="no space of kernels is called 'nowhere'"):
         int_scaled_matmul(*arguments(), "nowhere:a=1")
+
+
+HOPPER = "hopper:block_m=128,block_n=256,block_k=128,stages=4,warps=8,group=8,parts=2,flatten=1,wide=1"
+NOT_HERE = {
+    "another device's": "hopper:block_m=128",
+    "no configuration": "cpu:zzz",
+    "no space": "nowhere",
+    "a setting less": HOPPER.replace(",wide=1", ""),
+    "a setting more": f"{HOPPER},turbo=1",
+    "no number": HOPPER.replace("wide=1", "wide=yes"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_HERE)
+def test_a_kernel_that_no_space_can_run_is_known_before_it_runs(case: str):
+    cpu, h100 = Hardware("cpu"), Hardware("cuda", (9, 0))
+    own = [each.kernel for each in candidates(Shape(35, 1024, 64), cpu)] + ["cpu:s8s8"]
+    assert unknown([*own, NOT_HERE[case]], cpu) == [NOT_HERE[case]]
+    theirs = [HOPPER, "cublaslt:scaled", "pointers:block_m=16,block_n=64,block_k=64,stages=2,warps=4,group=4"]
+    # torchao's configurations, which a file of its own may bring, are taken whether or not they are candidates.
+    theirs.append("torchao:block_m=32,block_n=32,block_k=32,stages=1,warps=1")
+    if case != "another device's":
+        assert unknown([*theirs, NOT_HERE[case]], h100) == [NOT_HERE[case]]
 
 
 @pytest.mark.parametrize("space", [each for each in SPACES["cuda"] if each != "cublaslt"])

@@ -10,7 +10,17 @@ import pytest
 from profiler.core.errors import Refused, UnreadableInput, UsageError
 from profiler.kernels import tuned
 from profiler.kernels.candidate import Shape, parse_shape
-from profiler.kernels.tuned import Entry, Table, TableKey, find_entries, own_table, read_table, save_merged, table_of
+from profiler.kernels.tuned import (
+    Entry,
+    Table,
+    TableKey,
+    find_entries,
+    own_table,
+    read_table,
+    refuse_unwritable,
+    save_merged,
+    table_of,
+)
 from profiler.rundir import tuned_table
 
 HERE = TableKey(device="NVIDIA H100 80GB HBM3", torch="2.11.0+cu130", triton="3.6.0")
@@ -102,6 +112,7 @@ CORRUPT = {
     "a time that is no number": json.dumps(
         {"sections": [{"key": WHOLE, "entries": {"1x2x3": {"kernel": "k", "us": float("nan")}}}]}
     ),
+    "a time of nothing": json.dumps({"sections": [{"key": WHOLE, "entries": {"1x2x3": {"kernel": "k", "us": 0.0}}}]}),
     "nested too deeply": "[" * 100_000,
 }
 
@@ -131,6 +142,14 @@ def test_no_file_and_no_place_to_write():
         find_entries("nothing/here", HERE)
     with pytest.raises(UsageError, match="cannot write /proc/nothing"):
         save_merged(Path("/proc/nothing/t.json"), Table())
+    with pytest.raises(UsageError, match="cannot write /proc/nothing/t") as caught:
+        refuse_unwritable(Path("/proc/nothing/t.json"), "--table")
+    assert caught.value.hint == "name another file with --table"
+
+
+def test_where_a_table_can_be_written_nothing_is_left_of_the_trial(tmp_path: Path):
+    refuse_unwritable(tmp_path / "made" / "t.json", "--table")
+    assert list((tmp_path / "made").iterdir()) == []
 
 
 def test_shapes_as_text():

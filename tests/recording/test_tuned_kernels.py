@@ -188,6 +188,12 @@ def test_cuda_without_triton_is_refused_where_a_table_was_named(tmp_path: Path, 
         refuse_tuned(RunSpec(model="m", scheme="int8dq", tuned="t.json"), h100)
     refuse_tuned(RunSpec(model="m", scheme="int8dq"), h100)
     refuse_tuned(RunSpec(model="m", scheme="bf16", tuned="t.json"), h100)
+    pipe = Pipe()
+    applied = apply_tuned(RunSpec(model="m", scheme="int8dq"), h100, pipe, pipe.plans)
+    assert (applied.kernels, applied.notes) == (
+        {},
+        ["there is no Triton, which tuned kernels need: int8dq runs torchao's own product"],
+    )
 
 
 RECORD = ("flux-tiny", *QUICK, "--scheme", "int8dq")

@@ -123,8 +123,9 @@ def test_a_hostile_file_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "data.pkl"
     path.write_bytes(pickle.dumps(HOSTILE[name]))
-    with pytest.raises(UnreadableInput, match=r"asks for 'posix\.mkdir'"):
+    with pytest.raises(UnreadableInput, match=r"asks for 'posix\.mkdir'") as caught:
         read(path)
+    assert caught.value.message.startswith(f"{path} is no file of torchao's autotuner: ")
     assert not (tmp_path / "planted").exists()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,12 @@ def test_the_best_of_torchaos_own_kernel_is_exported(tmp_path: Path, monkeypatch
 def test_what_cannot_be_exported_is_refused_before_the_search(tmp_path: Path):
     with pytest.raises(Refused, match="--export-torchao holds configurations of torchao's Triton kernel"):
         tune(request(tmp_path, SHAPE, export_torchao=tmp_path / "data.pkl"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_holds_no_table_is_refused_before_the_search(tmp_path: Path):
+    with pytest.raises(UsageError, match="cannot write /proc/nothing/t"):
+        tune(replace(request(tmp_path, SHAPE), table=Path("/proc/nothing/t.json")))
     assert list(tmp_path.iterdir()) == []
 
 
