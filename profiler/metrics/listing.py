@@ -14,7 +14,10 @@ from profiler.rundir.reader import is_run, read_manifest
 
 @dataclass(frozen=True, kw_only=True)
 class RunRow:
-    """One run. What it does not say is None; `error` is set where its manifest cannot be read."""
+    """One run. What it does not say is None; `error` is set where its manifest cannot be read.
+
+    Of several `ranks`, `ranks_here` have a folder; calls are those of the slowest rank, memory is of the one that needs most.
+    """
 
     run: str
     name: str
@@ -31,6 +34,9 @@ class RunRow:
     inference_peak_gib: float | None = None
     graph_breaks: int | None = None
     recompiles: int | None = None
+    ranks: int = 1
+    ranks_here: int = 1
+    parallel: str | None = None
     error: str | None = None
 
 
@@ -71,7 +77,8 @@ def _row(path: Path) -> RunRow:
 
 def _described(path: Path, manifest: Manifest) -> RunRow:
     spec, gpu = manifest.spec, manifest.environment.get("gpu")
-    sizes = phases.memory(manifest)
+    calls, held, here = _of_ranks(path, manifest) if manifest.world_size > 1 else (manifest, manifest, 1)
+    sizes = phases.memory(held)
     return RunRow(
         run=str(path),
         name=path.name,
@@ -83,9 +90,23 @@ def _described(path: Path, manifest: Manifest) -> RunRow:
         compile=spec.get("compile"),
         batch=spec.get("batch"),
         gpu=gpu.get("name") if gpu else None,
-        median_ms=phases.timed(manifest).median_ms,
+        median_ms=phases.timed(calls).median_ms,
         model_gib=sizes.model_gib,
         inference_peak_gib=sizes.inference_peak_gib,
         graph_breaks=manifest.applied.get("graph_breaks"),
         recompiles=manifest.applied.get("recompiles"),
+        ranks=manifest.world_size,
+        ranks_here=here,
+        parallel=(spec.get("parallel") or {}).get("kind"),
     )
+
+
+def _of_ranks(path: Path, manifest: Manifest) -> tuple[Manifest, Manifest, int]:
+    """The calls of the slowest rank, the peaks of the one that needs most, and how many ranks are here."""
+    # What opens a run takes longer to load than most folders to list, and few runs have several ranks.
+    from profiler.metrics.main_rank import memory_rank, slowest_calls
+    from profiler.tables.ranks import manifest_of, rank_facts
+    from profiler.tables.run import Run
+
+    run = Run(path, manifest)
+    return slowest_calls(run), manifest_of(run, memory_rank(run)), sum(each.here for each in rank_facts(run))

@@ -9,8 +9,8 @@ from profiler.metrics.listing import RunRow
 from profiler.report.names import shorten
 from profiler.report.render import MAX_WIDTH, MIN_WIDTH, number, table
 
-_HEADERS = ("run", "kind", "model", "scheme", "compile", "batch", "GPU", "median ms", "model GiB", "peak GiB", "status")
-_TEXT_COLUMNS = (0, 1, 2, 3, 4, 6, 10)
+_HEADERS = ("run", "kind", "model", "scheme", "compile", "batch", "GPU", "ranks", "median ms", "model GiB", "peak GiB", "status")
+_TEXT_COLUMNS = (0, 1, 2, 3, 4, 6, 7, 11)
 _GPU_WIDTH = 12
 _GAP = 3
 # What tells runs apart least gives way first where their names do not fit: kind, GPU, batch, model.
@@ -38,10 +38,18 @@ def runs_text(folder: Path, rows: Sequence[RunRow], width: int = MAX_WIDTH) -> s
 
 
 def _cells(row: RunRow) -> list[str]:
-    texts = [row.name, row.kind, row.model, row.scheme, row.compile, row.batch, _short_gpu(row.gpu)]
+    texts = [row.name, row.kind, row.model, row.scheme, row.compile, row.batch, _short_gpu(row.gpu), ranks(row)]
     numbers = [number(row.median_ms), number(row.model_gib, 2), number(row.inference_peak_gib, 2)]
     status = "unreadable" if row.error else row.status
     return [*("-" if each is None else str(each) for each in texts), *numbers, status or "-"]
+
+
+def ranks(row: RunRow) -> str | None:
+    """`2 ulysses`, `3 of 4` where folders are missing; None for a run of one process."""
+    if row.ranks < 2:
+        return None
+    here = str(row.ranks) if row.ranks_here == row.ranks else f"{row.ranks_here} of {row.ranks}"
+    return f"{here} {row.parallel}" if row.parallel else here
 
 
 def _short_gpu(name: str | None) -> str | None:
