@@ -118,3 +118,28 @@ def test_a_product_is_right_before_it_is_timed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch, "_int_mm", lambda a, b: torch.zeros(a.shape[0], b.shape[1], dtype=torch.int32))
     with pytest.raises(ValueError, match="wrong"):
         product_of(Fastest("cpu:dequantize", OWN.shape), "cpu")
+
+
+def test_calls_are_queued_before_one_is_waited_for(monkeypatch: pytest.MonkeyPatch):
+    log: list[str] = []
+
+    class Event:
+        """Of a pair the second ends 4 ms after the first, of the last pair 9 ms."""
+
+        made = 0
+
+        def __init__(self, *, enable_timing: bool) -> None:
+            Event.made += enable_timing
+            self.number = Event.made
+
+        def record(self) -> None:
+            log.append("event")
+
+        def elapsed_time(self, end: Any) -> float:
+            assert log[-1] == "synchronize" and end.number == self.number + 1
+            return 9.0 if end.number == 20 else 4.0
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: log.append("synchronize"))
+    assert ceilings._median_seconds(lambda: log.append("call")) == pytest.approx(0.004)
+    assert log == ["call"] * 3 + ["event", "call", "event"] * 10 + ["synchronize"]
