@@ -62,12 +62,13 @@ def _fused(call: Call) -> int:
 
 def _cat(call: Call) -> int | None:
     """Everything is read and written once."""
-    size = _element_bytes(call.kernel)
+    size = element_bytes(call.kernel)
     shapes = (call.lists or {}).get(0, ())
     return 2 * size * sum(math.prod(shape) for shape in shapes) if size else None
 
 
-def _element_bytes(kernel: str) -> int:
+def element_bytes(kernel: str) -> int:
+    """Bytes of an element that a kernel of `aten::cat` moves; 0 where its name does not tell."""
     opaque = _OPAQUE.search(kernel)
     if opaque:
         return int(opaque[1])

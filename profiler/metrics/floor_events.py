@@ -15,7 +15,7 @@ _IDENTITY = ("name", "cat", "correlation", "start_ns", "end_ns")
 
 
 def window_events(trace: TraceTables, windows: pl.DataFrame) -> pl.DataFrame:
-    """One row a busy event that owns time in a window.
+    """One row a busy event that owns time in a window, in their order.
 
     Columns: index (of the window), class, own_ns (what the ledger gives it there), dur_ns (its whole duration), call_id (one for
     all kernels of one call of an operator; null without an operator), and CALL_KEYS: op and inputs are null where no operator is
@@ -27,7 +27,9 @@ def window_events(trace: TraceTables, windows: pl.DataFrame) -> pl.DataFrame:
     joined = kernels.join(operators, on="external_id", how="left", maintain_order="left")
     names = joined.select("name", "cat").unique(maintain_order=True)
     labels = [classify_gpu(name, cat) for name, cat in names.iter_rows()]
-    classed = joined.join(names.with_columns(pl.Series("class", labels, dtype=pl.String)), on=["name", "cat"])
+    classed = joined.join(
+        names.with_columns(pl.Series("class", labels, dtype=pl.String)), on=["name", "cat"], maintain_order="left"
+    )
     call = pl.when(pl.col("op").is_not_null()).then("external_id").alias("call_id")
     return classed.select("index", "class", "own_ns", "dur_ns", call, *CALL_KEYS)
 

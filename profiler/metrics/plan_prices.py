@@ -1,77 +1,163 @@
 """What each Linear would cost under each scheme, from one bf16 recording: before anything is quantized, and without its GPU.
 
-The time of a shape in bf16 is measured. A product in another dtype is taken to come as near to that dtype's measured ceiling as
-the bf16 product comes to its own; quantizing a Linear's input, and unpacking a weight, are priced as the bytes that they move.
+The time of a shape in bf16 is the run's own; other products, and the bytes that quantizing moves, are priced at what was measured
+on that GPU (`plan_products`). What lies beside the Linears is the run's as well, or, where the run is eager and the plan is for
+compiled runs, what compiling leaves of it (`plan_fusion`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import polars as pl
 
 from profiler.core.errors import Refused
-from profiler.core.scheme_bytes import DENSE_TWIN, weight_bytes
+from profiler.core.scheme_bytes import DENSE_TWIN
 from profiler.core.scheme_noise import SQNR_DB
-from profiler.metrics.floor_calls import call_of
 from profiler.metrics.floor_events import window_events
-from profiler.metrics.floor_prices import COPY_GBS, usable
+from profiler.metrics.floor_prices import usable
 from profiler.metrics.ledger import ledger
 from profiler.metrics.plan import LEFT, shapes_of
+from profiler.metrics.plan_base import Target, boundaries, linear_times, rest_of, target_of
+from profiler.metrics.plan_products import (
+    BASE,
+    HOST_US,
+    PRODUCTS,
+    SPARSE_GAIN,
+    TUNED_SCHEME,
+    Key,
+    LinearPrice,
+    Rates,
+    ideal_us,
+    left_price,
+    linear_price,
+)
+from profiler.metrics.plan_step import BURST_SHARE, Rest, StepPrediction, clock_of, step_of
+from profiler.metrics.tuned_estimate import table_entries
 from profiler.metrics.windows import STEP
 from profiler.tables.run import Run
 
-# The ceiling that a product of quantized activations comes near; other schemes multiply in bf16.
-_PRODUCTS = {"fp8dq": "fp8_tflops", "fp8dqrow": "fp8_tflops", "int8dq": "int8_tops"}
-_PRODUCTS |= {sparse: _PRODUCTS[dense] for sparse, dense in DENSE_TWIN.items()}
-# Rounds its activations and multiplies in bf16 all the same.
-_ROUNDING = ("int4dq",)
-_BASE = "bf16_tflops"
-# Nobody measured a ceiling of 2:4 products: assumed, between the 1 of no gain and the 2 of the data sheet.
-SPARSE_GAIN = 1.5
-# Below so many rows a Linear is bound by reading its weight once.
-_FEW_ROWS = 16
-_OPERATORS = {"aten::mm": 0, "aten::addmm": 1}
+UNTUNED = f"{TUNED_SCHEME} --tuned off"
+"""What a plan calls int8dq without tuned kernels."""
 
-Key = tuple[int, int, int]
-"""M, K, N."""
+# Of the ideal time: a shape that the run does not hold.
+_ESTIMATED = 1.25
+_NAMES = ("rows", "in_features", "out_features", "compiled")
+
+
+class Predictor:
+    """Prices from one run, for one material.
+
+    Attributes:
+        material: what the planning process gathered, its costs filled in.
+        basis: what they rest on: `run`, `step_us` (a step of the run, untraced), `linear_us` (its Linears), `rest_us`, `rest`
+            (attention, elementwise, idle, as predicted), `measured` (shapes), `estimated` (shapes that the run does not hold),
+            `tuned` (the table of int8 kernels, or None), `assumed` (in words).
+
+    Raises:
+        Refused: the run is no bf16 recording of this model at this size on a GPU, or is compiled where the plan is not.
+    """
+
+    def __init__(self, run: Run, material: dict[str, Any]) -> None:
+        rates, table = _rates(run, material)
+        self._rates, self._target = rates, target_of(run, material)
+        found = ledger(run)
+        if found.source != "gpu" or found.window != STEP:
+            raise Refused(
+                f"{run.path} holds no denoising steps of a GPU", "record one there: diffuscope record MODEL --compile regional"
+            )
+        events = window_events(run.trace(), found.windows)
+        self._times = linear_times(events, found.windows.height, {_product(each) for each in shapes_of(material["layers"])})
+        rest = rest_of(run, found, events, self._times, rates, self._target)
+        self._rest = replace(rest, elementwise=rest.elementwise + boundaries(run, material, rates))
+        self._missing: list[str] = []
+        self.material = material | {"costs": self._costs(material, rates)}
+        self.basis = self._described(run, found.rows, table)
+
+    def step(self, schemes: Sequence[str], *, tuned: bool = True) -> StepPrediction | None:
+        """A step in which each layer of the material gets one scheme, in their order; None where a cost is not known.
+
+        Args:
+            tuned: whether int8dq runs tuned kernels, where there are any.
+        """
+        costs = self._of(schemes, tuned)
+        return None if costs is None else step_of(self._rest, costs)
+
+    def linears_us(self, schemes: Sequence[str], *, tuned: bool = True) -> float | None:
+        """The Linears of that step, at the run's clock."""
+        costs = self._of(schemes, tuned)
+        return None if costs is None else sum(count * float(cost["us"]) for count, cost in costs)
+
+    def _of(self, schemes: Sequence[str], tuned: bool) -> list[tuple[int, dict[str, Any]]] | None:
+        known = self._by_scheme if tuned else self._by_scheme | self._untuned
+        counts: Counter[tuple[Any, ...]] = Counter()
+        for layer, scheme in zip(self.material["layers"], schemes, strict=True):
+            counts[(*(layer[name] for name in _NAMES), scheme)] += layer["calls"]
+        wanted = {key: count for key, count in counts.items() if count}
+        missing = any(key not in known for key in wanted)
+        return None if missing else [(count, known[key]) for key, count in wanted.items()]
+
+    @property
+    def has_untuned(self) -> bool:
+        """Whether int8dq without tuned kernels is another prediction."""
+        return bool(self._untuned)
+
+    def _costs(self, material: dict[str, Any], rates: Rates) -> list[dict[str, Any]]:
+        shapes = shapes_of(material["layers"])
+        costs = [self._cost(each, scheme, rates) for each in shapes for scheme in each["choices"] if _known(scheme, rates)]
+        self._by_scheme = {(*(each[name] for name in _NAMES), each["scheme"]): each for each in costs}
+        plain = Rates(ceilings=rates.ceilings, ceiling_kernels=rates.ceiling_kernels, fused=rates.fused)
+        self._untuned = (
+            {key: self._cost(each, TUNED_SCHEME, plain) for key, each in self._by_scheme.items() if key[-1] == TUNED_SCHEME}
+            if rates.tuned
+            else {}
+        )
+        return costs
+
+    def _cost(self, shape: dict[str, Any], scheme: str, rates: Rates) -> dict[str, Any]:
+        key = _product(shape)
+        base = self._times.us.get(key)
+        if base is None:
+            name = "x".join(map(str, key))
+            self._missing += [] if name in self._missing else [name]
+            base = ideal_us(key, 2.0, BASE, rates) * _ESTIMATED
+        found = left_price(key, base) if scheme == LEFT else linear_price(key, scheme, base, rates)
+        product, moving = self._at_the_runs_clock(found), found.moving
+        host = HOST_US[scheme][0] if scheme in HOST_US else 0.0
+        row = {name: shape[name] for name in _NAMES}
+        row |= {"scheme": scheme, "us": max(product[0] + moving.us, host), "sqnr_db": SQNR_DB.get(scheme)}
+        row |= {"product_us": product, "moving_us": [moving.us, moving.low, moving.high]}
+        return row | {"on_cores": found.on_cores, "kernels": found.kernels}
+
+    def _at_the_runs_clock(self, found: LinearPrice) -> list[float]:
+        share = self._rest.share
+        clock = clock_of(BURST_SHARE, share) if found.burst and share is not None else 1.0
+        return [found.product.us / clock, found.product.low / clock, found.product.high / clock]
+
+    def _described(self, run: Run, rows: pl.DataFrame, table: str | None) -> dict[str, Any]:
+        linear = sum(
+            each["us"] * layer["calls"]
+            for layer in self.material["layers"]
+            if layer["calls"] and (each := self._by_scheme.get((*(layer[name] for name in _NAMES), LEFT)))
+        )
+        step = float(rows["priced_ns"].sum()) / 1e3 / self._times.windows
+        basis = {"run": str(run.path), "step_us": step, "linear_us": linear, "rest_us": max(0.0, step - linear)}
+        basis |= {"rest": {name: asdict(getattr(self._rest, name)) for name in ("attention", "elementwise", "idle")}}
+        basis |= {"power_limited": self._rest.share is not None, "tuned": table, "compiled": self._target.run_compiled}
+        basis |= {"measured": len(self._times.us), "estimated": self._missing}
+        return basis | {"assumed": _assumed(self.material, self._rest, self._target, table)}
 
 
 def priced(run: Run, material: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The material with its costs filled in from a run, and what they rest on.
-
-    The second: `run`, `step_us` (a step of the run, untraced), `linear_us` (its Linears), `rest_us`, `peak_over_model_bytes`,
-    `measured` (shapes), `estimated` (shapes that the run does not hold), `assumed` (in words).
-
-    Raises:
-        Refused: the run is no bf16 recording of this model at this size on a GPU.
-    """
-    ceilings = _ceilings(run, material)
-    found = ledger(run)
-    if found.source != "gpu" or found.window != STEP:
-        raise Refused(
-            f"{run.path} holds no denoising steps of a GPU", "record one there: diffuscope record MODEL --compile regional"
-        )
-    count = max(1, found.windows.height)
-    measured = _measured(window_events(run.trace(), found.windows), count)
-    shapes, costs, missing = shapes_of(material["layers"]), [], []
-    for shape in shapes:
-        key = (shape["rows"], shape["in_features"], shape["out_features"])
-        base = measured.get(key)
-        if base is None:
-            missing.append("x".join(map(str, key)))
-            base = _ideal(key, 2.0, _BASE, ceilings) * 1.25
-        costs += [_cost(shape, key, scheme, base, ceilings) for scheme in shape["choices"] if _known(scheme, ceilings)]
-    calls = _calls(material)
-    linear = sum(each["us"] * calls[_key(each)] for each in costs if each["scheme"] == LEFT)
-    step = float(found.rows["priced_ns"].sum()) / 1e3 / count
-    basis = {"run": str(run.path), "step_us": step, "linear_us": linear, "rest_us": max(0.0, step - linear)}
-    basis |= {"measured": len(shapes) - len(missing), "estimated": missing, "assumed": _assumed(material)}
-    return material | {"costs": costs}, basis
+    """A predictor's material and basis."""
+    found = Predictor(run, material)
+    return found.material, found.basis
 
 
-def _ceilings(run: Run, material: dict[str, Any]) -> dict[str, float]:
+def _rates(run: Run, material: dict[str, Any]) -> tuple[Rates, str | None]:
     spec, wanted = run.manifest.spec, material["spec"]
     if spec.get("scheme") != "bf16":
         raise Refused(f"{run.path} is of scheme {spec.get('scheme')}", "predictions start from a bf16 recording")
@@ -81,81 +167,39 @@ def _ceilings(run: Run, material: dict[str, Any]) -> dict[str, float]:
                 f"{run.path} is of {name} {spec.get(name)}, and the plan is for {wanted.get(name)}",
                 "record that, or leave the option out",
             )
-    found = usable(run.manifest.environment.get("ceilings") or {})
-    if _BASE not in found:
+    environment = run.manifest.environment
+    ceilings = usable(environment.get("ceilings") or {})
+    if BASE not in ceilings:
         raise Refused(f"{run.path} holds no measured ceilings of its GPU", "record it with this diffuscope, on a GPU")
-    return found
+    tuned, table = ({}, None) if wanted.get("tuned") == "off" else table_entries(environment)
+    kernels = environment.get("ceiling_kernels") or {}
+    fused = wanted.get("compile") != "none"
+    rates = Rates(ceilings=ceilings, ceiling_kernels=kernels, tuned=tuned if fused else {}, fused=fused)
+    return rates, table.name if table and rates.tuned else None
 
 
-def _measured(events: pl.DataFrame, windows: int) -> dict[Key, float]:
-    """Mean us of a call by shape: all kernels of its operator."""
-    products = events.filter(pl.col("op").is_in(list(_OPERATORS)))
-    texts = ("input_dims", "input_types", "input_strides", "concrete_inputs")
-    sums = products.group_by("op", *texts).agg(pl.col("own_ns").sum(), pl.col("call_id").n_unique().alias("calls"))
-    totals: dict[Key, tuple[float, int]] = {}
-    for row in sums.iter_rows(named=True):
-        call = call_of(row["op"], "", "", tuple(row[each] for each in texts))
-        tensors = call.arguments[_OPERATORS[row["op"]] :][:2] if call else ()
-        if len(tensors) < 2 or not all(each and len(each.shape) == 2 and each.dtype == "c10::BFloat16" for each in tensors):
-            continue
-        (m, k), (_, n) = tensors[0].shape, tensors[1].shape  # type: ignore[union-attr]
-        before = totals.get((m, k, n), (0.0, 0))
-        totals[m, k, n] = (before[0] + row["own_ns"] / 1e3, before[1] + row["calls"])
-    return {key: us / calls for key, (us, calls) in totals.items()}
+def _known(scheme: str, rates: Rates) -> bool:
+    return scheme == LEFT or (scheme in SQNR_DB and PRODUCTS.get(scheme, BASE) in rates.ceilings)
 
 
-def _known(scheme: str, ceilings: Mapping[str, float]) -> bool:
-    return scheme == LEFT or (scheme in SQNR_DB and _PRODUCTS.get(scheme, _BASE) in ceilings)
+def _product(row: dict[str, Any]) -> Key:
+    return row["rows"], row["in_features"], row["out_features"]
 
 
-def _cost(shape: dict[str, Any], key: Key, scheme: str, base_us: float, ceilings: Mapping[str, float]) -> dict[str, Any]:
-    us = base_us if scheme == LEFT else _us(key, scheme, base_us, ceilings)
-    names = ("rows", "in_features", "out_features", "compiled")
-    return {name: shape[name] for name in names} | {"scheme": scheme, "us": us, "sqnr_db": SQNR_DB.get(scheme)}
-
-
-def _us(key: Key, scheme: str, base_us: float, ceilings: Mapping[str, float]) -> float:
-    rows, inputs, outputs = key
-    size = weight_bytes(scheme, outputs, inputs)
-    assert size is not None  # every scheme with a known noise has known bytes
-    stored = size.total / (inputs * outputs)
-    lag = max(1.0, base_us / _ideal(key, 2.0, _BASE, ceilings))
-    product = _PRODUCTS.get(scheme)
-    if product is None:
-        rounding = _bytes_us(4 * rows * inputs, ceilings) if scheme in _ROUNDING else 0.0
-        if rows <= _FEW_ROWS:
-            return lag * _ideal(key, stored, _BASE, ceilings) + rounding
-        return base_us + _bytes_us((stored + 2) * inputs * outputs, ceilings) + rounding
-    sparse = SPARSE_GAIN if scheme in DENSE_TWIN else 1.0
-    quantizing = _bytes_us(3 * rows * inputs, ceilings)
-    return lag * _ideal(key, stored, product, ceilings, sparse, 1) + quantizing
-
-
-def _ideal(
-    key: Key, weight_item: float, product: str, ceilings: Mapping[str, float], gain: float = 1.0, input_item: int = 2
-) -> float:
-    """The least time of a product in us: its FLOPs at the ceiling, or its bytes at the copy bandwidth."""
-    rows, inputs, outputs = key
-    moved = rows * inputs * input_item + inputs * outputs * weight_item + 2 * rows * outputs
-    return max(2 * rows * inputs * outputs / (ceilings[product] * gain) / 1e6, _bytes_us(moved, ceilings))
-
-
-def _bytes_us(size: float, ceilings: Mapping[str, float]) -> float:
-    return size / ceilings[COPY_GBS] / 1e3
-
-
-def _calls(material: dict[str, Any]) -> dict[tuple[Any, ...], int]:
-    calls: dict[tuple[Any, ...], int] = {}
-    for layer in material["layers"]:
-        calls[_key(layer)] = calls.get(_key(layer), 0) + layer["calls"]
-    return calls
-
-
-def _key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in ("rows", "in_features", "out_features", "compiled"))
-
-
-def _assumed(material: dict[str, Any]) -> list[str]:
+def _assumed(material: dict[str, Any], rest: Rest, target: Target, table: str | None) -> list[str]:
+    """In words, what is not measured in the run."""
+    schemes = set(material["schemes"])
     told = ["a product comes as near to its dtype's ceiling as the bf16 one does", "SQNR of one Linear by its number formats"]
-    told += [f"a 2:4 product is {SPARSE_GAIN} times as fast as a dense one"] if set(material["schemes"]) & set(DENSE_TWIN) else []
+    if target.fuses:
+        told.append("compiled elementwise kernels move the bytes that must cross products, at the copy bandwidth")
+    if not target.compiles:
+        told.append("an eager scheme quantizes in a kernel an operator, three times the bytes of a fused one")
+    if rest.share is not None:
+        told.append("at the power limit tensor cores slow down as their share of a step grows (others: 0.3 of their power)")
+    sparse = sorted(schemes & set(DENSE_TWIN))
+    told += [f"a 2:4 product of {name} runs at {SPARSE_GAIN[name][0]} of the fp8 ceiling" for name in sparse]
+    told += [f"a product of {name} takes {HOST_US[name][0] / 1e3:g} ms of the host" for name in sorted(schemes & set(HOST_US))]
+    if TUNED_SCHEME in schemes:
+        source = f"tuned kernels, as timed in {table}" if table else "torch._int_mm: no tuned kernel is known for this GPU"
+        told.append(f"{TUNED_SCHEME}'s products: {source}")
     return told

@@ -9,13 +9,11 @@ from typing import Any
 
 import polars as pl
 
-from profiler.core.errors import UnreadableInput
 from profiler.core.units import GIB
-from profiler.metrics import classes
-from profiler.metrics.compare_time import window_ledgers
-from profiler.metrics.windows import STEP
+from profiler.metrics.plan_measured import PARTS, MeasuredStep, measured_step
+from profiler.metrics.plan_prices import UNTUNED
+from profiler.metrics.plan_products import TUNED_SCHEME
 from profiler.tables.plan import BESIDE, PlanTables, Prediction, read_predictions
-from profiler.tables.run import Run
 from profiler.tables.sweep import CellRun, SweepTables
 
 THIS_PLAN = "this plan"
@@ -28,14 +26,17 @@ ROWS = {
         for who in ("predicted_", "measured_")
     },
     **{f"{name}_error": pl.Float64 for name in ("linears", "step", "model_memory")},
+    **{f"predicted_step_{end}_ms": pl.Float64 for end in ("low", "high")},
+    **{f"{who}{name}_ms": pl.Float64 for name in PARTS for who in ("predicted_", "measured_")},
+    "waiting": pl.Utf8,
 }
-"""Columns of `PlanCheck.rows`. Errors are (predicted - measured) / measured. `linears_ms` are GEMMs and the kernels that only
-quantize in an untraced step: quantizing that was fused into other kernels is not in the measured ones. `step_ms` is predicted
-only by a plan from a recording. SQNR is of the first transformer output."""
+"""Columns of `PlanCheck.rows`. Errors are (predicted - measured) / measured. `linears_ms` are GEMMs of an untraced step and,
+where the plan does not tell these from quantizing, kernels that only quantize. `step_ms` is predicted only by a plan from a
+recording, within `step_low_ms` to `step_high_ms`; products, attention, kernels and idle time are its parts. `waiting` is what
+most of the measured idle time was laid to. SQNR is of the first transformer output."""
 
 _WORK = ("model", "batch", "height", "width", "frames", "fuse_qkv")
 _APART = 1.05
-_LINEARS = (classes.GEMM, classes.QUANTIZE)
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,20 @@ class PlanCheck:
     left_out: dict[str, str]
 
     @property
+    def within(self) -> tuple[int, int]:
+        """Of the steps that were predicted with a range: how many lie in it, and how many there are."""
+        ends = self.rows.select("measured_step_ms", "predicted_step_low_ms", "predicted_step_high_ms").drop_nulls()
+        inside = ends.filter(pl.col("measured_step_ms").is_between("predicted_step_low_ms", "predicted_step_high_ms"))
+        return inside.height, ends.height
+
+    @property
     def same_order(self) -> tuple[int, int]:
-        """Of the pairs whose Linears differ by more than 5 %: in how many the one predicted to be faster is; and how many."""
-        known = self.rows.filter(pl.col("predicted_linears_ms").is_not_null() & pl.col("measured_linears_ms").is_not_null())
-        times = known.select("predicted_linears_ms", "measured_linears_ms").rows()
+        """Of the pairs that differ by more than 5 %: in how many the one predicted to be faster is; and how many there are.
+
+        By their steps, or by their Linears where the plan knows no steps.
+        """
+        name = "linears" if self.rows["predicted_step_ms"].null_count() else "step"
+        times = self.rows.select(f"predicted_{name}_ms", f"measured_{name}_ms").drop_nulls().rows()
         pairs = [(a, b) for index, a in enumerate(times) for b in times[:index] if max(a[1], b[1]) > min(a[1], b[1]) * _APART]
         return sum((a[0] < b[0]) == (a[1] < b[1]) for a, b in pairs), len(pairs)
 
@@ -100,14 +111,23 @@ def _prediction(plan: PlanTables, row: dict[str, Any], each: CellRun) -> tuple[t
     planned = {name: "left" if scheme is None else scheme for name, scheme in plan.layers.items()}
     if planned and {name: applied.get(name) for name in planned} == planned:
         return (THIS_PLAN, plan.predicted), ""
-    single = plan.singles.get(str(row["scheme"]))
-    return ((str(row["scheme"]), single), "") if single else (None, f"the plan predicts nothing of {row['scheme']}")
+    name = _name(str(row["scheme"]), each, plan)
+    single = plan.singles.get(name)
+    return ((name, single), "") if single else (None, f"the plan predicts nothing of {row['scheme']}")
+
+
+def _name(scheme: str, each: CellRun, plan: PlanTables) -> str:
+    """What the plan calls a cell's scheme: int8dq is predicted with tuned kernels, and without."""
+    linears = each.run.manifest.applied.get("linears") or [] if each.run else []
+    tuned = any(linear.get("kernel") for linear in linears if linear.get("scheme") == TUNED_SCHEME)
+    return UNTUNED if scheme == TUNED_SCHEME and not tuned and UNTUNED in plan.singles else scheme
 
 
 def _beside(row: dict[str, Any], each: CellRun, name: str, said: Prediction) -> dict[str, Any]:
-    linears, step = measured_step(each.run) if each.run else (None, None)
-    own = {"linears": linears, "step": step, "model_memory": row["model_memory_gib"]}
-    theirs = {"linears": said.us / 1e3, "step": None if said.step_us is None else said.step_us / 1e3}
+    measured = measured_step(each.run) if each.run else None
+    own = {"linears": measured and _measured_linears_ms(said, measured), "step": measured and measured.step_ms}
+    own |= {"model_memory": row["model_memory_gib"]}
+    theirs: dict[str, float | None] = {"linears": _linears_ms(said), "step": None if said.step_us is None else said.step_us / 1e3}
     theirs |= {"model_memory": said.model_bytes / GIB}
     found: dict[str, Any] = {"id": row["id"], "predicted_as": name}
     found |= {"predicted_sqnr_db": said.sqnr_db, "measured_sqnr_db": row.get("sqnr_transformer_db")}
@@ -115,17 +135,23 @@ def _beside(row: dict[str, Any], each: CellRun, name: str, said: Prediction) -> 
         mine, predicted = own[quantity], theirs[quantity]
         found |= {f"predicted_{quantity}_{unit}": predicted, f"measured_{quantity}_{unit}": mine}
         found[f"{quantity}_error"] = predicted / mine - 1 if mine and predicted is not None else None
-    return found
+    return found | _parts(said, measured)
 
 
-def measured_step(run: Run) -> tuple[float | None, float | None]:
-    """Untraced ms of a step: its products with the kernels that only quantize, and all of it; None without a trace of steps."""
-    try:
-        step = window_ledgers(run).get(STEP)
-    except UnreadableInput:
-        return None, None
-    if step is None or step.ledger.source != "gpu":
-        return None, None
-    rows = step.rows.with_columns((pl.col("priced_ns") * pl.col("weight") / 1e6).alias("ms"))
-    linear = pl.any_horizontal(pl.col("label").str.starts_with(each) for each in _LINEARS) & (pl.col("kind") == "busy")
-    return float(rows.filter(linear)["ms"].sum()), float(rows["ms"].sum())
+def _linears_ms(said: Prediction) -> float:
+    """The products at the clock of the predicted step, where there is one; else all that the Linears take."""
+    return said.parts_us.get("products", said.us) / 1e3
+
+
+def _measured_linears_ms(said: Prediction, measured: MeasuredStep) -> float:
+    return measured.parts_ms["products"] if "products" in said.parts_us else measured.linears_ms
+
+
+def _parts(said: Prediction, measured: MeasuredStep | None) -> dict[str, Any]:
+    ends = {"low": said.step_low_us, "high": said.step_high_us}
+    found: dict[str, Any] = {f"predicted_step_{name}_ms": None if us is None else us / 1e3 for name, us in ends.items()}
+    for name, summed in PARTS.items():
+        us = sum(said.parts_us.get(each, 0.0) for each in summed)
+        found[f"predicted_{name}_ms"] = us / 1e3 if said.parts_us else None
+        found[f"measured_{name}_ms"] = measured.parts_ms[name] if measured else None
+    return found | {"waiting": measured.waiting if measured else None}

@@ -45,7 +45,7 @@ class TunedEstimate:
 def tuned_estimate(manifest: Manifest) -> TunedEstimate | None:
     """The estimate for a run; None where its untuned int8 products are not listed, or nothing says how fast they could be."""
     wanted = _products(manifest.applied)
-    entries, table = _entries(manifest.environment)
+    entries, table = table_entries(manifest.environment)
     ceilings = manifest.environment.get("ceilings") or {}
     rate = max((float(ceilings[name]) for name in _CEILINGS if ceilings.get(name)), default=None)
     low = high = 0.0
@@ -80,7 +80,7 @@ def _products(applied: dict[str, Any]) -> Counter[Shape]:
     return found
 
 
-def _entries(environment: dict[str, Any]) -> tuple[dict[Shape, Entry], Path | None]:
+def table_entries(environment: dict[str, Any]) -> tuple[dict[Shape, Entry], Path | None]:
     """What tables hold for the GPU and the versions of a run, as far as it pays; and the last file that had any."""
     found: dict[Shape, Entry] = {}
     source = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import textwrap
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from profiler.core.errors import UnreadableInput
 from profiler.core.plan_file import KIND, SCHEMA
 from profiler.core.units import format_size
 from profiler.metrics.plan import LEFT, PlanResult, Predicted, choose, fqn_to_config
-from profiler.metrics.plan_prices import priced
+from profiler.metrics.plan_prices import UNTUNED, Predictor
+from profiler.metrics.plan_products import TUNED_SCHEME
 from profiler.report.render import MAX_WIDTH, MIN_WIDTH, number, percent, table
 from profiler.tables.plan import read_predictions
 from profiler.tables.run import Run
@@ -34,13 +35,13 @@ def make_plan(material: dict[str, Any], max_bytes: int | None, min_sqnr_db: floa
     Raises:
         Refused: no plan keeps the budget, or the run is none to predict from.
     """
-    basis = None
-    if run is not None:
-        material, basis = priced(Run.open(run), material)
-    return _content(material, choose(material, max_bytes, min_sqnr_db), basis)
+    if run is None:
+        return _content(material, choose(material, max_bytes, min_sqnr_db), None)
+    predictor = Predictor(Run.open(run), material)
+    return _content(predictor.material, choose(predictor.material, max_bytes, min_sqnr_db), predictor)
 
 
-def _content(material: dict[str, Any], result: PlanResult, basis: dict[str, Any] | None) -> dict[str, Any]:
+def _content(material: dict[str, Any], result: PlanResult, predictor: Predictor | None) -> dict[str, Any]:
     config, missing = fqn_to_config(result.layers, material["configs"])
     bound = result.bound_us / result.plan.us if result.plan.us else 1.0
     return {
@@ -50,12 +51,13 @@ def _content(material: dict[str, Any], result: PlanResult, basis: dict[str, Any]
         "spec": material["spec"],
         "device": material["device"],
         "environment": material.get("environment"),
-        "source": basis or {"measured": len(material["costs"])},
+        "source": predictor.basis if predictor else {"measured": len(material["costs"])},
         "budget": result.budget,
         "error_model": _MODEL,
         "gains": {"from": result.gains, "by_kind": material.get("gains")},
-        "predicted": _predicted(result.plan, basis) | {"exact": result.exact, "within": 0.0 if result.exact else 1 - bound},
-        "singles": {name: _predicted(each, basis) for name, each in result.singles.items()},
+        "predicted": _predicted(result.plan, list(result.layers.values()), predictor)
+        | {"exact": result.exact, "within": 0.0 if result.exact else 1 - bound},
+        "singles": _singles(material, result, predictor),
         "best_single": result.best_single,
         "groups": result.groups,
         "lacking": result.lacking,
@@ -67,11 +69,26 @@ def _content(material: dict[str, Any], result: PlanResult, basis: dict[str, Any]
     }
 
 
-def _predicted(found: Predicted, basis: dict[str, Any] | None) -> dict[str, Any]:
+def _singles(material: dict[str, Any], result: PlanResult, predictor: Predictor | None) -> dict[str, Any]:
+    """Each scheme alone; int8dq twice, where a record would run tuned kernels or could go without."""
+    found = {}
+    for name, each in result.singles.items():
+        outcome = material["outcomes"][name]
+        found[name] = _predicted(each, outcome, predictor)
+        if predictor and predictor.has_untuned and name == TUNED_SCHEME:
+            us = predictor.linears_us(outcome, tuned=False)
+            found[UNTUNED] = _predicted(each if us is None else replace(each, us=us), outcome, predictor, tuned=False)
+    return found
+
+
+def _predicted(found: Predicted, schemes: list[str], predictor: Predictor | None, *, tuned: bool = True) -> dict[str, Any]:
     """As JSON: no number is infinite there."""
-    sqnr = None if math.isinf(found.sqnr_db) else found.sqnr_db
-    step = {} if basis is None else {"step_us": basis["rest_us"] + found.us}
-    return asdict(found) | {"sqnr_db": sqnr} | step
+    said = asdict(found) | {"sqnr_db": None if math.isinf(found.sqnr_db) else found.sqnr_db}
+    step = predictor.step(schemes, tuned=tuned) if predictor else None
+    if step is None:
+        return said
+    within = {"step_us": step.us, "step_low_us": step.low_us, "step_high_us": step.high_us}
+    return said | within | {"parts_us": step.parts, "clock": step.clock}
 
 
 def plan_data(path: Path) -> dict[str, Any]:
@@ -127,17 +144,29 @@ def _layers(data: dict[str, Any], width: int) -> str:
 
 
 def _alone(data: dict[str, Any], width: int) -> str:
-    named = {"this plan": data["predicted"]} | dict(sorted(data["singles"].items(), key=lambda each: each[1]["us"]))
     whole = "step_us" in data["predicted"]
+    named = {"this plan": data["predicted"]} | dict(sorted(data["singles"].items(), key=lambda each: _time(each[1])))
     rows = []
     for name, each in named.items():
         sqnr = "-" if each["sqnr_db"] is None else f"{each['sqnr_db']:.1f}"
-        step = [number(each["step_us"] / 1e3, 2)] if whole else []
-        rows.append(
-            [name, number(each["us"] / 1e3, 2), *step, format_size(each["model_bytes"]), sqnr, "yes" if each["fits"] else "no"]
-        )
-    headers = ["predicted", "Linears ms", *(["step ms"] if whole else []), "model memory", "SQNR dB", "within"]
+        rows.append([name, *_times(each, whole), format_size(each["model_bytes"]), sqnr, "yes" if each["fits"] else "no"])
+    headers = ["predicted", "Linears ms", *(["step ms", "from to"] if whole else []), "model memory", "SQNR dB", "within"]
     return table(headers, rows, width)
+
+
+def _time(said: dict[str, Any]) -> float:
+    return float(said.get("step_us", said["us"]))
+
+
+def _times(said: dict[str, Any], whole: bool) -> list[str]:
+    """Linears at the clock that the step would have; the step with its range."""
+    if not whole:
+        return [number(said["us"] / 1e3, 2)]
+    if "parts_us" not in said:  # predicted by an older diffuscope
+        return [number(said["us"] / 1e3, 2), number(said["step_us"] / 1e3, 1), "-"]
+    linears = said["parts_us"]["products"] + said["parts_us"]["quantizing"]
+    within = f"{number(said['step_low_us'] / 1e3, 0)} to {number(said['step_high_us'] / 1e3, 0)}"
+    return [number(linears / 1e3, 2), number(said["step_us"] / 1e3, 1), within]
 
 
 def _notes(data: dict[str, Any], width: int) -> list[str]:
@@ -148,11 +177,27 @@ def _notes(data: dict[str, Any], width: int) -> list[str]:
     )
     lines = [f"by this model {proof}", *textwrap.wrap(f"the model: {data['error_model']}", width), f"gains: {gains}"]
     lines += data["notes"]
-    lines += [f"{each} is assumed, not measured" for each in source.get("assumed", [])]
+    if source.get("assumed"):
+        lines += ["assumed, not measured in the run:", *(line for each in source["assumed"] for line in _item(each, width))]
+    if "rest" in source:
+        lines += textwrap.wrap(_beside(source), width)
     if source.get("estimated"):
         lines.append(f"not in the run, estimated: {', '.join(source['estimated'])}")
     lines += [f"{name} was left out: {why}" for name, why in data["lacking"].items() if name != LEFT]
     return lines
+
+
+def _item(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, initial_indent="- ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _beside(source: dict[str, Any]) -> str:
+    """What a step takes beside its Linears, in the run and in the prediction."""
+    attention, elementwise, idle = (source["rest"][name]["us"] / 1e3 for name in ("attention", "elementwise", "idle"))
+    told = f"beside its Linears a step of the run takes {number(source['rest_us'] / 1e3, 1)} ms; predicted, at the run's clock: "
+    told += f"attention {number(attention, 1)}, elementwise kernels {number(elementwise, 1)}, idle {number(idle, 1)} ms"
+    limit = "" if source.get("power_limited") else "; the run's power was not at its limit, and no clock is predicted"
+    return told + limit
 
 
 def _gap(share: float) -> str:

@@ -81,7 +81,7 @@ def _seed(found: SeedComparison) -> dict[str, Any]:
 def _plan(found: PlanCheck) -> dict[str, Any]:
     rows = [_finite(row) for row in found.rows.iter_rows(named=True)]
     where = {"path": str(found.path), "source": found.source}
-    return where | {"rows": rows, "left_out": found.left_out, "same_order": list(found.same_order)}
+    return where | {"rows": rows, "left_out": found.left_out, "same_order": list(found.same_order), "within": list(found.within)}
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:

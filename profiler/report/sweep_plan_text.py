@@ -5,27 +5,43 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+from profiler.metrics.plan_measured import PARTS
 from profiler.metrics.sweep_plan import THIS_PLAN
 from profiler.report import sweep_words as words
 from profiler.report.names import shorten
 from profiler.report.render import table
 
 HEADERS = ("cell", "Linears ms", "off", "step ms", "off", "GiB off", "SQNR dB")
+PART_HEADERS = ("step, by part, ms", *PARTS)
 _GAP = 3
+# Steps that are off by more than so much of what was measured are explained, and those outside of their range.
+_EXPLAINED = 0.05
+# A part counts that makes up so much of the difference; a clock is another where attention is off by so much.
+_PART, _CLOCK = 0.25, 0.03
+_ALONE = "Linears: their products and kernels that only quantize; quantizing that was fused into others is not in the measured"
+_WHY = {
+    "products": "products were slower or faster than their dtype's ceiling and the run's own say",
+    "kernels": "elementwise and quantizing kernels were fused otherwise than their bytes say",
+}
 
 
 def plan_text(found: dict[str, Any], width: int) -> str:
-    """The table, and what it means."""
-    rows = [cells(row) for row in found["rows"]]
+    """The tables, and what they mean."""
     title = _wrapped(f"predicted by {found['path']} (from {found['source']}) and measured", width)
-    if not rows:
+    if not found["rows"]:
         return f"{title}\n" + _wrapped(
             "it says nothing about these cells: " + "; ".join(sorted(set(found["left_out"].values()))), width
         )
-    sizes = [max(len(header), *(len(row[index]) for row in rows)) + _GAP for index, header in enumerate(HEADERS)]
+    shown = [title, _table(HEADERS, [cells(row) for row in found["rows"]], width)]
+    split = [part_cells(row) for row in found["rows"] if _split(row)]
+    shown += [_table(PART_HEADERS, split, width)] if split else []
+    return "\n".join([*shown, *(_wrapped(line, width) for line in notes(found))])
+
+
+def _table(headers: tuple[str, ...], rows: list[list[str]], width: int) -> str:
+    sizes = [max(len(header), *(len(row[index]) for row in rows)) + _GAP for index, header in enumerate(headers)]
     room = max(12, width - sum(sizes[1:]))
-    shown = table(HEADERS, [[shorten(row[0], room), *row[1:]] for row in rows], width)
-    return "\n".join([title, shown, *(_wrapped(line, width) for line in notes(found))])
+    return table(headers, [[shorten(row[0], room), *row[1:]] for row in rows], width)
 
 
 def cells(row: dict[str, Any]) -> list[str]:
@@ -36,23 +52,57 @@ def cells(row: dict[str, Any]) -> list[str]:
     return [*found, _off(row["model_memory_error"], 2), _both(row, "sqnr_db")]
 
 
+def part_cells(row: dict[str, Any]) -> list[str]:
+    """The parts of a row's step: predicted > measured."""
+    return [row["id"], *(_both(row, f"{name}_ms") for name in PARTS)]
+
+
+def _split(row: dict[str, Any]) -> bool:
+    return row["predicted_products_ms"] is not None and row["measured_products_ms"] is not None
+
+
 def _both(row: dict[str, Any], column: str) -> str:
     predicted, measured = (row[f"{who}_{column}"] for who in ("predicted", "measured"))
     return "-" if predicted is None else f"{words.plain(predicted, 1)} > {words.plain(measured, 1)}"
 
 
 def notes(found: dict[str, Any]) -> list[str]:
-    """What the table measures, and whether the plan's order is right."""
+    """What the tables measure, how right the plan is, and where it is not, why."""
     right, pairs = found["same_order"]
-    lines = [
-        "Linears: their products and kernels that only quantize; quantizing that was fused into others is not in the measured"
-    ]
-    if any(row["predicted_step_ms"] is not None for row in found["rows"]):
-        lines.append("step: beside the Linears it is taken to be the recording's: predict from one of the same compile mode")
+    inside, ranges = found["within"]
+    if any(_split(row) for row in found["rows"]):
+        lines = ["Linears: their products; step: of the traced call, untraced; kernels: all others, quantizing too"]
+    else:
+        lines = [_ALONE]
     lines.append("SQNR: of the first transformer output")
-    return lines + (
+    lines += (
         [f"order: {right} of {pairs} pairs of cells that differ by more than 5 % are in the predicted order"] if pairs else []
     )
+    lines += [f"range: {inside} of {ranges} steps lie within what was predicted"] if ranges else []
+    return lines + [line for row in found["rows"] if _split(row) and (line := explained(row))]
+
+
+def explained(row: dict[str, Any]) -> str:
+    """Where a prediction that is far off, or out of its range, went wrong; empty for one that did not."""
+    error, low, high = row["step_error"], row["predicted_step_low_ms"], row["predicted_step_high_ms"]
+    outside = low is not None and high is not None and not low <= row["measured_step_ms"] <= high
+    if error is None or (abs(error) <= _EXPLAINED and not outside):
+        return ""
+    missed = {name: row[f"measured_{name}_ms"] - row[f"predicted_{name}_ms"] for name in PARTS}
+    total = sum(missed.values())
+    counted = sorted((name for name in PARTS if missed[name] / total >= _PART), key=lambda name: -abs(missed[name]))
+    told = "; ".join(f"{name} {missed[name]:+.1f} ms ({_why(row, name)})" for name in counted)
+    ends = f" (predicted {words.plain(low, 0)} to {words.plain(high, 0)} ms)" if outside else ""
+    return f"{row['id']}: {abs(error):.0%} too {'short' if error < 0 else 'long'}{ends}: {told}"
+
+
+def _why(row: dict[str, Any], name: str) -> str:
+    slower = row["measured_attention_ms"] / row["predicted_attention_ms"] - 1 if row["predicted_attention_ms"] else 0.0
+    if name == "attention" or (name == "products" and abs(slower) >= _CLOCK):
+        return f"attention, which no scheme changes, took {abs(slower):.0%} {'longer' if slower > 0 else 'less'}: another clock"
+    if name == "idle":
+        return f"the device waited, most of it {row['waiting']}" if row["waiting"] else "the device waited less"
+    return _WHY[name]
 
 
 def _off(value: float | None, digits: int = 0) -> str:

@@ -19,13 +19,17 @@ _HINT = "make one with `diffuscope plan MODEL --from RUN -o plan.json`"
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """One assignment of schemes: us of its Linears in a step, model memory, SQNR of the transformer's output (None: exact).
 
-    `step_us` is the whole step; None where the plan was measured layer by layer and knows no step.
+    `step_us` is the whole step, within `step_low_us` to `step_high_us`, summed of `parts_us`; None or empty where the plan was
+    measured layer by layer and knows no step.
     """
 
     us: float
     model_bytes: int
     sqnr_db: float | None = None
     step_us: float | None = None
+    step_low_us: float | None = None
+    step_high_us: float | None = None
+    parts_us: dict[str, float] = {}
 
 
 class PlanTables(msgspec.Struct, frozen=True, kw_only=True):
