@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from profiler.cli.names import free_name
-from profiler.cli.output import JsonOption, emit
+from profiler.cli.output import JsonOption, can_read, emit
 from profiler.cli.record import command_line, parse_size
 from profiler.compilers.base import COMPILERS
 from profiler.core.errors import EXIT_OK, RecordedProgramFailed, UsageError
@@ -125,14 +125,18 @@ def _list(request: Request, as_json: bool) -> int:
 
 
 def _run(request: Request, against: str | None, as_json: bool) -> int:
-    from profiler.cli.sweep_answer import Asked, print_answer
+    from profiler.cli.sweep_answer import Asked, print_answer, print_results
+    from profiler.sweep.folder import read_cells
     from profiler.sweep.live import LiveView
 
     _, steps = plan_cells(request)
     with LiveView(request.out, steps) as view:
         status = sweep(request, view)
-    answer = print_answer(request.out, Asked(against), as_json)
-    counts = Counter(each["status"] for each in answer["cells"])
+    if can_read():
+        print_answer(request.out, Asked(against), as_json)
+    else:
+        print_results(request.out, steps, status, Asked(against), as_json)
+    counts = Counter(each.status for each in read_cells(request.out))
     where = f"{request.out} holds what was recorded; the same command goes on"
     if status != "ok":
         raise RecordedProgramFailed(f"the sweep is not finished: {_unfinished(counts)}", where)

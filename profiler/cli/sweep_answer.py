@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from profiler.cli.output import emit
+from profiler.cli.output import WHERE_READ, emit
 from profiler.cli.sizes import parse_bytes
 from profiler.core.errors import UsageError
 from profiler.core.printable import printable
@@ -54,6 +54,35 @@ def print_answer(folder: Path, asked: Asked, as_json: bool) -> dict[str, Any]:
     else:
         print(printable(RENDERERS[asked.form](data, width)), end="")
     return data
+
+
+def print_results(folder: Path, steps: int | None, status: str, asked: Asked, as_json: bool) -> None:
+    """Print what the cells' own manifests say, where no table can be made: on a machine that only records.
+
+    Args:
+        steps: what the answer's times are for.
+        status: of the sweep.
+
+    Raises:
+        UnreadableInput: no `sweep.json` that can be read.
+    """
+    from profiler.cli.sweep_text import results_text
+    from profiler.sweep.folder import read_cells
+    from profiler.sweep.times import call_times
+
+    cells = read_cells(folder)
+    times = call_times(folder, cells, steps)
+    later = f"diffuscope show {shlex.quote(str(folder))}" + (f" --against {asked.against}" if asked.against else "")
+    note = f"what to ship, memory and quality are in the answer, which is made {WHERE_READ}: {later}"
+    known = {each.id: {"time_s": time.time_ms / 1e3 if time else None} for each, time in zip(cells, times, strict=True)}
+    data = {
+        "run": str(folder),
+        "status": status,
+        "steps": steps,
+        "cells": [each.to_dict() | known[each.id] for each in cells],
+        "not_known": [note],
+    }
+    emit(as_json, data, lambda: results_text(cells, times, note))
 
 
 def _next(folder: Path, data: dict[str, Any], asked: Asked) -> str:

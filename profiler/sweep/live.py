@@ -8,12 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from profiler.core.units import format_ms
-from profiler.rundir.reader import read_manifest
-from profiler.rundir.summary import timed_ms
 from profiler.sweep.cells import FAILED, INTERRUPTED, OK, OOM, QUEUED, REFUSED, RUNNING, TIMEOUT, Cell
-from profiler.sweep.extrapolate import call_ms
 from profiler.sweep.forecast import left_s
+from profiler.sweep.times import call_time
 
 _COLORS = {OK: "green", RUNNING: "cyan", OOM: "red", FAILED: "red", TIMEOUT: "red", REFUSED: "yellow", INTERRUPTED: "yellow"}
 _EVERY_S = 0.5
@@ -83,16 +80,11 @@ class LiveView:
         return f"{cell.status}, {_seconds(cell)} s" + (f", {call} a call" if call else "") + (f": {why}" if why else "")
 
     def _call(self, cell: Cell) -> str:
-        if cell.status != OK or cell.run is None:
-            return ""
-        if cell.extrapolated and self._steps:
-            error = cell.extrapolated["error_ms"]
-            return f"~{format_ms(call_ms(cell.extrapolated, self._steps))} ± {format_ms(error)}"
         key = (cell.id, cell.began_ns)
-        if key not in self._calls:
-            timed = timed_ms(read_manifest(self._path / cell.run))
-            self._calls[key] = format_ms(timed[0]) if timed else ""
-        return self._calls[key]
+        if cell.status == OK and key not in self._calls:
+            found = call_time(self._path, cell, self._steps)
+            self._calls[key] = "" if found is None else str(found)
+        return self._calls.get(key, "")
 
 
 def progress(cells: list[Cell], slots: int) -> str:

@@ -15,6 +15,7 @@ import pytest
 from drive import Notes, drive, rows, specs
 from processes import diffuscope, start
 
+from profiler.cli.app import run
 from profiler.core.errors import MissingExtra
 from profiler.core.plan_file import KIND, SCHEMA
 from profiler.sweep.cells import make_cells
@@ -117,6 +118,51 @@ def test_a_dry_run_lists_the_cells_and_makes_nothing(tmp_path: Path):
     ]
     assert "diffuscope record flux-dev --scheme int8dq --compile regional" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def _swept_already(folder: Path, notes: Notes, schemes: str) -> list[str]:
+    """A folder whose cells have ended, and the command line that asks for the same cells: it runs nothing."""
+    drive(folder, make_cells(specs(notes.folder, schemes, phases="timed,traced")), steps=8)
+    asked = ["sweep", "flux-tiny", "--schemes", schemes.replace(" ", ","), "--steps", "8", "--size", "64"]
+    return [*asked, "--prompt", str(notes.folder), "-o", str(folder)]
+
+
+def test_without_what_reads_runs_a_sweep_ends_as_it_went(
+    folder: Path, notes: Notes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Where recordings are made there may be no polars: the cells went well, and that is the last word."""
+    notes.behave(int8wo_none="oom")
+    arguments = _swept_already(folder, notes, "bf16 int8wo")
+    monkeypatch.setitem(sys.modules, "polars", None)
+    assert run([*arguments, "--against", "seed"]) == 0
+    out, err = capsys.readouterr()
+    assert (notes.starts(), err) == (["bf16-none", "int8wo-none"], "")
+    head, bf16, int8wo, _, note, *_ = out.splitlines()
+    assert head.split() == ["cell", "status", "seconds", "a", "call"]
+    assert (bf16.split()[0], bf16.split()[1], bf16.split()[3:]) == ("bf16-none", "ok", ["81.0", "ms"])
+    assert (int8wo.split()[:2], int8wo.split()[3:]) == (["int8wo-none", "oom"], ["-", "oom", "as", "it", "should", "be"])
+    assert "polars" in note
+    assert "pip install diffuscope" in note
+    assert note.endswith(f": diffuscope show {folder} --against seed")
+    assert run([*arguments, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["run"], answer["status"], answer["steps"]) == (str(folder), "ok", 8)
+    assert [(each["id"], each["status"], each["time_s"]) for each in answer["cells"]] == [
+        ("bf16-none", "ok", 0.081),
+        ("int8wo-none", "oom", None),
+    ]
+    assert answer["cells"][0]["hash"] == rows(folder)["bf16-none"]["hash"]
+    assert f"diffuscope show {folder}" in answer["not_known"][0]
+
+
+def test_without_what_reads_runs_a_failed_sweep_is_a_failed_sweep(
+    folder: Path, notes: Notes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    notes.behave(bf16_none="failed")
+    arguments = _swept_already(folder, notes, "bf16")
+    monkeypatch.setitem(sys.modules, "polars", None)
+    assert run(arguments) == 3
+    assert "error: no cell of the sweep went well" in capsys.readouterr().err
 
 
 def test_without_ray_the_executor_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
