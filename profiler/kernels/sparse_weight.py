@@ -11,7 +11,7 @@ from torchao.quantization.quantize_.workflows import Int8Tensor, QuantizeTensorT
 from torchao.utils import TorchAOBaseTensor
 
 from profiler.kernels.sparse_matmul import compress, sparse_matmul
-from profiler.kernels.two_of_four import keep_two_of_four, parts
+from profiler.kernels.two_of_four import keep_two_of_four, parts, where_packed
 
 
 class SparseInt8Tensor(TorchAOBaseTensor):  # type: ignore[misc]
@@ -37,9 +37,9 @@ class SparseInt8Tensor(TorchAOBaseTensor):  # type: ignore[misc]
     @classmethod
     def from_dense(cls, weight: Any) -> Any:
         """Prune by magnitude, then quantize with one scale a row: what is largest in a row stays, and so does its scale."""
-        quantized = Int8Tensor.from_hp(keep_two_of_four(weight), granularity=PerRow())
+        quantized = Int8Tensor.from_hp(keep_two_of_four(where_packed(weight)), granularity=PerRow())
         scale = quantized.scale.reshape(-1).to(torch.float32)
-        return cls(compress(quantized.qdata), scale, list(weight.shape), weight.dtype)
+        return cls(compress(quantized.qdata), scale, list(weight.shape), weight.dtype).to(weight.device)
 
     def described(self) -> list[tuple[str, Any]]:
         """(role, tensor) of what is stored, data and places apart; both are views of one storage."""

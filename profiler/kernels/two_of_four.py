@@ -20,6 +20,11 @@ def keep_two_of_four(weight: torch.Tensor) -> torch.Tensor:
     return torch.where(kept, fours, torch.zeros_like(fours)).reshape(weight.shape)
 
 
+def where_packed(weight: torch.Tensor) -> torch.Tensor:
+    """The weight on the device whose libraries are to order its parts: what a CPU packed, no kernel of a GPU can read."""
+    return weight.to("cuda") if torch.cuda.is_available() else weight
+
+
 def pack(weight: torch.Tensor) -> torch.Tensor:
     """A pruned int8 weight in 5/8 of its bytes: what stays, N x K / 2, then two bits that say where each of them stood.
 

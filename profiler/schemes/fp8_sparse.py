@@ -5,26 +5,12 @@ from typing import Any
 from profiler.schemes.base import SCHEMES, Scheme
 
 
-def _config(set_inductor_config: bool) -> Any:
-    from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow
-    from torchao.quantization.quantize_.workflows.float8.float8_packing_format import Float8PackingFormat
-
-    return Float8DynamicActivationFloat8WeightConfig(
-        granularity=PerRow(),
-        packing_format=Float8PackingFormat.SPARSE_2D_DATA_2D_METADATA,
-        set_inductor_config=set_inductor_config,
-    )
-
-
-def _convert(linear: Any, set_inductor_config: bool) -> None:
+def _convert(linear: Any, _set_inductor_config: bool) -> None:
     import torch
-    from torchao.quantization import quantize_
 
-    from profiler.kernels.two_of_four import keep_two_of_four
+    from profiler.kernels.sparse_fp8_weight import SparseFloat8Tensor
 
-    # torchao packs and does not prune: of a dense weight it would keep two of each four that nobody chose.
-    linear.weight = torch.nn.Parameter(keep_two_of_four(linear.weight.detach()), requires_grad=False)
-    quantize_(linear, _config(set_inductor_config))
+    linear.weight = torch.nn.Parameter(SparseFloat8Tensor.from_dense(linear.weight.detach()), requires_grad=False)
 
 
 def _missing() -> str | None:
@@ -45,7 +31,6 @@ SCHEMES.add(
     Scheme(
         name="fp8-sparse",
         summary="float8 weights and activations, one scale a row, weights 2:4 sparse by magnitude (Hopper)",
-        config=_config,
         convert=_convert,
         missing=_missing,
         weight_only="fp8wo",

@@ -124,21 +124,6 @@ def test_it_moves_like_a_weight():
     assert linear.weight.is_meta
 
 
-def test_fp8_sparse_asks_torchao_for_its_packed_kernel_and_prunes_first(monkeypatch: pytest.MonkeyPatch):
-    import torchao.quantization
-
-    seen: dict[str, Any] = {}
-    monkeypatch.setattr(torchao.quantization, "quantize_", lambda linear, config: seen.update(linear=linear, config=config))
-    linear = torch.nn.Linear(128, 128, dtype=torch.bfloat16)
-    pruned = keep_two_of_four(linear.weight.detach())
-    convert = SCHEMES.get("fp8-sparse").convert
-    assert convert is not None
-    convert(linear, False)
-    assert torch.equal(seen["linear"].weight, pruned)
-    assert seen["config"].packing_format.value == "sparse_2d_data_2d_metadata"
-    assert seen["config"].set_inductor_config is False
-
-
 def test_this_build_of_torch_says_what_it_lacks():
     if torch.cuda.is_available():
         pytest.skip("a CUDA build has it")
