@@ -26,6 +26,9 @@ def command(
         Path | None,
         typer.Option(metavar="RUN", help="Run directory to compare with; of a sweep the cell that quality is measured against."),
     ] = None,
+    rank: Annotated[
+        int | None, typer.Option(help="Of several ranks: whose time and memory; default: the median's time, the most memory.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file where it exists.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -33,20 +36,23 @@ def command(
     from profiler.tables.sweep import holds_runs
 
     target = _target(run, out, force)
-    data = _sweep(run, base, target) if holds_runs(run) else _run(run, base, target)
+    data = _sweep(run, base, target) if holds_runs(run) else _run(run, base, target, rank)
     data |= {"file": str(target), "size_bytes": target.stat().st_size}
     following = "diagnose" if "diagnosis" in data["sections"] else "show"
     emit(as_json, data, lambda: _text(data), f"diffuscope {following} {shlex.quote(str(run))}")
 
 
-def _run(run: Path, base: Path | None, target: Path) -> dict[str, Any]:
+def _run(run: Path, base: Path | None, target: Path, rank: int | None) -> dict[str, Any]:
     """Write the report of a run; what `--json` says of it."""
     from profiler.report.html import page
     from profiler.report.html_data import gather
+    from profiler.tables.ranks import chosen_rank
     from profiler.tables.run import Run
 
     say_if_long(run)
-    found = gather(Run.open(run), Run.open(base) if base else None)
+    opened = Run.open(run)
+    asked = None if rank is None else chosen_rank(opened, rank)
+    found = gather(opened, Run.open(base) if base else None, asked)
     _write(target, page(found))
     missing = [{"section": each.section, "why": each.why} for each in found.missing]
     return {"run": str(run), "status": found.show["status"], "sections": found.sections, "missing": missing}

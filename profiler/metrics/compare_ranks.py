@@ -75,7 +75,7 @@ class Scaling:
             untraced time is not known.
         speedup: how many times as fast that is with many; None, with `why`, where times cannot be compared.
         window: the window of `parts`, in untraced time of one rank; they sum to it, and `lost_ns` to what the window takes beyond
-            an even share. Empty without such a window in both traces.
+            an even share. Empty without such a window in both traces, and where times cannot be compared.
         whole_ms: text encoding and decoding of a call with many: every rank computes all of them.
         also: other options that differ: then ranks are not all that changed.
     """
@@ -139,7 +139,7 @@ def scaling(
         speedup=speedup if more or not speedup else 1 / speedup,
         why=why,
         window=window.name if window else "",
-        parts=_parts(window, base, new) if window else [],
+        parts=_parts(window, base, new) if window and not any(TIME in each.spoils for each in changed) else [],
         whole_ms=sum(part.new_ms if more else part.base_ms for part in calls.parts if part.name in (TEXT, DECODE)),
         also=[each.what for each in changed if each.kind == OPTION and each.what not in (RANKS, PARALLEL)],
     )
@@ -155,7 +155,7 @@ def _speedup(
     if window is None:
         return CALL, None, "no time of both runs is known"
     if _spoils(spoiled, TIME):
-        return window.name, None, f"{', '.join(_spoils(spoiled, TIME))} differ"
+        return window.name, None, f"not the same {', '.join(_spoils(spoiled, TIME))}"
     of = window.name if window.calibrated else f"{window.name} as traced"
     return (of, window.base_ns / window.new_ns, "") if window.new_ns else (of, None, "times of 0")
 

@@ -43,7 +43,7 @@ def _lost(comparison: Comparison, found: Scaling) -> str:
     many_ns, even_ns = (sum(getattr(each, name) for each in found.parts) for name in ("many_ns", "even_ns"))
     of = comparison.ranks[found.run == "new"]
     whose = f" of rank {of.rank}" if of else ""
-    words = f". A {found.window}{whose} takes {ms(many_ns)}, an even share of one with {found.few} is {ms(even_ns)}"
+    words = f". A {found.window}{whose} takes {ms(many_ns)}, an even share of one on {found.few} is {ms(even_ns)}"
     parts = sorted((each for each in found.parts if each.lost_ns >= _WORTH * lost), key=lambda each: -each.lost_ns)
     return f"{words}: {several([_part(each) for each in parts])}"
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from profiler.report import html_compare, html_end, html_findings, html_head, html_kernels, html_ledger, html_memory, html_tune
+from profiler.report import (
+    html_compare,
+    html_end,
+    html_findings,
+    html_head,
+    html_kernels,
+    html_ledger,
+    html_memory,
+    html_ranks,
+    html_tune,
+)
 from profiler.report.html_data import Gathered
 from profiler.report.html_document import document
 from profiler.report.html_tags import Html, tag
@@ -13,6 +23,7 @@ _SECTIONS = {
     "comparison": "Is the win real?",
     "tuning": "Tuning",
     "ledger": "Where time goes",
+    "ranks": "Ranks",
     "findings": "What to change",
     "kernels": "Kernels",
     "memory": "Memory",
@@ -26,6 +37,7 @@ def page(found: Gathered) -> str:
         "comparison": html_compare.comparison(found),
         "tuning": html_tune.tuning(found),
         "ledger": html_ledger.ledger(found),
+        "ranks": html_ranks.ranks(found),
         "findings": html_findings.findings(found),
         "kernels": html_kernels.kernels(found),
         "memory": html_memory.memory(found),

@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from profiler.core import palette
-from profiler.report import html_compare_memory, html_compare_time
+from profiler.report import compare_ranks, html_compare_memory, html_compare_time, html_ranks
 from profiler.report.compare_words import (
     ABSENT,
     EATEN,
     MASKED,
+    NEAR_LINEAR,
+    NO_FASTER,
     NOT_COMPARABLE,
+    PARTLY,
     REAL,
     SLOWER,
     UNKNOWN,
@@ -23,6 +26,9 @@ from profiler.report.html_tags import Html, joined, tag
 
 _COLOURS = {
     REAL: palette.FASTER,
+    NEAR_LINEAR: palette.FASTER,
+    PARTLY: palette.SEVERITIES["medium"],
+    NO_FASTER: palette.SLOWER,
     "identical": palette.FASTER,
     MASKED: palette.SEVERITIES["medium"],
     EATEN: palette.SEVERITIES["medium"],
@@ -43,7 +49,8 @@ def comparison(found: Gathered) -> Html:
         "comparison",
         "Is the win real?",
         *verdicts,
-        lines(_conditions(data)),
+        lines([*_conditions(data), *compare_ranks.said(data["ranks"])]),
+        html_ranks.scaling(data["scaling"]),
         *html_compare_time.changes(data),
         html_compare_memory.peak(data["memory"]["peak"]),
         _tables(data),

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from profiler.core.errors import DiffuscopeError
+from profiler.metrics.main_rank import memory_rank
 from profiler.metrics.memory import LOAD_PART, MEMORY_PART, has_part, peak, study, timeline
 from profiler.metrics.memory.live import alive_at
 from profiler.report import diagnose as diagnosis
@@ -28,7 +29,7 @@ T = TypeVar("T")
 # Allocations and groups at a peak; source lines on either side of a finding's.
 _TOP, _AROUND = 12, 3
 DIAGNOSIS, KERNELS, MEMORY, LOADING = "diagnosis", "kernels", "memory", "loading"
-COMPARISON, TUNE, SOURCES = "comparison", "tuning", "source lines"
+COMPARISON, TUNE, SOURCES, RANKS = "comparison", "tuning", "source lines", "ranks"
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Gathered:
             COMPARISON: self.comparison,
             TUNE: self.tune,
             DIAGNOSIS: self.diagnosis,
+            RANKS: self.show.get("ranks"),
             KERNELS: self.show["classes"],
             MEMORY: self.memory and (self.memory.labels or self.memory.data["oom"]),
             LOADING: self.loading,
@@ -88,22 +90,26 @@ class Gathered:
         return [name for name, data in made.items() if data]
 
 
-def gather(run: Run, base: Run | None = None) -> Gathered:
-    """Everything that a report on a run shows; with a base run also the comparison."""
-    found = Gathered(show=show_data(run))
+def gather(run: Run, base: Run | None = None, rank: int | None = None) -> Gathered:
+    """Everything that a report on a run shows; with a base run also the comparison.
+
+    Args:
+        rank: of several, whose time and memory; by default the median's time, and the memory of the one that needs most.
+    """
+    found = Gathered(show=show_data(run, rank=rank))
     if base is not None:
-        found.comparison = _tried(found, COMPARISON, lambda: compare_data([base, run])["comparisons"][0])
+        found.comparison = _tried(found, COMPARISON, lambda: compare_data([base, run], rank)["comparisons"][0])
     if run.manifest.kind == "tune":
         found.tune = _tried(found, TUNE, lambda: tune_data(run))
         return found
-    found.diagnosis = _tried(found, DIAGNOSIS, lambda: diagnosis.to_json(diagnosis.diagnose(run, base)))
+    found.diagnosis = _tried(found, DIAGNOSIS, lambda: diagnosis.to_json(diagnosis.diagnose(run, base, rank=rank)))
     problem = found.show["trace"]["problem"]
     if problem:
         found.missing.append(Missing(KERNELS, problem))
-    rank = next((each for each in run.ranks if has_part(run, each, MEMORY_PART)), 0)
-    found.memory = _tried(found, MEMORY, lambda: _memory(found, run, rank, MEMORY_PART))
-    if has_part(run, rank, LOAD_PART):
-        found.loading = _tried(found, LOADING, lambda: _memory(found, run, rank, LOAD_PART))
+    held = memory_rank(run) if rank is None else rank
+    found.memory = _tried(found, MEMORY, lambda: _memory(found, run, held, MEMORY_PART))
+    if has_part(run, held, LOAD_PART):
+        found.loading = _tried(found, LOADING, lambda: _memory(found, run, held, LOAD_PART))
     found.sources = _sources(run, found)
     return found
 
@@ -139,8 +145,10 @@ def _memory(found: Gathered, run: Run, rank: int, part: str) -> Memory:
 
 def _sources(run: Run, found: Gathered) -> dict[tuple[str, int], list[str]]:
     """The recorded lines around every place of a finding, as far as they were kept."""
-    path = run.artifact(layout.SOURCES)
-    if found.diagnosis is None or not path.is_file():
+    if found.diagnosis is None:
+        return {}
+    path = run.artifact(layout.SOURCES, found.diagnosis.get("rank", 0))
+    if not path.is_file():
         return {}
     findings = [*found.diagnosis["findings"], *found.diagnosis["memory"]["findings"]]
     places = {(each["file"], each["line"]) for one in findings for each in one["where"] if each["file"] and each["line"]}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from profiler.core import palette
-from profiler.report import html_bars
+from profiler.report import html_bars, html_ranks
 from profiler.report.html_data import Gathered
 from profiler.report.html_parts import chip, folded, legend, section, share_bar, table
 from profiler.report.html_tags import Html, joined
@@ -69,7 +69,9 @@ def ledger(found: Gathered) -> Html:
     bar = html_bars.stacked(segments, f"ms of a {window['name']}", f"where a {window['name']} goes")
     items = ((_colour(each), each.label, f"{each.priced_ms:,.2f} ms · {each.priced_ms / whole:.1%}") for each in shown(every))
     all_rows = folded(f"every label ({len(every)})", _table(every, whole, window["name"]))
-    return section("ledger", f"Where a {window['name']} goes", bar, legend(items), all_rows, note=_priced(window))
+    return section(
+        "ledger", f"Where a {window['name']} goes", bar, legend(items), all_rows, note=_priced(window) + html_ranks.whose(report)
+    )
 
 
 def _colour(each: Group) -> str:

@@ -26,8 +26,14 @@ def memory(found: Gathered) -> Html:
         peak(call) if call else None,
         over_time(loading, "Live memory: loading, quantizing and the warm-up") if loading else None,
         _phases(found.show["phases"]),
-        note=found.show["memory"]["since_start"] or None,
+        note="; ".join(each for each in (_whose(call), found.show["memory"]["since_start"]) if each) or None,
     )
+
+
+def _whose(of: Memory | None) -> str:
+    """Of several ranks, whose memory it is."""
+    ranks = of.data.get("ranks") if of else None
+    return f"rank {of.data['rank']} of {len(ranks)}" if of and ranks else ""
 
 
 def _oom(of: Memory | None) -> Html:

@@ -103,10 +103,10 @@ def ranks_text(ranks: list[dict[str, Any]], window: str, width: int) -> str:
         headers.append("peak GiB")
         body = [[*cells, number(row["inference_peak_gib"], 2)] for cells, row in zip(body, ranks, strict=True)]
     title = f"ranks, a {window} as traced: compute + exposed communication + waiting + idle"
-    return "\n".join([title, table(headers, body, width, left=(1, 8)), *_notes(ranks)])
+    return "\n".join([title, table(headers, body, width, left=(1, 8)), *notes(ranks)])
 
 
-def _notes(ranks: list[dict[str, Any]]) -> list[str]:
+def notes(ranks: list[dict[str, Any]]) -> list[str]:
     lines = [f"rank {row['rank']} has no times: {row['problem']}" for row in ranks if row["problem"]]
     lines += [f"rank {row['rank']}: {row['lost']:,} events of its trace could not be read" for row in ranks if row["lost"]]
     lines += [f"rank {row['rank']}: {row['unmatched']:,} collectives that no other rank has" for row in ranks if row["unmatched"]]

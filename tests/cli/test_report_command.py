@@ -131,7 +131,14 @@ def test_a_report_needs_no_more_than_what_reads_a_run(step: Path):
 def test_exactly_these_options(capsys):
     assert run_command(["report", "--help"]) == 0
     out = capsys.readouterr().out
-    assert set(re.findall(r"^ +(?:-o, )?(--[a-z-]+)", out, re.MULTILINE)) == {"--out", "--base", "--force", "--json", "--help"}
+    assert set(re.findall(r"^ +(?:-o, )?(--[a-z-]+)", out, re.MULTILINE)) == {
+        "--out",
+        "--base",
+        "--rank",
+        "--force",
+        "--json",
+        "--help",
+    }
 
 
 def on_a_terminal(*arguments: str | Path, **more: str) -> str:

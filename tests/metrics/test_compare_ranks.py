@@ -85,7 +85,7 @@ def test_verdicts_and_text_say_whose_times_they_are(runs):
     assert told["scaling"][0] == "partly"
     assert told["scaling"][1].startswith(
         "a call is 1.56 times as fast on 2 ranks instead of 1: 78% of linear scaling. A step of rank 0 takes 6.45 ms, an even "
-        "share of one with 1 is 4.62 ms: waiting for a slower rank +0.80 ms, computation +0.60 ms and exposed communication +0.40"
+        "share of one on 1 is 4.62 ms: waiting for a slower rank +0.80 ms, computation +0.60 ms and exposed communication +0.40"
     )
     text = " ".join(compare_text(compare_data(runs)).split())
     for said in (
