@@ -1,14 +1,16 @@
-"""2:4 sparse products against dense ones at Flux's shapes: first the products alone, then whole Linears under torch.compile.
+"""2:4 sparse products against dense ones at Flux's shapes: the products alone, what a call costs the host, then whole Linears.
 
 python3 benchmarks/sparse_h100.py [--seconds 60] [--shapes MxKxN,...]
 
 Needs torch and torchao on a Hopper GPU. Prints what is installed, then a row of Markdown as each measurement ends: SQNR against
-the float32 product of the weight that was pruned (or not), and the median time of a call. Stops when its time is up.
+the float32 product of the weight that was pruned (or not), and the median time of a call. A Linear is compiled, has a bias and
+takes an input of three dimensions, as a transformer's has. Stops when its time is up.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +24,7 @@ from profiler.kernels.candidate import Shape, parse_shape
 SHAPES = "4608x3072x12288,4096x3072x3072,4608x15360x3072"
 LINEARS = ("left", "fp8dqrow", "int8dq", "sparsify", "fp8-sparse")
 _REPEATS = 15
+_LAUNCHES = 50
 
 
 def versions() -> None:
@@ -75,6 +78,7 @@ def products(data: Data) -> Iterator[tuple[str, bool, Callable[[], Any]]]:
     yield "int8, _int_mm x scales", False, lambda: _int_mm(data)
     yield "int8 2:4, cuSPARSELt, algorithm 0, x scale", True, lambda: _cslt(data, "int8", search=False)
     yield "int8 2:4, cuSPARSELt, searched, x scale", True, lambda: _cslt(data, "int8", search=True)
+    yield "int8 2:4, kept plan, searched, x scale", True, lambda: _kept(data)
     yield "fp8 2:4, cuSPARSELt, algorithm 0, x scale", True, lambda: _cslt(data, "fp8", search=False)
     yield "fp8 2:4, torchao's CUTLASS", True, lambda: _cutlass(data)
     yield "bf16 2:4, cuSPARSELt", True, lambda: _cslt_bf16(data)
@@ -111,6 +115,16 @@ def _cslt(data: Data, kind: str, *, search: bool) -> Callable[[], Any]:
     print(f"<!-- {kind}: algorithm {found}{note} -->", flush=True)
     # The scales of the rows, as a Linear multiplies them in.
     return lambda: torch._cslt_sparse_mm(packed, x.t(), alg_id=found, **options) * sx.to(torch.bfloat16)
+
+
+def _kept(data: Data) -> Callable[[], Any]:
+    import torch
+
+    from profiler.kernels.sparse_matmul import compress, sparse_matmul
+
+    (x, sx), (w, sw) = data.rows(data.x, "int8"), data.rows(data.pruned, "int8")
+    packed, alpha = compress(w), sw.reshape(-1).contiguous()
+    return lambda: sparse_matmul(x, packed, alpha) * sx.to(torch.bfloat16)
 
 
 def _cslt_bf16(data: Data) -> Callable[[], Any]:
@@ -150,8 +164,49 @@ def measure_products(shape: Shape, until: float) -> None:
             print(f"| {shape} | {name} | {us:.1f} | {shape.ops / us / 1e6:.0f} | {sqnr:.1f} dB |", flush=True)
 
 
+def launches(data: Data) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """(name, how to make the call) of each product whose launch is timed: nothing but the product."""
+    import torch
+
+    from profiler.kernels.sparse_matmul import compress, sparse_matmul
+
+    (x, _), (w, sw) = data.rows(data.x, "int8"), data.rows(data.pruned, "int8")
+    packed, alpha = compress(w), sw.reshape(-1).contiguous()
+    options: dict[str, Any] = {"alpha": alpha, "out_dtype": torch.bfloat16, "transpose_result": True}
+    yield "bf16", lambda: _bf16(data)
+    yield "fp8 row-wise, cuBLASLt", lambda: _fp8(data)
+    yield "int8 2:4, torch's call", lambda: lambda: torch._cslt_sparse_mm(packed, x.t(), **options)
+    yield "int8 2:4, kept plan", lambda: lambda: sparse_matmul(x, packed, alpha)
+    yield "fp8 2:4, torchao's CUTLASS", lambda: _cutlass(data)
+
+
+def measure_launches(shape: Shape, until: float) -> None:
+    """A row for each call: the host's time until it comes back, the GPU left to catch up."""
+    import torch
+
+    for name, make in launches(Data(shape)):
+        if time.monotonic() > until:
+            return
+        try:
+            call = make()
+            call()
+            torch.cuda.synchronize()
+            times = sorted(_host_us(call) for _ in range(_LAUNCHES))
+            torch.cuda.synchronize()
+        except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
+            print(f"| {shape} | {name} | - | - | {type(error).__name__}: {str(error).splitlines()[0][:120]} |", flush=True)
+        else:
+            print(f"| {shape} | {name} | {statistics.median(times):.1f} | {times[0]:.1f} | {times[-1]:.1f} |", flush=True)
+
+
+def _host_us(call: Callable[[], Any]) -> float:
+    start = time.perf_counter_ns()
+    call()
+    return (time.perf_counter_ns() - start) / 1e3
+
+
 def measure_linears(shape: Shape, until: float) -> None:
-    """A row for each scheme: a whole compiled Linear with its bias, quantizing of its input and our kernels."""
+    """A row for each scheme: a whole compiled Linear of a (1, M, K) input with its bias, quantizing and our kernels."""
     from profiler.core.spec import RunSpec
     from profiler.plan.measure import Bench, Case
     from profiler.recording.device import find_hardware
@@ -181,6 +236,9 @@ def main() -> None:
     print("\n| shape | product | us | TOPS (dense) | against float32 |\n|---|---|---|---|---|", flush=True)
     for shape in shapes:
         measure_products(shape, until)
+    print(f"\n| shape | launch | host us a call (median of {_LAUNCHES}) | least | most |\n|---|---|---|---|---|", flush=True)
+    for shape in shapes:
+        measure_launches(shape, until)
     print("\n| shape | Linear, compiled | us | against dense float32 |\n|---|---|---|---|", flush=True)
     for shape in shapes:
         measure_linears(shape, until)
