@@ -70,7 +70,7 @@ def fusion(events: pl.DataFrame) -> Fusion:
         elif call is None:
             kept += row["own_ns"]
         else:
-            flow.elementwise(*_elementwise_sizes(call))
+            flow.elementwise(call.op, *_elementwise_sizes(call))
     return Fusion(flow.chains(), kept / 1e3, eager / 1e3)
 
 
@@ -116,6 +116,7 @@ class _Tensor:
     size: Size
     chain: int
     by_product: bool
+    op: str = ""
     used: bool = False
     for_product: bool = False
     written: bool = False
@@ -151,21 +152,21 @@ class _Flow:
         for size in outputs:
             self._add(_Tensor(size, self._chain, by_product=True))
 
-    def elementwise(self, inputs: Iterable[Size], outputs: Iterable[Size]) -> None:
+    def elementwise(self, op: str, inputs: Iterable[Size], outputs: Iterable[Size]) -> None:
         self._open = True
         taken: list[_Tensor] = []
         for size in inputs:
             if size[0] * size[1] >= _SMALL_BYTES:
-                taken.append(self._read(size, taken))
+                taken.append(self._read(op, size, taken))
         for size in outputs:
             small = size[0] * size[1] < _SMALL_BYTES
             self._kernels.setdefault(self._chain, set()).add(0 if small else size[0])
             if not small:
-                self._add(_Tensor(size, self._chain, by_product=False))
+                self._add(_Tensor(size, self._chain, by_product=False, op=op))
 
-    def _read(self, size: Size, taken: list[_Tensor]) -> _Tensor:
+    def _read(self, op: str, size: Size, taken: list[_Tensor]) -> _Tensor:
         several = bool(taken)
-        found = self._best(size, taken, lambda at, each: self._rank(at, each, several))
+        found = self._best(size, taken, lambda at, each: self._rank(op, at, each, several))
         if found is None:  # an input of the whole model
             found = _Tensor(size, -1, by_product=True)
             self._add(found)
@@ -180,16 +181,19 @@ class _Flow:
         newest = [each for each in reversed(self._known.get(size, [])[-_LOOKED_AT:]) if each not in taken]
         return min(enumerate(newest), key=lambda each: rank(*each))[1] if newest else None
 
-    def _rank(self, at: int, each: _Tensor, several: bool) -> tuple[int, int]:
-        """What was just made comes first, then what waits longest; a second operand is rather a tensor not read yet."""
+    def _rank(self, op: str, at: int, each: _Tensor, several: bool) -> tuple[int, int]:
+        """What was just made comes first, then what waits longest; a second operand is rather a tensor not read yet.
+
+        The same operator twice in a row does to the next tensor what it did to the one before: both are normed.
+        """
         own = self._own(each)
         if not each.used:
-            return (0, at) if own else (1, -at)
+            return (0 if each.op != op else 2, at) if own else (1, -at)
         if own:
-            return 3, at
-        if self._chain in each.readers:
             return 4, at
-        return (2 if several else 5), at
+        if self._chain in each.readers:
+            return 5, at
+        return (3 if several else 6), at
 
     def _own(self, each: _Tensor) -> bool:
         return each.chain == self._chain and not each.by_product

@@ -1,0 +1,123 @@
+"""Steps predicted from the two kept bf16 runs, eager and compiled, against the kept runs of five schemes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from profiler.core.errors import Refused
+from profiler.metrics.plan_base import at_its_limit
+from profiler.metrics.plan_prices import Predictor
+from profiler.metrics.plan_step import StepPrediction
+from profiler.rundir.manifest import Phase
+from profiler.tables.run import Run
+
+TRACES = Path(__file__).resolve().parents[2] / "traces"
+EAGER, COMPILED = "flux-dev-bf16", "flux-dev-bf16-compiled"
+# Untraced ms of a step of each, as `measured_step` gives it.
+MEASURED = {
+    "bf16": 130.5,
+    "flux-dev-fp8dqrow-regional": 101.2,
+    "flux-dev-int8dq-tuned": 98.1,
+    "flux-dev-int8dq-regional": 149.9,
+    "flux-dev-int8wo-regional": 141.3,
+    "flux-dev-fp8wo-regional": 142.0,
+}
+# bf16 compiled: products, attention, all other kernels, idle; an eager step has 74 of the third.
+PARTS = {"products": 85.4, "attention": 26.0, "elementwise": 16.4, "idle": 2.1}
+
+
+def linears(run: str) -> list[dict[str, Any]]:
+    path = TRACES / run / "run.json"
+    if not path.is_file():
+        pytest.skip("no golden runs in traces/")
+    return json.loads(path.read_text())["applied"]["linears"]
+
+
+def material(compile: str = "regional", tuned: str = "auto") -> dict[str, Any]:
+    """As the planning process gathers it, from what the kept runs applied."""
+    applied = {run: [each["scheme"] for each in linears(run)] for run in MEASURED if run != "bf16"}
+    layers = [
+        {name: each[name] for name in ("module", "rows", "in_features", "out_features")}
+        | {"kind": "any", "compiled": "blocks." in each["module"], "calls": 1}
+        | {"choices": ["left", *dict.fromkeys(schemes)]}
+        for each, *schemes in zip(linears("flux-dev-fp8dqrow-regional"), *applied.values(), strict=True)
+    ]
+    spec = {"model": "flux-dev", "batch": 1, "height": 1024, "width": 1024, "frames": None, "fuse_qkv": False}
+    spec |= {"compile": compile, "tuned": tuned}
+    outcomes = applied | {"bf16": ["left"] * len(layers)}
+    return {"layers": layers, "spec": spec, "outcomes": outcomes, "costs": [], "schemes": ["fp8dqrow", "int8dq", "int8wo"]}
+
+
+@pytest.fixture(scope="module", params=[EAGER, COMPILED])
+def predictor(request: pytest.FixtureRequest) -> Predictor:
+    found = material()
+    return Predictor(Run.open(TRACES / request.param), found)
+
+
+def step(predictor: Predictor, run: str) -> StepPrediction:
+    found = predictor.step(predictor.material["outcomes"][run], tuned=run != "flux-dev-int8dq-regional")
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("run", MEASURED)
+def test_a_step_is_predicted_within_a_tenth_and_its_range_holds_it(predictor: Predictor, run: str):
+    found = step(predictor, run)
+    assert found.us / 1e3 == pytest.approx(MEASURED[run], rel=0.06)
+    assert found.low_us / 1e3 <= MEASURED[run] <= found.high_us / 1e3
+    assert found.high_us < 1.2 * found.us
+    assert sum(found.parts.values()) == pytest.approx(found.us)
+
+
+def test_from_an_eager_run_each_part_of_the_compiled_step_is_near():
+    found = step(Predictor(Run.open(TRACES / EAGER), material("default")), "bf16")
+    assert {name: found.parts[name] / 1e3 for name in PARTS} == pytest.approx(PARTS, rel=0.2)
+    assert found.parts["quantizing"] == 0.0
+    # The run's products took 78.9 ms: at the limit of power the denser step has a lower clock.
+    assert found.clock == pytest.approx(0.92, abs=0.01)
+
+
+def test_a_compiled_run_predicts_itself():
+    predictor = Predictor(Run.open(TRACES / COMPILED), material("default"))
+    found = step(predictor, "bf16")
+    assert found.us == pytest.approx(predictor.basis["step_us"], rel=1e-3)
+    assert found.clock == pytest.approx(1.0, abs=1e-3)
+
+
+def test_regional_compile_writes_each_blocks_result():
+    fused, regional = (Predictor(Run.open(TRACES / COMPILED), material(mode)) for mode in ("default", "regional"))
+    added = regional.basis["rest"]["elementwise"]["us"] - fused.basis["rest"]["elementwise"]["us"]
+    # 57 blocks, 4608 x 3072 in bf16, written and read at 2879 GB/s.
+    assert added == pytest.approx(57 * 4608 * 3072 * 2 * 2 / 2879.0 / 1e3, rel=0.01)
+
+
+def test_without_tuned_kernels_int8dq_is_not_predicted_with_them():
+    predictor = Predictor(Run.open(TRACES / EAGER), material(tuned="off"))
+    assert (predictor.has_untuned, predictor.basis["tuned"]) == (False, None)
+    assert "int8dq's products: torch._int_mm: no tuned kernel is known for this GPU" in predictor.basis["assumed"]
+    assert step(predictor, "flux-dev-int8dq-tuned").us > 1.3 * 1e3 * MEASURED["flux-dev-int8dq-tuned"]
+
+
+def test_an_eager_plan_keeps_the_eager_runs_kernels_and_needs_an_eager_run():
+    with pytest.raises(Refused, match="is compiled, and the plan is for --compile none"):
+        Predictor(Run.open(TRACES / COMPILED), material("none"))
+    predictor = Predictor(Run.open(TRACES / EAGER), material("none"))
+    assert step(predictor, "bf16").us == pytest.approx(predictor.basis["step_us"], rel=1e-3)
+    assert any("an eager scheme quantizes in a kernel an operator" in each for each in predictor.basis["assumed"])
+
+
+def test_a_clock_is_predicted_only_where_the_power_was_at_its_limit():
+    manifest = Run.open(TRACES / EAGER).manifest if (TRACES / EAGER).is_dir() else pytest.skip("no golden runs in traces/")
+    assert at_its_limit(manifest)
+    phases = [
+        Phase(name="timed", start_ns=0, gpu={"clock_event_reasons": "0x0000000000000001"}),
+        Phase(name="untraced", start_ns=0, gpu={"clock_event_reasons": "unknown"}),
+        Phase(name="load", start_ns=0, gpu={"clock_event_reasons": "0x0000000000000004"}),
+        Phase(name="traced", start_ns=0, gpu=None),
+    ]
+    assert not at_its_limit(replace(manifest, phases=phases))
