@@ -15,10 +15,11 @@ import polars as pl
 from profiler.metrics import ledger_cpu, ledger_gpu
 from profiler.metrics.classes import COMMUNICATION
 from profiler.metrics.gpu_timeline import device_events
-from profiler.metrics.ledger_pricing import Pricing, price, pricing_of, stretch_of
+from profiler.metrics.ledger_pricing import Pricing, knows_untraced, price, pricing_of, stretch_of
 from profiler.metrics.ledger_recording import Marks
 from profiler.metrics.ledger_segments import BUSY, Cut, in_windows, with_python_places
 from profiler.metrics.ranks_cut import with_ranks
+from profiler.metrics.ranks_pricing import beside_others
 from profiler.metrics.ranks_waits import waits
 from profiler.metrics.windows import CALL, COMPILE, DECODE, STEP, TEXT, windows_of
 from profiler.tables.ranks import is_spread, manifest_of
@@ -72,10 +73,15 @@ def ledgers(run: Run, names: Sequence[str], rank: int = 0) -> dict[str, Ledger]:
     Raises:
         UnreadableInput: no trace, or one that cannot be read.
     """
+    manifest = manifest_of(run, rank)
     every, cut, on_gpu = _cut(run, rank)
     marks = Marks(run.trace(rank))
+    if is_spread(run) and knows_untraced(manifest):
+        cut, marks = beside_others(
+            run.trace(rank), rank, cut, waits(run), lambda late: (_cut(run, late)[1], Marks(run.trace(late)))
+        )
     # Prices come from the whole call of a recording, whatever window is asked for.
-    pricing = pricing_of(manifest_of(run, rank), cut, every, marks)
+    pricing = pricing_of(manifest, cut, every, marks)
     known = set(every["name"])
     # Those of few segments first: the memory of the last one comes on top of all others.
     found = {name: name if name in known else CALL for name in names}
@@ -130,10 +136,12 @@ def _listed(segments: pl.DataFrame, ids: pl.DataFrame, window: str) -> pl.DataFr
 
 
 def _kept(segments: pl.DataFrame, labels: pl.DataFrame, pricing: Pricing, marks: Marks) -> pl.DataFrame:
-    """With `kept_ns`: what is left of each, were it idle, after what recording its events took."""
+    """With `kept_ns`: what is left of each, were it idle, after what recording its events took; `standing_ns`: what stands."""
     length = pl.col("end_ns") - pl.col("start_ns")
     taken = marks.within(segments, labels) * pricing.mark_ns if pricing.mark_ns else pl.lit(0.0)
-    return segments.with_columns((length - taken).clip(lower_bound=0).alias("kept_ns"))
+    stands = marks.stands(segments)
+    kept = pl.when(stands).then(0.0).otherwise((length - taken).clip(lower_bound=0))
+    return segments.with_columns(kept.alias("kept_ns"), pl.when(stands).then(length).otherwise(0).alias("standing_ns"))
 
 
 def _rows(segments: pl.DataFrame, ids: pl.DataFrame, on_gpu: bool) -> pl.DataFrame:
@@ -150,12 +158,14 @@ def _rows(segments: pl.DataFrame, ids: pl.DataFrame, on_gpu: bool) -> pl.DataFra
         .agg(
             pl.when(pl.col("busy").first() & on_gpu).then(pl.len()).otherwise(calls).cast(pl.Int64).alias("count"),
             (pl.col("end_ns") - pl.col("start_ns")).sum().alias("total_ns"),
-            pl.col("kept_ns").sum(),
+            pl.col("kept_ns", "standing_ns").sum(),
         )
         .collect()
     )
     rows = summed.join(ids, left_on="same", right_on="number").filter((pl.col("total_ns") > 0) | (pl.col("kind") == BUSY))
-    return rows.select(*_KEYS, "count", "total_ns", "kept_ns").sort(["index", "total_ns", "id"], descending=[False, True, False])
+    return rows.select(*_KEYS, "count", "total_ns", "kept_ns", "standing_ns").sort(
+        ["index", "total_ns", "id"], descending=[False, True, False]
+    )
 
 
 def _with_index(waits: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:

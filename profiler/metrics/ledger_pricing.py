@@ -14,7 +14,7 @@ import polars as pl
 
 from profiler.metrics.host_states import PROFILER_OVERHEAD
 from profiler.metrics.ledger_recording import Marks, cost_of_a_mark, idle_of, kept_ns
-from profiler.metrics.ledger_segments import BUSY, WAITING_FOR_RANK, Cut, in_windows
+from profiler.metrics.ledger_segments import BUSY, Cut, in_windows
 from profiler.metrics.windows import CALL, STEP
 from profiler.rundir.manifest import Manifest
 
@@ -32,7 +32,7 @@ class Pricing:
         basis: the window whose untraced time is known ("call", "step"), or empty.
         traced_ns, untraced_ns: of that window, on average; None where unknown.
         note: what a reader must know, or empty.
-        waiting_factor: what waiting for another rank was multiplied by: below 1 only where no other idle time is left to give up.
+        standing_factor: what waiting for a rank that was busy was multiplied by: below 1 only where no other idle time is left.
     """
 
     factor: float
@@ -44,7 +44,7 @@ class Pricing:
     traced_ns: int | None = None
     untraced_ns: int | None = None
     note: str = ""
-    waiting_factor: float = 1.0
+    standing_factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,11 @@ def pricing_of(manifest: Manifest, cut: Cut, windows: pl.DataFrame, marks: Marks
         note = why or "no untraced time: idle prices are as traced, and may be as low as 0"
         return Pricing(1.0, 0.0, 1.0, False, 1.0, "", traced, None, note)
     return _calibrated(sums, untraced, basis, lambda: idle_of(cut, marks, chosen))
+
+
+def knows_untraced(manifest: Manifest) -> bool:
+    """Whether the untraced time of what was traced is known."""
+    return _untraced_ns(manifest)[0] is not None
 
 
 def stretch_of(manifest: Manifest, events: pl.DataFrame, windows: pl.DataFrame) -> float:
@@ -121,11 +126,11 @@ def _calibrated(sums: _Sums, untraced: int, basis: str, idle: Callable[[], pl.Da
     known: dict[str, Any] = {"calibrated": True, "basis": basis, "traced_ns": traced, "untraced_ns": untraced}
     if left <= 0:
         note = "busy time alone is more than the untraced time: idle time is priced at 0" if left else ""
-        return Pricing(0.0, 0.0, 0.0, overhead_factor=0.0, note=note, waiting_factor=0.0, **known)
+        return Pricing(0.0, 0.0, 0.0, overhead_factor=0.0, note=note, standing_factor=0.0, **known)
     if sums.idle:
         note = "the untraced call took longer than the traced one: times of this machine are noisy" if untraced > traced else ""
-        mark, rest, waiting = _without_recording(idle(), left)
-        return Pricing(left / sums.idle, mark, rest, overhead_factor=0.0, note=note, waiting_factor=waiting, **known)
+        mark, rest, standing = _without_recording(idle(), left)
+        return Pricing(left / sums.idle, mark, rest, overhead_factor=0.0, note=note, standing_factor=standing, **known)
     if sums.overhead:
         note = "all idle time is the profiler's overhead, and the untraced call still is longer than the busy time"
         return Pricing(factor=1.0, mark_ns=0.0, rest_factor=1.0, overhead_factor=left / sums.overhead, note=note, **known)
@@ -134,18 +139,14 @@ def _calibrated(sums: _Sums, untraced: int, basis: str, idle: Callable[[], pl.Da
 
 
 def _without_recording(idle: pl.DataFrame, left: int) -> tuple[float, float, float]:
-    """(mark_ns, rest_factor, waiting_factor) that bring the idle segments to what is left.
-
-    The rank that is waited for was recorded too, so what recording takes from both leaves the wait as long as it was: it gives up
-    nothing until the rank's own idle time is used up.
-    """
-    own, waited = idle.filter(~pl.col("waits")), int(idle.filter("waits")["length_ns"].sum())
+    """(mark_ns, rest_factor, standing_factor) that bring the idle segments to what is left; what stands gives up last."""
+    own, stands = idle.filter(~pl.col("stands")), int(idle.filter("stands")["length_ns"].sum())
     total = int(own["length_ns"].sum())
-    if total + waited <= left:
-        return 0.0, left / (total + waited), left / (total + waited)
-    room = left - waited
+    if total + stands <= left:
+        return 0.0, left / (total + stands), left / (total + stands)
+    room = left - stands
     if room <= 0:
-        return 0.0, 0.0, left / waited
+        return 0.0, 0.0, left / stands
     mark = cost_of_a_mark(own, room)
     kept = kept_ns(own, mark)
     if kept <= 0:  # every segment is full of events: all are scaled alike
@@ -157,14 +158,14 @@ def price(rows: pl.DataFrame, pricing: Pricing) -> pl.DataFrame:
     """Rows with `priced_ns` and `priced_low_ns`, whole nanoseconds; rounding is carried from row to row, so that none is lost.
 
     Args:
-        rows: with `kept_ns`, the sum over a row's segments of what recording left of them.
+        rows: with `kept_ns`, the sum over a row's segments of what recording left of them, and `standing_ns` of those that stand.
     """
     busy = pl.col("kind") == BUSY
-    overhead, waits = pl.col("label") == PROFILER_OVERHEAD, pl.col("label") == WAITING_FOR_RANK
-    rest = pl.col("kept_ns") * pl.when(waits).then(pricing.waiting_factor).otherwise(pricing.rest_factor)
+    overhead = pl.col("label") == PROFILER_OVERHEAD
+    rest = pl.col("kept_ns") * pricing.rest_factor + pl.col("standing_ns") * pricing.standing_factor
     untraced = pl.when(overhead).then(pl.col("total_ns") * pricing.overhead_factor).otherwise(rest)
     exact = pl.when(busy).then(0.0).otherwise(untraced).cum_sum().round().cast(pl.Int64)
     scaled = exact - exact.shift(1).fill_null(0)
     priced = pl.when(busy).then("total_ns").otherwise(scaled)
     low = priced if pricing.calibrated else pl.when(busy).then("total_ns").otherwise(0)
-    return rows.with_columns(priced.alias("priced_ns"), low.cast(pl.Int64).alias("priced_low_ns")).drop("kept_ns")
+    return rows.with_columns(priced.alias("priced_ns"), low.cast(pl.Int64).alias("priced_low_ns")).drop("kept_ns", "standing_ns")

@@ -46,6 +46,10 @@ class Marks:
         held = segments.select((~pl.col("number").is_in(own)).cast(pl.Int64).alias("held"))["held"]
         return counts * held
 
+    def stands(self, segments: pl.DataFrame) -> pl.Series:
+        """Whether each idle segment stands like busy time; of one rank alone none does."""
+        return pl.repeat(False, segments.height, eager=True)
+
     @staticmethod
     def _count(points: pl.Series, segments: pl.DataFrame) -> pl.Series:
         until = points.search_sorted(segments["end_ns"], side="right").cast(pl.Int64)
@@ -53,11 +57,11 @@ class Marks:
 
 
 def idle_of(cut: Cut, marks: Marks, windows: pl.DataFrame) -> pl.DataFrame:
-    """Idle segments in the windows, the profiler's own overhead apart: length_ns, marks, waits (for another rank)."""
+    """Idle segments in the windows, the profiler's own overhead apart: length_ns, marks, stands (of `Marks.stands`)."""
     segments = in_windows(cut.segments, windows).join(cut.labels.select("number", "kind", "label"), on="number")
     idle = segments.filter((pl.col("kind") != BUSY) & (pl.col("label") != PROFILER_OVERHEAD))
-    length, waits = pl.col("end_ns") - pl.col("start_ns"), pl.col("label") == WAITING_FOR_RANK
-    return idle.select(length.alias("length_ns"), marks.within(idle, cut.labels).alias("marks"), waits.alias("waits"))
+    length, stands = (pl.col("end_ns") - pl.col("start_ns")).alias("length_ns"), marks.stands(idle).alias("stands")
+    return idle.select(length, marks.within(idle, cut.labels).alias("marks"), stands)
 
 
 def cost_of_a_mark(idle: pl.DataFrame, left_ns: int) -> float:

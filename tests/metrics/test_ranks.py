@@ -174,17 +174,53 @@ def test_on_a_cpu_the_main_thread_waits_beside_gloo(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("untraced_us", "waiting_us", "python_us"), [(1000, 300, 100), (950, 300, 50), (800, 200, 0), (1200, 450, 150)]
+    ("idle_ranks", "untraced_us", "waiting_us", "python_us"),
+    [
+        ((0,), 1000, 300, 100),
+        ((0,), 950, 300, 50),
+        ((0,), 800, 200, 0),
+        ((0,), 1200, 450, 150),
+        ((0, 1), 950, 300, 50),
+        ((1,), 950, 250, None),
+        ((1,), 850, 150, None),
+    ],
 )
-def test_recording_is_taken_from_a_ranks_own_idle_time_before_its_waiting(tmp_path, untraced_us, waiting_us, python_us):
-    """Of 1000 us are 600 busy, 300 waiting and 100 Python: the other rank was recorded too, so the wait is as long without."""
+def test_waiting_for_work_stands_and_for_idle_time_gives_up_what_that_does(
+    tmp_path, idle_ranks, untraced_us, waiting_us, python_us
+):
+    """Rank 0 waits 300 of 1000 us; each of the idle ranks is 100 us in Python before the collective.
+
+    Where both are, recording held both up, and the wait is as long without it; where only rank 1 is, it is 100 us shorter at
+    most, until nothing else is left.
+    """
     traces = [gloo_trace(0, 200), gloo_trace(1, 500)]
-    for trace in traces:
-        trace["traceEvents"][1]["dur"] -= 100
+    for rank in idle_ranks:
+        traces[rank]["traceEvents"][1]["dur"] -= 100
     run = run_of_ranks(tmp_path, traces, untraced={"dur_ns": untraced_us * 1000})
-    rows = dict(ledger(run, "step", 0).rows.filter(pl.col("kind") == "idle").select("label", "priced_ns").iter_rows())
-    assert rows == {"waiting for a slower rank": waiting_us * 1000, "Python between operators": python_us * 1000}
-    assert ledger(run, "step", 0).rows["priced_ns"].sum() == untraced_us * 1000
+    found = ledger(run, "step", 0)
+    check_conserved(found)
+    rows = {label: (priced, count) for label, priced, count in found.rows.select("label", "priced_ns", "count").iter_rows()}
+    # However a wait is cut for its price, it is counted once.
+    assert rows["waiting for a slower rank"] == (waiting_us * 1000, 1)
+    assert rows.get("Python between operators") == (None if python_us is None else (python_us * 1000, 1))
+    assert found.rows["priced_ns"].sum() == untraced_us * 1000
+
+
+def test_a_wait_gives_up_what_recording_cost_the_other_rank(tmp_path):
+    """Rank 1 is in Python for 200 us with 20 begins and ends of events, 100 us more than rank 0, whose 100 us have 2.
+
+    So 10 of them are in the wait: of 50 us that the untraced step is shorter it gives up 10 parts, rank 0's own Python 2.
+    """
+    traces = [gloo_trace(0, 200), gloo_trace(1, 500)]
+    for rank, idle_us in ((0, 100), (1, 200)):
+        traces[rank]["traceEvents"][1]["dur"] -= idle_us
+    calls = {"ph": "X", "cat": "python_function", "name": "f", "pid": 1, "tid": 1, "dur": 5, "args": {}}
+    traces[1]["traceEvents"] += [calls | {"ts": 310 + 20 * index} for index in range(9)]
+    found = ledger(run_of_ranks(tmp_path, traces, untraced={"dur_ns": 950_000}), "step", 0)
+    check_conserved(found)
+    rows = dict(found.rows.filter(pl.col("kind") == "idle").select("label", "priced_ns").iter_rows())
+    assert rows["waiting for a slower rank"] == pytest.approx(300_000 - 50_000 * 10 / 12, abs=2)
+    assert rows["Python between operators"] == pytest.approx(100_000 - 50_000 * 2 / 12, abs=2)
 
 
 def test_what_one_wait_is_of_all_and_who_begins_late(tmp_path):
