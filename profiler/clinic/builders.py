@@ -43,12 +43,12 @@ def _build(base: str, change: Plant, device: str, dtype: Any, seed: int) -> Any:
 
 
 def _flux(vae: Callable[[], Any], device: str, dtype: Any, seed: int) -> Any:
-    from diffusers import FluxPipeline
-
     from profiler.models import text
     from profiler.models.random_weights import with_random_weights
 
     parts = with_random_weights(lambda: _components(vae, device), device, dtype, seed)
+    from diffusers import FluxPipeline
+
     pipe = FluxPipeline(scheduler=_scheduler(), tokenizer=text.clip_tokenizer(), tokenizer_2=text.t5_tokenizer(_TOKENS), **parts)
     return _with_own_arguments(pipe)
 

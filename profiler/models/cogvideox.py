@@ -63,9 +63,9 @@ def _scheduler(snr_shift: float) -> Any:
 
 
 def _build(components: Callable[[], dict[str, Any]], snr_shift: float, tokens: int, device: str, dtype: Any, seed: int) -> Any:
+    parts = with_random_weights(components, device, dtype, seed)
     from diffusers import CogVideoXPipeline
 
-    parts = with_random_weights(components, device, dtype, seed)
     return CogVideoXPipeline(scheduler=_scheduler(snr_shift), tokenizer=text.t5_tokenizer(tokens), **parts)
 
 

@@ -68,9 +68,9 @@ def _scheduler(schnell: bool) -> Any:
 
 
 def _build(components: Callable[[], dict[str, Any]], schnell: bool, device: str, dtype: Any, seed: int) -> Any:
+    parts = with_random_weights(components, device, dtype, seed)
     from diffusers import FluxPipeline
 
-    parts = with_random_weights(components, device, dtype, seed)
     tokens = 256 if schnell else 512
     tokenizers = {"tokenizer": text.clip_tokenizer(), "tokenizer_2": text.t5_tokenizer(tokens)}
     return FluxPipeline(scheduler=_scheduler(schnell), **tokenizers, **parts)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from profiler.core.imports import uncollected
 
 # A prime, so that the rows of no weight matrix repeat with the block's period.
 _BLOCK = 16_777_213
@@ -15,8 +18,10 @@ _SMALL_BLOCK = 1_048_573
 @contextmanager
 def empty_weights(device: str, dtype: Any) -> Iterator[None]:
     """Build modules directly on a device in a dtype, their weights left uninitialized."""
-    import torch
-    from transformers.initialization import no_init_weights
+    with uncollected(keep="diffusers" not in sys.modules):
+        import torch
+        from diffusers import DiffusionPipeline  # noqa: F401 - who builds in here imports as much in any case
+        from transformers.initialization import no_init_weights
 
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler.core.errors import DiffuscopeError, UsageError
+from profiler.core.imports import uncollected
 from profiler.core.spec import RunSpec
 from profiler.models.base import MODELS, Model
 
@@ -85,7 +86,8 @@ def _find(name: str) -> Callable[..., Any]:
     module_name, _, function_name = name.partition(":")
     _look_here()
     try:
-        module = importlib.import_module(module_name)
+        with uncollected():
+            module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not module_name.startswith(error.name):
             raise

@@ -7,6 +7,7 @@ import subprocess
 from typing import Any
 
 from profiler.core.errors import Refused
+from profiler.core.imports import uncollected
 from profiler.schemes.base import Hardware
 
 _GPU_FIELDS = {
@@ -26,7 +27,8 @@ def find_hardware(asked: str) -> Hardware:
     Raises:
         Refused: CUDA was asked for and is not there.
     """
-    import torch
+    with uncollected():
+        import torch
 
     available = torch.cuda.is_available()
     if asked == "cuda" and not available:

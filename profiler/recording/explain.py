@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from profiler.core.errors import EXIT_OK, DiffuscopeError
+from profiler.core.imports import uncollected
 from profiler.core.spec import RunSpec
 from profiler.models.base import Model, find_model
 from profiler.recording.explain_cut import cut_to_cpu
@@ -117,7 +118,8 @@ def _quiet() -> None:
     """Silence the libraries and torch's own logs: they say less than the answer does."""
     import logging
 
-    import torch._logging
+    with uncollected():
+        import torch._logging
 
     from profiler.recording.compile_counts import keep_every_compile
     from profiler.recording.runner import quiet_libraries

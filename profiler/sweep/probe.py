@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from profiler.core.errors import DiffuscopeError, Refused
+from profiler.core.imports import uncollected
 from profiler.core.spec import RunSpec
 from profiler.recording.quiet import set_quiet_environment
 
@@ -50,7 +51,8 @@ def main() -> int:
     from profiler.recording.runner import quiet_libraries
 
     quiet_libraries()
-    import torch
+    with uncollected():
+        import torch
 
     answer = {"gpus": torch.cuda.device_count(), "reasons": [_obstacle(RunSpec.from_dict(each)) for each in specs]}
     print(json.dumps(answer))  # noqa: T201 - the answer of this process
