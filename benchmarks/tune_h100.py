@@ -106,6 +106,8 @@ def serial(shapes: list[Shape], count: int, limit_s: float) -> None:
             except KeyboardInterrupt:
                 ended = True
                 break
+            # A configuration that spills compiles for minutes and cannot be interrupted: what was done by then is known.
+            print(f"{shape}: {done} configurations in {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
         took = time.monotonic() - start
         whole = took * len(int8_mm_kernel_configs) / max(1, done)
         print(
