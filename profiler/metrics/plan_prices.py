@@ -24,6 +24,8 @@ from profiler.metrics.plan import LEFT, shapes_of
 from profiler.metrics.plan_base import Target, boundaries, linear_times, rest_of, target_of
 from profiler.metrics.plan_products import (
     BASE,
+    EAGER_QUANTIZING,
+    EAGER_UNPACKING,
     HOST_US,
     PRODUCTS,
     SPARSE_GAIN,
@@ -174,7 +176,7 @@ def _rates(run: Run, material: dict[str, Any]) -> tuple[Rates, str | None]:
     tuned, table = ({}, None) if wanted.get("tuned") == "off" else table_entries(environment)
     kernels = environment.get("ceiling_kernels") or {}
     fused = wanted.get("compile") != "none"
-    rates = Rates(ceilings=ceilings, ceiling_kernels=kernels, tuned=tuned if fused else {}, fused=fused)
+    rates = Rates(ceilings=ceilings, ceiling_kernels=kernels, tuned=tuned, fused=fused)
     return rates, table.name if table and rates.tuned else None
 
 
@@ -193,7 +195,8 @@ def _assumed(material: dict[str, Any], rest: Rest, target: Target, table: str | 
     if target.fuses:
         told.append("compiled elementwise kernels move the bytes that must cross products, at the copy bandwidth")
     if not target.compiles:
-        told.append("an eager scheme quantizes in a kernel an operator, three times the bytes of a fused one")
+        passes = f"{EAGER_QUANTIZING:g} times the bytes of a fused kernel to quantize, {EAGER_UNPACKING:g} to unpack"
+        told.append(f"an eager scheme quantizes in a kernel an operator: {passes}")
     if rest.share is not None:
         told.append("at the power limit tensor cores slow down as their share of a step grows (others: 0.3 of their power)")
     sparse = sorted(schemes & set(DENSE_TWIN))

@@ -52,8 +52,12 @@ _UNTUNED = (0.95, 1.25)
 # twice, and each Linear writes its own copy.
 _UNPACK = (0.95, 1.25)
 _QUANTIZE = (0.7, 2.0)
-# Eager, a step of quantizing is a kernel: cast, multiply; absolute values, largest, divide, round, clamp, cast.
-_EAGER, _EAGER_RANGE = 3.0, (0.6, 1.7)
+# Eager, each operator of torchao's quantizing is a kernel, most of them in float32: 33 bytes an element instead of 3 (absolute
+# values 4, the largest 2, cast 6, divide 8, clamp 8, cast 5), 19 to unpack (cast 5, multiply 8, cast 6). Packed weights have a
+# kernel of ours.
+EAGER_QUANTIZING, EAGER_UNPACKING = 11.0, 6.0
+_EAGER_RANGE = (0.6, 1.5)
+_PACKED = ("fp6_e3m2", "fp5_e2m2", "fp4_e2m1", "int4dq", "int4wo")
 
 Key = tuple[int, int, int]
 """M, K, N."""
@@ -158,7 +162,7 @@ def linear_price(key: Key, scheme: str, base_us: float, rates: Rates) -> LinearP
     if few:
         read = ideal_us(key, stored, BASE, rates)
         return LinearPrice(part(_lag(key, base_us, rates) * read, _READ), rounding, on_cores=False, kernels=2 * rounds)
-    unpacking = _unpacking((stored + 2) * inputs * outputs, rates)
+    unpacking = _unpacking((stored + 2) * inputs * outputs, rates, own_kernel=scheme in _PACKED)
     return LinearPrice(part(base_us, _SAME), unpacking + rounding, kernels=1 + 2 * rounds)
 
 
@@ -194,11 +198,13 @@ def _int8(key: Key, base_us: float, quantizing: Part, rates: Rates) -> LinearPri
 
 
 def _quantizing(size: float, rates: Rates) -> Part:
-    return part(rates.copy_us(size), _QUANTIZE) if rates.fused else part(rates.copy_us(size) * _EAGER, _EAGER_RANGE)
+    us = rates.copy_us(size)
+    return part(us, _QUANTIZE) if rates.fused else part(us * EAGER_QUANTIZING, _EAGER_RANGE)
 
 
-def _unpacking(size: float, rates: Rates) -> Part:
-    return part(rates.copy_us(size), _UNPACK) if rates.fused else part(rates.copy_us(size) * _EAGER, _EAGER_RANGE)
+def _unpacking(size: float, rates: Rates, *, own_kernel: bool = False) -> Part:
+    us = rates.copy_us(size)
+    return part(us, _UNPACK) if rates.fused or own_kernel else part(us * EAGER_UNPACKING, _EAGER_RANGE)
 
 
 def _lag(key: Key, base_us: float, rates: Rates) -> float:

@@ -89,8 +89,10 @@ def explained(row: dict[str, Any]) -> str:
     if error is None or (abs(error) <= _EXPLAINED and not outside):
         return ""
     missed = {name: row[f"measured_{name}_ms"] - row[f"predicted_{name}_ms"] for name in PARTS}
-    total = sum(missed.values())
-    counted = sorted((name for name in PARTS if missed[name] / total >= _PART), key=lambda name: -abs(missed[name]))
+    total = sum(missed.values()) or 1.0
+    largest = max(missed, key=lambda name: abs(missed[name]))
+    counted = [name for name in PARTS if missed[name] / total >= _PART] or [largest]
+    counted.sort(key=lambda name: -abs(missed[name]))
     told = "; ".join(f"{name} {missed[name]:+.1f} ms ({_why(row, name)})" for name in counted)
     ends = f" (predicted {words.plain(low, 0)} to {words.plain(high, 0)} ms)" if outside else ""
     return f"{row['id']}: {abs(error):.0%} too {'short' if error < 0 else 'long'}{ends}: {told}"

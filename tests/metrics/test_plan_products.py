@@ -88,7 +88,9 @@ def test_int4dq_rounds_its_input_and_unpacks_its_weight():
 
 def test_eager_quantizing_takes_a_kernel_an_operator():
     eager = Rates(ceilings=CEILINGS, fused=False)
-    assert price("fp8dqrow", eager).moving.us == pytest.approx(3 * price("fp8dqrow").moving.us)
+    assert price("fp8dqrow", eager).moving.us == pytest.approx(33 * ELEMENTS)
+    assert price("int8wo", eager).moving.us == pytest.approx(6 * price("int8wo").moving.us)
+    assert price("fp6_e3m2", eager).moving.us == price("fp6_e3m2").moving.us, "packed weights have a kernel of their own"
 
 
 def test_each_scheme_with_a_known_noise_has_a_price_within_its_range():

@@ -87,6 +87,60 @@ def test_it_is_shown_in_every_form(kept):
     assert "| int8dq-regional | 70.0 > 90.4 | -23% | 120.0 > 149.9 | -20% | -1.80% | 18.0 > " in sweep_markdown(data)
 
 
+PARTED = {
+    # As measured: 45.6, 25.1, 27.7 and 2.8 ms.
+    "fp8dqrow": (100e3, 95e3, 110e3, {"products": 46e3, "attention": 25e3, "elementwise": 17e3, "quantizing": 9e3, "idle": 3e3}),
+    # 83.4, 22.8, 41.1 and 2.5 ms: without tuned kernels.
+    "int8dq": (100e3, 95e3, 110e3, {"products": 46e3, "attention": 25e3, "elementwise": 18e3, "quantizing": 7e3, "idle": 4e3}),
+    "int8dq --tuned off": (
+        120e3,
+        110e3,
+        130e3,
+        {"products": 56e3, "attention": 20e3, "elementwise": 18e3, "quantizing": 22e3, "idle": 4e3},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def parted(tmp_path_factory):
+    """The kept runs beside a plan that says of what a step is summed."""
+    folder = kept_sweep(tmp_path_factory.mktemp("parted") / "s")
+    singles = {
+        name: {"us": 1.0, "model_bytes": 20 * GIB, "step_us": us, "step_low_us": low, "step_high_us": high, "parts_us": parts}
+        for name, (us, low, high, parts) in PARTED.items()
+    }
+    return sweep_result(folder, plan=plan_file(folder / "plan.json", singles=singles))
+
+
+def test_a_step_is_compared_part_by_part(parted):
+    rows = {row["id"]: row for row in parted.plan.rows.iter_rows(named=True)}
+    assert set(parted.plan.left_out) == {"bf16-none", "bf16-none-b64", "bf16-default"}
+    fp8, int8 = rows["fp8dqrow-regional"], rows["int8dq-regional"]
+    names = ("products", "attention", "kernels", "idle")
+    assert [fp8[f"predicted_{name}_ms"] for name in names] == [46.0, 25.0, 26.0, 3.0]
+    assert [fp8[f"measured_{name}_ms"] for name in names] == pytest.approx([45.6, 25.1, 27.7, 2.8], abs=0.06)
+    assert sum(fp8[f"measured_{name}_ms"] for name in names) == pytest.approx(fp8["measured_step_ms"])
+    assert (fp8["predicted_linears_ms"], fp8["measured_linears_ms"]) == (46.0, fp8["measured_products_ms"])
+    assert int8["predicted_as"] == "int8dq --tuned off", "its Linears have no tuned kernel"
+    assert (parted.plan.within, parted.plan.same_order) == ((1, 2), (1, 1))
+
+
+def test_what_is_far_off_is_explained(parted):
+    data = result_data(parted)
+    for width in (80, 100):
+        text = sweep_text(data, width)
+        assert max(map(len, text.splitlines())) <= width
+        plain = " ".join(text.partition("predicted by")[2].split())
+        assert "46.0 > 45.6 25.0 > 25.1 26.0 > 27.7 3.0 > 2.8" in plain
+        assert "range: 1 of 2 steps lie within what was predicted" in plain
+        assert "int8dq-regional: 20% too short (predicted 110 to 130 ms): products +27.4 ms" in plain
+        assert "attention, which no scheme changes, took 14% longer: another clock" in plain
+        assert "fp8dqrow-regional: " not in plain, "1 % off, and within its range"
+    written = sweep_markdown(data)
+    assert "| fp8dqrow-regional | 46.0 > 45.6 | 25.0 > 25.1 | 26.0 > 27.7 | 3.0 > 2.8 |" in written
+    assert "- int8dq-regional: 20% too short" in written
+
+
 def test_a_cell_that_is_the_plan_is_found_by_its_layers(tmp_path: Path):
     made = manifest(spec("my/own.json", "regional"))
     made.applied["linears"] = [{"module": "transformer.x", "scheme": "int8wo", "reason": ""}]
