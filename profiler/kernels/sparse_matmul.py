@@ -1,12 +1,14 @@
 """`diffuscope::sparse_matmul`: int8 rows times a 2:4 sparse int8 weight, scaled by its rows, in bf16; through cuSPARSELt on CUDA.
 
-torch has the product (`_cslt_sparse_mm`), and wants whole blocks of rows; the op pads them, so that a caller need not know.
+cuSPARSELt wants whole blocks of rows; the op pads them, so that a caller need not know.
 """
 
 from __future__ import annotations
 
 import torch
 
+from profiler.kernels import sparse_plans
+from profiler.kernels.sparse_plans import SEARCHED
 from profiler.kernels.two_of_four import pack, unpack
 
 # cuSPARSELt wants the rows of an 8-bit activation in such blocks.
@@ -35,11 +37,8 @@ def _matmul(rows: torch.Tensor, packed: torch.Tensor, scale: torch.Tensor, algor
         return ((rows.to(torch.int32) @ dense.t()).to(torch.float32) * scale).to(torch.bfloat16)
     count = rows.shape[0]
     padded = torch.nn.functional.pad(rows, (0, 0, 0, -count % _ROW_BLOCK)) if count % _ROW_BLOCK else rows.contiguous()
-    # The weight is the left factor, and its scales a vector of the library's alpha: one a row of the transposed result.
-    out: torch.Tensor = torch._cslt_sparse_mm(
-        packed, padded.t(), alpha=scale, out_dtype=torch.bfloat16, transpose_result=True, alg_id=algorithm
-    )
-    return out[:count]
+    out = sparse_plans.matmul(padded, packed, scale, algorithm)
+    return out[:count] if count % _ROW_BLOCK else out
 
 
 def _fake(rows: torch.Tensor, packed: torch.Tensor, scale: torch.Tensor, algorithm: int) -> torch.Tensor:
@@ -54,14 +53,14 @@ _LIBRARY.impl("sparse_matmul", _matmul, "CompositeExplicitAutograd")
 torch.library.register_fake("diffuscope::sparse_matmul", _fake, lib=_LIBRARY)
 
 
-def sparse_matmul(rows: torch.Tensor, packed: torch.Tensor, scale: torch.Tensor, algorithm: int = 0) -> torch.Tensor:
+def sparse_matmul(rows: torch.Tensor, packed: torch.Tensor, scale: torch.Tensor, algorithm: int = SEARCHED) -> torch.Tensor:
     """`(rows @ weight.T) * scale` in bf16, summed in int32.
 
     Args:
         rows: (M, K) int8.
         packed: the weight (N, K) as `compress` gave it.
         scale: N float32 values, one an output.
-        algorithm: cuSPARSELt's id of an algorithm; 0 is its default.
+        algorithm: cuSPARSELt's id of an algorithm; 0 is its default, SEARCHED the fastest. A CPU has one way.
     """
     out: torch.Tensor = torch.ops.diffuscope.sparse_matmul(rows, packed, scale, algorithm)
     return out
