@@ -27,6 +27,8 @@ from profiler.metrics.ledger import ledgers as window_ledgers
 from profiler.metrics.listing import RunRow, list_runs
 from profiler.metrics.memory.live import alive_at
 from profiler.metrics.memory.reserved import free_pieces as pieces_at
+from profiler.metrics.per_rank import RankTotals
+from profiler.metrics.per_rank import rank_totals as totals_of_ranks
 from profiler.metrics.quality import LAST_LATENTS, sqnr
 from profiler.metrics.ranks import RankSummary
 from profiler.metrics.ranks import rank_summary as summary_of_ranks
@@ -157,6 +159,11 @@ def _rank_summary(path: str, stamp: Stamp) -> RankSummary:
     return summary_of_ranks(_run(path, stamp))
 
 
+def rank_totals(name: str) -> list[RankTotals]:
+    """What each rank of a run says of its calls and memory."""
+    return totals_of_ranks(run(name))
+
+
 def compile_frames(name: str, rank: int = 0) -> dict[str, pl.DataFrame]:
     """Compiles, breaks, recompiles, limits, cudagraph skips and generated code of a run's compile log; of a run without one only
     breaks.
@@ -242,16 +249,16 @@ def _live_over_call(path: str, stamp: Stamp) -> Overlaid:
     return kept.overlaid(found, [stamp], lambda: overlay([found])[0])
 
 
-def comparison(name: str, base: str) -> Comparison:
-    """A run against a base run."""
-    return _comparison(*_key(name), *_key(base))
+def comparison(name: str, base: str, rank: int | None = None) -> Comparison:
+    """A run against a base run; `rank` is whose windows and memory are compared, of runs of several, by default the median's."""
+    return _comparison(*_key(name), *_key(base), rank)
 
 
 @st.cache_resource(max_entries=12, show_spinner="Holding the two runs against each other …")
-def _comparison(path: str, stamp: Stamp, base: str, base_stamp: Stamp) -> Comparison:
+def _comparison(path: str, stamp: Stamp, base: str, base_stamp: Stamp, rank: int | None) -> Comparison:
     found, other = _run(path, stamp), _run(base, base_stamp)
     stamps = [stamp, base_stamp, _of_files(path), _of_files(base)]
-    return kept.comparison(found, other, stamps, lambda: compare_metrics(found, other))
+    return kept.comparison(found, other, stamps, lambda: compare_metrics(found, other, rank), rank)
 
 
 def pictures(name: str, base: str) -> Difference:
@@ -297,7 +304,7 @@ def _base_of(row: RunRow, rows: Sequence[RunRow]) -> RunRow | None:
     if row.error or not row.scheme or row.scheme == "bf16":
         return None
     bases = [each for each in rows if each.scheme == "bf16" and (each.model, each.batch) == (row.model, row.batch)]
-    return min(bases, key=lambda each: each.compile != "none", default=None)
+    return min(bases, key=lambda each: (each.ranks != row.ranks, each.compile != "none"), default=None)
 
 
 def _of_outputs(name: str) -> tuple[str, Stamp]:

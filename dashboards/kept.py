@@ -39,11 +39,11 @@ def report(run: Run, name: str, stamps: list[Stamp], make: Callable[[], Report])
     return _answer(Report, [run], name, stamps, make)
 
 
-def comparison(run: Run, base: Run, stamps: list[Stamp], make: Callable[[], Comparison]) -> Comparison:
-    """The same for a run held against its base."""
+def comparison(run: Run, base: Run, stamps: list[Stamp], make: Callable[[], Comparison], rank: int | None = None) -> Comparison:
+    """The same for a run held against its base, of several ranks by one of them."""
     # One a base: of another base only the stamps would tell, and the two would push each other out.
     name = f"compared-{hashlib.sha256(str(base.path.absolute()).encode()).hexdigest()[:12]}"
-    return _answer(Comparison, [run, base], name, stamps, make)
+    return _answer(Comparison, [run, base], name if rank is None else f"{name}-rank{rank}", stamps, make)
 
 
 def overlaid(run: Run, stamps: list[Stamp], make: Callable[[], Overlaid]) -> Overlaid:

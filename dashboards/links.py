@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from urllib.parse import urlencode
 
+ANY_RANK = -1
+"""No rank is selected: each page shows the one that it says most of."""
+
 TRACE_VIEW, TRACE_FILE, PERFETTO = "/trace-view", "/trace-file", "/perfetto"
 
 
@@ -19,7 +22,7 @@ class Selection:
         window: label of a window of the trace: `step/3`, `decode`.
         kernel: name of a kernel or operator.
         row: id of a ledger row, of a tuned shape, of a cell of a sweep.
-        rank: of the process, where a run has several.
+        rank: of the process, where a run has several; `ANY_RANK`, which is not in the address, where none is selected.
         graph_break: name of a graph break.
         region: compile id of a compiled region, like `1/0`.
         also: names of more runs, one a line.
@@ -33,7 +36,7 @@ class Selection:
     window: str = ""
     kernel: str = ""
     row: str = ""
-    rank: int = 0
+    rank: int = ANY_RANK
     graph_break: str = ""
     region: str = ""
     also: str = ""
@@ -49,21 +52,22 @@ class Selection:
     def query(self) -> dict[str, str]:
         """The parts that are set, as text."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {name: str(value) for name, value in values.items() if value}
+        return {name: str(value) for name, value in values.items() if (value != ANY_RANK if name == "rank" else value)}
 
 
-_NUMBERS = ("finding", "rank")
+# What stands for a number that is not there, or none.
+_NUMBERS = {"finding": 0, "rank": ANY_RANK}
 
 
 def selection_of(query: Mapping[str, str]) -> Selection:
     """The selection that a query holds; what it holds else, or no number where one is due, selects nothing."""
     texts = {each.name: query[each.name] for each in fields(Selection) if each.name not in _NUMBERS and each.name in query}
-    numbers = {name: _number(query.get(name, "")) for name in _NUMBERS}
+    numbers = {name: _number(query.get(name, ""), nothing) for name, nothing in _NUMBERS.items()}
     return Selection(**texts, finding=numbers["finding"], rank=numbers["rank"])
 
 
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else 0
+def _number(text: str, nothing: int) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else nothing
 
 
 def page_url(page: str, selection: Selection) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -11,10 +11,12 @@ from typing import Literal
 import streamlit as st
 
 from dashboards import data, parts, sweeps
-from dashboards.links import Selection, selection_of
+from dashboards.links import ANY_RANK, Selection, selection_of
 from profiler.core.errors import DiffuscopeError
 from profiler.metrics.listing import RunRow
+from profiler.metrics.main_rank import main_rank
 from profiler.rundir import layout
+from profiler.tables.ranks import is_spread, rank_facts
 from profiler.tables.run import Run
 
 RUNS, DIAGNOSIS, KERNELS, TIMELINE, COMPILE, MEMORY, RANKS, COMPARE, TUNE, SWEEP, IMPORT = (
@@ -100,6 +102,7 @@ def selection(kind: str = "") -> Selection:
 
 def select(new: Selection, kind: str = "") -> None:
     """Put a selection into the address."""
+    new = _for_its_run(new)
     if new.query() != st.query_params.to_dict():
         st.query_params.from_dict(new.query())
     if new.run:
@@ -108,12 +111,23 @@ def select(new: Selection, kind: str = "") -> None:
 
 def link(path: str, label: str, to: Selection, icon: str | None = None) -> None:
     """A link to a page with a selection."""
+    to = _for_its_run(to)
     if path == st.session_state.get(_PAGE):
         # A link to the page that one is on keeps the old address: Streamlit takes it for no change.
         key = f"here/{path}/{label}/{sorted(to.query().items())}"
         st.button(label, key=key, icon=icon, type="tertiary", on_click=select, args=(to,))
         return
     st.page_link(page(path), label=label, icon=icon, query_params=to.query())
+
+
+def _for_its_run(to: Selection) -> Selection:
+    """Without the rank, where its run has no other."""
+    if to.rank == ANY_RANK or not to.run:
+        return to
+    try:
+        return to if is_spread(data.run(to.run)) else replace(to, rank=ANY_RANK)
+    except DiffuscopeError:
+        return to
 
 
 def choose_run(
@@ -154,15 +168,41 @@ def choose_run(
     return chosen
 
 
-def choose_rank(run: Run) -> int:
-    """The process of a run that is shown: rank 0, or where a run has several the one of the address, picked in a menu."""
-    ranks = run.ranks
-    if len(ranks) < 2:
-        return next(iter(ranks), 0)
-    at = selection().rank
-    st.session_state["rank_menu"] = at if at in ranks else ranks[0]
-    chosen: int = st.selectbox("Rank", ranks, key="rank_menu", on_change=_rank_changed, width=160)
+def choose_rank(run: Run, usual: Callable[[Run], int] = main_rank, called: str = "median") -> int:
+    """The process of a run that is shown; where a run has several the one of the address, picked in a menu.
+
+    Ranks that are missing or of another run are named under it.
+
+    Args:
+        usual: gives the rank that is shown where the address names none.
+        called: what that one is called in the menu.
+    """
+    if not is_spread(run):
+        return next(iter(run.ranks), 0)
+    ranks = [each.rank for each in rank_facts(run) if each.here]
+    with st.spinner("Reading the trace of every rank …"):
+        shown = usual(run)
+    at, chosen = selection().rank, shown
+    if len(ranks) > 1:
+        st.session_state["rank_menu"] = at if at in ranks else shown
+        chosen = st.selectbox(
+            f"Rank, of {len(rank_facts(run))}",
+            ranks,
+            key="rank_menu",
+            on_change=_rank_changed,
+            format_func=lambda rank: f"{rank} ({called})" if rank == shown else str(rank),
+            width=160,
+        )
+    _absent(run, ranks, at)
     return chosen
+
+
+def _absent(run: Run, ranks: Collection[int], asked: int) -> None:
+    for each in rank_facts(run):
+        if each.problem:
+            parts.note(f"{each.problem}{': another is shown' if each.rank == asked and not each.here else ''}")
+    if asked != ANY_RANK and asked not in {each.rank for each in rank_facts(run)}:
+        parts.note(f"there is no rank {asked}")
 
 
 def _rank_changed() -> None:
@@ -206,7 +246,7 @@ def _selection_of(kind: str) -> Selection:
     run = at.run.partition("/")[0] if kind == SWEEP else at.run
     if run not in {row.name for row in fitting} and (kind or run in {row.name for row in rows}):
         run = st.session_state.get(_CHOSEN + kind, "")
-    rank = at.rank if run == at.run and not kind else 0
+    rank = at.rank if run == at.run and not kind else ANY_RANK
     return Selection(run=run or _default_run(fitting), base="" if kind else at.base, rank=rank)
 
 

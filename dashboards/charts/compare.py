@@ -11,9 +11,11 @@ import plotly.graph_objects as go
 from dashboards.charts.style import MUTED, figure, filled, label
 from profiler.core import palette
 from profiler.core.units import GIB, MIB
+from profiler.metrics.classes import COMMUNICATION
 from profiler.metrics.compare_calls import CallDifference
 from profiler.metrics.compare_memory import Bytes
-from profiler.metrics.compare_time import ELEMENTWISE, GEMMS, IDLE, QUANTIZATION, WindowDifference
+from profiler.metrics.compare_ranks import Scaling
+from profiler.metrics.compare_time import ELEMENTWISE, EXPOSED, GEMMS, IDLE, QUANTIZATION, WAITING, WindowDifference
 from profiler.metrics.compare_weights import ExpectedWin
 
 # What is less of the base's weights than this is no step of the waterfall.
@@ -31,6 +33,7 @@ _CLASS_OF = {
     "convolutions": "convolution",
     ELEMENTWISE: "fused pointwise",
     QUANTIZATION: "quantize/dequantize",
+    EXPOSED: COMMUNICATION,
 }
 
 
@@ -52,6 +55,11 @@ def of_window(window: WindowDifference) -> list[Change]:
     """What a window's difference comes from, in untraced ms of one repeat, biggest first; sums to the window."""
     found = [Change(each.name, each.base_ns / 1e6, each.new_ns / 1e6) for each in window.groups()]
     return sorted(found, key=lambda each: -abs(each.delta))
+
+
+def of_scaling(found: Scaling) -> list[Change]:
+    """What a window on many ranks takes beyond an even share of that on few, in untraced ms of one rank."""
+    return [Change(each.name, each.even_ns / 1e6, each.many_ns / 1e6) for each in found.parts]
 
 
 def of_call(calls: CallDifference) -> list[Change]:
@@ -143,7 +151,7 @@ def several(windows: Sequence[tuple[str, Sequence[tuple[str, float]]]], unit: st
                 x=[dict(of).get(name, 0.0) for _, of in windows],
                 orientation="h",
                 name=label(name),
-                marker=filled("idle" if name == IDLE else "busy", _CLASS_OF.get(name, "other")),
+                marker=filled("idle" if name in (IDLE, WAITING) else "busy", _CLASS_OF.get(name, "other")),
                 hovertemplate=f"<b>{label(name)}</b><br>%{{y}}: %{{x:,.2f}} {unit}<extra></extra>",
             )
         )

@@ -16,10 +16,10 @@ _SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x", "star", "hexagon"
 
 
 def comparable(rows: Sequence[RunRow]) -> list[list[RunRow]]:
-    """Placed runs that may be held against each other (same model, batch and GPU), the largest group first."""
+    """Placed runs that may be held against each other (same model, batch, GPU and number of ranks), the largest group first."""
     groups: dict[tuple[object, ...], list[RunRow]] = {}
     for row in placed(rows):
-        groups.setdefault((row.model, row.batch, row.gpu), []).append(row)
+        groups.setdefault((row.model, row.batch, row.gpu, row.ranks), []).append(row)
     return sorted(groups.values(), key=len, reverse=True)
 
 
@@ -27,7 +27,8 @@ def group_name(rows: Sequence[RunRow]) -> str:
     """What the runs of a group have in common, and how many they are."""
     first = rows[0]
     batch = f"batch {first.batch}" if first.batch is not None else ""
-    known = [first.model or "unknown model", batch, (first.gpu or "").removeprefix("NVIDIA ")]
+    gpu = (first.gpu or "").removeprefix("NVIDIA ")
+    known = [first.model or "unknown model", batch, f"{first.ranks} x {gpu or 'ranks'}" if first.ranks > 1 else gpu]
     return f"{' · '.join(each for each in known if each)} ({len(rows)})"
 
 

@@ -11,17 +11,18 @@ from dashboards import data, navigation, parts
 from dashboards.charts import compare as charts
 from dashboards.charts import memory_runs as memory_charts
 from dashboards.links import Selection
-from dashboards.pages import compare_outputs, compare_several
+from dashboards.pages import compare_outputs, compare_ranks, compare_several
 from profiler.core import palette
 from profiler.core.units import GIB, MIB, format_size
 from profiler.metrics.compare import Comparison
 from profiler.metrics.compare_weights import ExpectedWin
 from profiler.report.compare_verdict import verdicts
-from profiler.report.compare_words import ABSENT, EATEN, MASKED, REAL, SLOWER, Verdict
+from profiler.report.compare_words import ABSENT, EATEN, MASKED, NEAR_LINEAR, NO_FASTER, PARTLY, REAL, SLOWER, Verdict
 from profiler.report.names import readable
 
 _QUESTION = "Is the win real, where does it come from, and what ate it?"
 _COLOURS = {REAL: palette.FASTER, SLOWER: palette.SLOWER, EATEN: palette.SLOWER, MASKED: "#C99700", ABSENT: "#C99700"}
+_COLOURS |= {NEAR_LINEAR: palette.FASTER, PARTLY: "#C99700", NO_FASTER: palette.SLOWER}
 _ROWS = 40
 _MOST = 10
 
@@ -40,11 +41,12 @@ def page() -> None:
     if base == new:
         parts.head(_QUESTION, "Choose two different runs.")
         return
-    found = data.comparison(new, base)
+    found = data.comparison(new, base, compare_ranks.choose(base, new))
     _verdicts(verdicts(found), (base, new))
     if more:
         compare_several.section(base, [new, *more])
     _differences(found)
+    compare_ranks.section(found)
     _time(found, (base, new))
     _memory(found, (base, new), overlaid=not more)
     compare_outputs.section(found, (base, new))

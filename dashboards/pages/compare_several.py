@@ -18,6 +18,7 @@ from profiler.metrics.windows import CALL, STEP
 from profiler.report.compare_verdict import verdicts
 
 _COLUMNS = {
+    "ranks": ("ranks", "%d"),
     "call_ms": ("call, ms", "%,.1f"),
     "times": ("× as fast", "%.2f"),
     "model_gib": ("model, GiB", "%.2f"),
@@ -59,7 +60,20 @@ def _base_row(base: str, any_of: Comparison) -> dict[str, object]:
     memory = any_of.memory
     empty: dict[str, object] = dict.fromkeys(("promised_gib", "measured_gib", "sqnr_db", "time", "memory"))
     sizes = {"model_gib": gib(memory.phase(MODEL).base), "peak_gib": gib(memory.phase(INFERENCE).base)}
-    return {"run": base, "call_ms": any_of.calls.base.median_ms, "times": 1.0, **sizes, **empty}
+    return {
+        "run": base,
+        "ranks": _ranks(any_of, new=False),
+        "call_ms": any_of.calls.base.median_ms,
+        "times": 1.0,
+        **sizes,
+        **empty,
+    }
+
+
+def _ranks(found: Comparison, new: bool) -> int | None:
+    """How many; nothing of one process, so that a table without several ranks has no such column."""
+    of = found.ranks[new]
+    return of.count if of else None
 
 
 def _row(name: str, base: str, found: Comparison) -> dict[str, object]:
@@ -68,6 +82,7 @@ def _row(name: str, base: str, found: Comparison) -> dict[str, object]:
     expected = found.expected
     return {
         "run": name,
+        "ranks": _ranks(found, new=True),
         "call_ms": after,
         "times": before / after if before and after else None,
         "model_gib": gib(found.memory.phase(MODEL).new),

@@ -21,6 +21,7 @@ from profiler.report.grant import Granted
 
 WINDOWS = (STEP, TEXT, DECODE, CALL)
 _COMPILE_RULES = ("graph-break", "recompile", "guards", "cudagraph", "compile-time", "nothing-compiled")
+_RANK_RULES = ("straggler", "load-imbalance", "exposed-communication")
 _QUESTION = "Why is it slow, and what to change first?"
 _SPOKEN = {TEXT: "text encoding", DECODE: "decoding"}
 
@@ -166,6 +167,8 @@ def _links(at: Selection, number: int, each: Granted) -> None:
             navigation.link(navigation.TIMELINE, "Show in the timeline", to, ":material/view_timeline:")
         if each.finding.rule.startswith(_COMPILE_RULES):
             navigation.link(navigation.COMPILE, "Compile page", at, ":material/account_tree:")
+        if each.finding.rule in _RANK_RULES:
+            navigation.link(navigation.RANKS, "Ranks page", at, ":material/hub:")
         navigation.link(navigation.DIAGNOSIS, "Link to this finding", to, ":material/link:")
 
 

@@ -10,6 +10,7 @@ import streamlit as st
 from dashboards import data, navigation, parts
 from dashboards.charts import kernels as charts
 from dashboards.windows import WHOLE, kernels_of, labels, repeats, spoken
+from profiler.metrics.main_rank import main_rank
 from profiler.report.names import readable
 from profiler.rundir import layout
 
@@ -27,7 +28,8 @@ def section(name: str, window: str, rank: int, names: list[str]) -> None:
     chosen = st.selectbox("Other run", others, key="beside_menu", placeholder="none", width=560, on_change=_changed)
     if chosen is None:
         return
-    ranks = rank, rank if data.run(chosen).has(layout.TRACE, rank) else 0
+    other = data.run(chosen)
+    ranks = rank, rank if other.has(layout.TRACE, rank) else main_rank(other)
     if window != WHOLE and window not in labels(data.ledgers(chosen, ranks[1])):
         parts.note(f"{chosen} has no {window}.")
         return

@@ -10,6 +10,7 @@ from dashboards.charts import memory as charts
 from dashboards.pages import memory_beside, memory_pieces
 from profiler.core.errors import UnreadableInput
 from profiler.core.units import format_size
+from profiler.metrics.main_rank import memory_rank
 from profiler.metrics.memory import (
     LOAD_PART,
     MEMORY_PART,
@@ -37,8 +38,8 @@ def page() -> None:
         return
     found = data.run(name)
     with right:
-        rank = navigation.choose_rank(found)
-    summary, held = memory_summary(found), data.memory_parts(name, rank)
+        rank = navigation.choose_rank(found, memory_rank, "needs most")
+    summary, held = memory_summary(found, rank), data.memory_parts(name, rank)
     if not held and not any(each.peak_bytes for each in summary.phases):
         parts.head(_QUESTION, f"{name} says nothing about memory.")
         parts.nothing("No memory events", "This run holds no snapshot and no peaks.", "diffuscope import --memory SNAPSHOT")
@@ -57,6 +58,7 @@ def page() -> None:
         _peak(name, part, rank)
         memory_pieces.section(name, part, rank)
     _phases(summary)
+    memory_beside.ranks(name)
 
 
 def _head(found: Run, summary: MemorySummary, peak: MemoryPeak | None, failed: OomReport | None) -> None:

@@ -40,8 +40,28 @@ def section(name: str, rows: list[RunRow]) -> None:
         _overlay(name, chosen, {row.name: row for row in rows})
 
 
+def ranks(name: str) -> None:
+    """What each rank of this run needs on its own device; nothing for one process, or on CPUs."""
+    known = [vars(each) for each in data.rank_totals(name)]
+    sizes = {"model_gib": "model memory, GiB", "load_peak_gib": "load peak, GiB", "inference_peak_gib": "peak of a call, GiB"}
+    if len(known) < 2 or all(each[size] is None for each in known for size in sizes):
+        return
+    together = sum(each["inference_peak_gib"] or 0.0 for each in known)
+    parts.section("By rank", f"each rank holds its own memory; the peaks of a call are {together:,.2f} GiB together")
+    table = pl.DataFrame([{"rank": each["rank"]} | {text: each[size] for size, text in sizes.items()} for each in known])
+    config: Any = {text: st.column_config.NumberColumn(text, format="%.3f") for text in sizes.values()}
+    st.dataframe(
+        table,
+        hide_index=True,
+        placeholder="–",
+        key="memory_ranks",
+        height=parts.table_height(table.height),
+        column_config=config,
+    )
+
+
 def _has_events(row: RunRow) -> bool:
-    return any((layout.rank_dir(Path(row.run)) / each).is_file() for each in _EVENTS)
+    return any(next(Path(row.run).glob(f"rank*/{each}"), None) for each in _EVENTS)
 
 
 def _changed() -> None:

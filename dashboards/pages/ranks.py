@@ -10,7 +10,9 @@ import streamlit as st
 from dashboards import data, navigation, parts
 from dashboards.charts import ranks as charts
 from dashboards.pages import ranks_hta
+from profiler.metrics.per_rank import rank_totals
 from profiler.metrics.ranks import RankSummary
+from profiler.report import several_ranks
 from profiler.rundir import layout
 from profiler.tables.run import Run
 
@@ -18,14 +20,15 @@ _QUESTION = "What does each rank do, and who waits for whom?"
 _COLUMNS = {
     "rank": "rank",
     "host": "host",
+    "call_ms": "call, ms",
     "step_us": "step, ms",
     "compute_us": "compute, ms",
     "exposed_us": "exposed, ms",
     "hidden_us": "hidden, ms",
     "waiting_us": "waiting, ms",
     "idle_us": "other idle, ms",
+    "inference_peak_gib": "peak, GiB",
     "collectives": "collectives",
-    "problem": "problem",
 }
 
 
@@ -52,7 +55,8 @@ def answer(summary: RankSummary) -> str:
         return "No rank has times that can be read."
     if len(rows) == 1:
         (row,) = rows
-        text = f"One rank: a {summary.window} takes {_ms(row['step_us'])} ms traced, {_ms(row['idle_us'])} of it idle"
+        alone = f"Of {summary.ranks.height} ranks only {row['rank']} can be read" if summary.ranks.height > 1 else "One rank"
+        text = f"{alone}: a {summary.window} takes {_ms(row['step_us'])} ms traced, {_ms(row['idle_us'])} of it idle"
         return text + (f", {_ms(row['exposed_us'])} in communication that nothing hides" if row["exposed_us"] else "")
     slow, waited = summary.slowest, summary.waits.filter(pl.col("for_rank") == summary.slowest)
     longest = float(waited["us"].max() or 0.0)  # type: ignore[arg-type]
@@ -77,7 +81,8 @@ def _own(run: Run, summary: RankSummary) -> None:
         f"A {summary.window} of each rank", "exposed: communication that no computation hides; hidden communication costs no time"
     )
     parts.plot(charts.steps(rows, summary.window), "rank_steps")
-    _table(summary)
+    _table(run, summary)
+    parts.bullets(several_ranks.notes(several_ranks.rows(summary, rank_totals(run))))
     _waits(summary)
 
 
@@ -94,10 +99,10 @@ def _figures(slowest: dict[str, Any], summary: RankSummary, ranks: int) -> list[
     return [*found, ("idle", _ms(slowest["idle_us"]), "ms", "waits for no rank")]
 
 
-def _table(summary: RankSummary) -> None:
-    frame = summary.ranks.select(*(pl.col(name) / 1e3 if name.endswith("_us") else pl.col(name) for name in _COLUMNS)).rename(
-        _COLUMNS
-    )
+def _table(run: Run, summary: RankSummary) -> None:
+    own = pl.DataFrame([vars(each) for each in rank_totals(run)]).select("rank", "call_ms", "inference_peak_gib")
+    shown = [pl.col(name) / 1e3 if name.endswith("_us") else pl.col(name) for name in _COLUMNS]
+    frame = summary.ranks.join(own, on="rank", how="left").select(shown).rename(_COLUMNS)
     used = [name for name in frame.columns if set(frame[name]) - {None, ""}]
     times = {name: st.column_config.NumberColumn(name, format="%,.3f") for name in used if name.endswith(", ms")}
     st.dataframe(

@@ -13,6 +13,7 @@ from dashboards.charts import runs as charts
 from dashboards.folder import folder
 from dashboards.links import Selection
 from profiler.metrics.listing import RunRow
+from profiler.report.runs_text import ranks as ranks_text
 
 # Column: what stands above it, its width in pixels, how numbers are written. Together they fit into 1280 pixels.
 _COLUMNS: dict[str, tuple[str, int, str]] = {
@@ -30,14 +31,16 @@ _COLUMNS: dict[str, tuple[str, int, str]] = {
     "breaks": ("breaks", 66, "%d"),
     "recompiles": ("recompiles", 86, "%d"),
     "gpu": ("device", 105, ""),
+    "ranks": ("ranks", 90, ""),
     "created": ("recorded", 130, "YYYY-MM-DD HH:mm"),
 }
 _HELP = {
-    "ms": "the median of the timed calls, nothing recorded",
+    "ms": "the median of the timed calls, nothing recorded; of several ranks the slowest's",
+    "ranks": "processes of one call, and how it is spread over them",
     "model_gib": "allocated after load and quantize",
     "peak_gib": "the highest allocated of an inference call",
     "sqnr": "of the last latents, against the run in bf16",
-    "front": "no other run of the same model, batch and GPU is both faster and smaller",
+    "front": "no other run of the same model, batch, GPU and number of ranks is both faster and smaller",
     "breaks": "distinct graph breaks",
 }
 _ALL = "all"
@@ -132,6 +135,7 @@ def _row(row: RunRow, sqnr: float | None, on_front: bool) -> dict[str, object]:
         "breaks": row.graph_breaks,
         "recompiles": row.recompiles,
         "gpu": (row.gpu or "").removeprefix("NVIDIA ") or None,
+        "ranks": ranks_text(row),
         "created": row.created_ns // 1000 if row.created_ns else None,
     }
 
