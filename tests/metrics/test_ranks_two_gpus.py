@@ -62,7 +62,7 @@ def _without_launching_operators(source: Path, target: Path) -> int:
 
 @pytest.mark.skipif(not importlib.util.find_spec("hta"), reason="needs the extra hta")
 def test_hta_agrees_once_operators_that_launch_are_no_kernels(run, tmp_path):
-    """HTA takes what Triton's launches carry a stream for kernels. Without that, both tell the same times, and the same overlap."""
+    """HTA takes what Triton's launches carry a stream for kernels. Without that both say the same."""
     files = [tmp_path / f"{rank}.json.gz" for rank in (0, 1)]
     for rank, file in enumerate(files):
         assert _without_launching_operators(run.path / f"rank{rank}" / "trace.json.gz", file) > 1000
