@@ -225,6 +225,15 @@ def measure_linears(shape: Shape, until: float) -> None:
             print(f"| {shape} | {scheme} | {cost.us:.1f} | {sqnr} |", flush=True)
 
 
+def plans() -> None:
+    """What was found of each shape, and whether its plan was kept."""
+    from profiler.kernels.sparse_plans import describe
+
+    print("\n| shape | algorithm | plan |\n|---|---|---|")
+    for each in describe():
+        print(f"| {each['m']}x{each['k']}x{each['n']} | {each['algorithm']} | {'kept' if each['kept'] else each['why']} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--shapes", default=SHAPES)
@@ -239,6 +248,7 @@ def main() -> None:
     print(f"\n| shape | launch | host us a call (median of {_LAUNCHES}) | least | most |\n|---|---|---|---|---|", flush=True)
     for shape in shapes:
         measure_launches(shape, until)
+    plans()
     print("\n| shape | Linear, compiled | us | against dense float32 |\n|---|---|---|---|", flush=True)
     for shape in shapes:
         measure_linears(shape, until)

@@ -27,6 +27,7 @@ from profiler.recording.checked_call import CheckedCall
 from profiler.recording.device import find_hardware
 from profiler.recording.environment import describe_environment, describe_switches
 from profiler.recording.ranks import Ranks, follows, join, open_writer, take_device
+from profiler.recording.sparse_products import note_sparse_products
 from profiler.recording.stage import Stage
 from profiler.recording.tuned import apply_tuned
 from profiler.rundir import layout
@@ -115,6 +116,7 @@ def _record(plan: prepare.Plan, stage: Stage) -> None:
     short = min(spec.trace_steps, steps)
     phases.run_phases(stage, call, trace_steps=short, warmup=spec.warmup, repeats=spec.repeats, wanted=spec.wanted_phases)
     stage.manifest.environment["switches"] = describe_switches()
+    note_sparse_products(stage.manifest)
     measure_ceilings(stage.device).note(stage.manifest)
 
 

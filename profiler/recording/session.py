@@ -15,6 +15,7 @@ from profiler.recording.device import find_hardware
 from profiler.recording.environment import describe_environment, describe_switches
 from profiler.recording.quiet import set_quiet_environment
 from profiler.recording.runner import save_graph_break_registry, start_manifest
+from profiler.recording.sparse_products import note_sparse_products
 from profiler.recording.stage import Stage
 from profiler.rundir import layout
 from profiler.rundir.writer import RunWriter
@@ -131,6 +132,7 @@ class record:
         short = min(self._trace_steps, steps) if isinstance(steps, int) else 0
         phases.run_measured(stage, call, trace_steps=short, repeats=self._repeats)
         stage.manifest.environment["switches"] = describe_switches()
+        note_sparse_products(stage.manifest)
         measure_ceilings(stage.device).note(stage.manifest)
 
 

@@ -1,4 +1,4 @@
-"""Kept plans of cuSPARSELt against a stub of it that multiplies on the host: what is planned, when, and when torch's call stays."""
+"""Kept plans of cuSPARSELt, against a stub of it that multiplies on the host: what is planned and when torch's call stays."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from profiler.kernels.cusparselt import Library, Product, Unusable
 from profiler.kernels.sparse_matmul import sparse_matmul
 from profiler.kernels.sparse_plans import SEARCHED
 from profiler.kernels.two_of_four import keep_two_of_four, pack, unpack
+from profiler.recording.sparse_products import note_sparse_products
+from profiler.rundir.manifest import Manifest
 
 M, K, N = 16, 64, 96
 FOUND = 19
@@ -120,6 +122,14 @@ def test_a_shape_is_searched_planned_and_checked_once(stub: Stub, torchs: Torch)
     assert (torchs.searches, stub.inits, stub.plans) == (2, 1, 2)
 
 
+def test_a_run_writes_down_what_was_kept_and_nothing_where_nothing_was_sparse(stub: Stub, torchs: Torch):
+    note_sparse_products(manifest := Manifest())
+    assert manifest.applied == {}
+    sparse_plans.matmul(*operands(), SEARCHED)
+    note_sparse_products(manifest)
+    assert manifest.applied == {"sparse_products": sparse_plans.describe()}
+
+
 def test_an_algorithm_that_is_asked_for_is_not_searched(stub: Stub, torchs: Torch):
     assert torch.equal(sparse_plans.matmul(*operands(), 4), expected())
     assert (torchs.searches, torchs.products, stub.algorithm) == (0, [4], 4)
@@ -151,6 +161,10 @@ def test_a_plan_that_fails_leaves_torchs_call_for_good_and_says_so(stub: Stub, t
     assert (stub.plans, len(torchs.products)) == (tried[0], tried[1] + 1)
     assert torchs.products[-1] == FOUND
     assert sparse_plans.describe() == [{"m": M, "k": K, "n": N, "device": -1, "algorithm": FOUND, "kept": False, "why": why}]
+    note_sparse_products(manifest := Manifest(applied={"notes": ["one"]}))
+    assert manifest.applied["sparse_products"] == sparse_plans.describe()
+    said = f"2:4 sparse products of {M}x{K}x{N} run torch's own call, which costs the host more: {why}"
+    assert manifest.applied["notes"] == ["one", said]
 
 
 def test_a_launch_that_fails_later_still_gives_the_result(stub: Stub, torchs: Torch):
