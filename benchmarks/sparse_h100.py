@@ -231,7 +231,10 @@ def plans() -> None:
 
     print("\n| shape | algorithm | plan |\n|---|---|---|")
     for each in describe():
-        print(f"| {each['m']}x{each['k']}x{each['n']} | {each['algorithm']} | {'kept' if each['kept'] else each['why']} |", flush=True)
+        print(
+            f"| {each['m']}x{each['k']}x{each['n']} | {each['algorithm']} | {'kept' if each['kept'] else each['why']} |",
+            flush=True,
+        )
 
 
 def main() -> None:
