@@ -54,7 +54,8 @@ class RankSummary:
             for a rank without a readable trace. `clock_shift_us` is how far its clock is from the first rank's; `late_us` how
             much later than the first rank to come it begins a window, null without a clock.
         waits: one row a rank and the rank that it waited for: rank, for_rank, us, collectives (how many, a window), steady (the
-            share of `us` that is left without the longest single wait of the trace: nothing of a hiccup, most of a slow rank's).
+            share of `us` that comes again, in three of four windows and without the longest single wait: nothing of a hiccup,
+            most of what a slow rank makes others wait).
         slowest: the rank of the greatest `own_us`; None where no rank has times.
         median: the rank of the middle `own_us`, of an even number the faster one.
     """
@@ -172,18 +173,22 @@ def _waited(times: _Times, waiting: pl.DataFrame, calls: pl.DataFrame) -> list[_
     held = calls.filter(pl.col("for_rank").is_not_null()).select("for_rank", "start_ns", pl.col("start_ns").alias("call_ns"))
     of = pl.col("detail").str.strip_prefix("rank ").cast(pl.Int64).alias("for_rank")
     lasted = (pl.col("end_ns") - pl.col("start_ns")).alias("ns")
-    pieces = waiting.select(of, "start_ns", lasted).sort("start_ns")
+    pieces = waiting.select(of, "index", "start_ns", lasted).sort("start_ns")
     placed = pieces.join_asof(held.sort("start_ns"), on="start_ns", by="for_rank", strategy="backward", check_sortedness=False)
-    each = placed.group_by("for_rank", "call_ns").agg(pl.col("ns").sum())
-    summed = (
-        each.group_by("for_rank")
-        .agg(pl.col("ns").sum(), pl.len().alias("n"), pl.col("ns").max().alias("longest"))
-        .sort("for_rank")
-    )
+    each = placed.group_by("for_rank", "index", "call_ns").agg(pl.col("ns").sum()).filter(pl.col("ns") > 0)
     count = max(1, times.windows)
     return [
-        (times.rank, rank, ns / count / 1e3, n / count, 1 - longest / ns) for rank, ns, n, longest in summed.iter_rows() if ns
+        (times.rank, rank, int(of_rank["ns"].sum()) / count / 1e3, of_rank.height / count, _steady(of_rank, count))
+        for (rank,), of_rank in sorted(each.partition_by("for_rank", as_dict=True).items())
     ]
+
+
+def _steady(waits: pl.DataFrame, windows: int) -> float:
+    """The share of some waits (index, ns) that comes again: without the longest, and as much as three of four windows have."""
+    each = [int(ns) for ns in waits["ns"]]
+    sums = sorted(int(ns) for ns in waits.group_by("index").agg(pl.col("ns").sum())["ns"])
+    least = ([0] * (windows - len(sums)) + sums)[windows // 4]
+    return min(1 - max(each) / sum(each), least * windows / sum(each))
 
 
 def _late(measured: list[_Times], known: Waits) -> dict[int, float]:

@@ -114,9 +114,9 @@ def _steady(summary: RankSummary, rank: int, rows: list[Row]) -> float:
 
 
 def _once(summary: RankSummary, rank: int, rows: list[Row]) -> Iterable[str]:
-    share = 1 - _steady(summary, rank, rows)
-    if share > 0.5:
-        yield f"{share:.0%} of it is one single wait, as a hiccup of the machine would cause it: trace more steps to tell"
+    share = _steady(summary, rank, rows)
+    if share < 0.5:
+        yield f"only {share:.0%} of it comes again and again, the rest may be a hiccup of the machine: trace more steps to tell"
 
 
 def _count(summary: RankSummary, rank: int, rows: list[Row]) -> int:

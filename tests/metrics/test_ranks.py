@@ -16,7 +16,7 @@ from ledger_traces import check_conserved
 from rank_traces import COMPUTE, GATHER, REDUCE, Planted, ranks_of
 
 from profiler.metrics.ledger import ledger
-from profiler.metrics.ranks import rank_summary
+from profiler.metrics.ranks import _steady, rank_summary
 from profiler.metrics.ranks_clock import COLLECTIVES, SAME_HOST, UNKNOWN
 from profiler.metrics.ranks_cut import flat, overlay
 from profiler.metrics.ranks_waits import waits
@@ -231,6 +231,9 @@ def test_what_one_wait_is_of_all_and_who_begins_late(tmp_path):
     assert (alone.steady(0), alone.ranks["late_us"].to_list()) == ({1: 0.0}, [0.0, 120.0])
     often = rank_summary(run_of_ranks(tmp_path / "many", ranks_of(_PLANS["straggler"])))
     assert often.steady(0) == {2: pytest.approx(11 / 12)}
+    # Of four windows three must have it.
+    waits = pl.DataFrame({"index": [0, 0, 1, 2, 3], "ns": [3, 3, 4, 2, 1]})
+    assert (_steady(waits, 4), _steady(waits, 5), _steady(waits, 8)) == (4 * 2 / 13, 5 * 1 / 13, 0)
     assert often.waits.filter(pl.col("rank") == 0)["collectives"].to_list() == [4.0]
     assert often.more_us("own_us", 2, 0) == 1200.0 and often.more_us("own_us", 2, 9) is None
 
