@@ -140,7 +140,8 @@ def rest_of(run: Run, found: Ledger, events: pl.DataFrame, linears: LinearTimes,
     idle = _us(found.rows.filter(pl.col("kind") == "idle")["priced_ns"], linears.windows)
     step = _us(found.rows["priced_ns"], linears.windows)
     share = (attention + linears.cores_us) / step if at_its_limit(run.manifest) else None
-    gap = _us(found.rows.filter(pl.col("label") == QUEUED)["priced_ns"], events.height) or _GAP_US
+    queued = found.rows.filter(pl.col("label") == QUEUED)
+    gap = _us(queued["priced_ns"], float(queued["count"].sum())) or _GAP_US
     if target.fuses:
         # A memset belongs to the product that asked for it.
         fused = fusion(events.filter((pl.col("index") == events["index"].min()) & ~(linears.of & (pl.col("class") == MEMSET))))

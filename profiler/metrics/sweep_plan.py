@@ -107,6 +107,9 @@ def _prediction(plan: PlanTables, row: dict[str, Any], each: CellRun) -> tuple[t
             return None, f"{name} is {plan.spec.get(name)} in the plan and {spec.get(name)} here"
     if (spec.get("compile") == "none") != (plan.spec.get("compile") == "none"):
         return None, f"the plan is for --compile {plan.spec.get('compile')}, this is {spec.get('compile')}"
+    planned_gpu, gpu = plan.device.get("name"), (each.run.manifest.environment.get("gpu") or {}).get("name")
+    if planned_gpu and gpu and planned_gpu != gpu:
+        return None, f"the plan is for one {planned_gpu}, this ran on {gpu}"
     applied = {linear.get("module"): linear.get("scheme") for linear in each.run.manifest.applied.get("linears") or []}
     planned = {name: "left" if scheme is None else scheme for name, scheme in plan.layers.items()}
     if planned and {name: applied.get(name) for name in planned} == planned:

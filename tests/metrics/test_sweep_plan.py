@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from sweep_folders import GIB, kept_sweep, manifest, spec, sweep_of
+from sweep_folders import GIB, H100, kept_sweep, manifest, spec, sweep_of
 
 from profiler.core.errors import UnreadableInput
 from profiler.metrics.sweep import sweep_result
@@ -159,6 +159,15 @@ def test_a_plan_for_other_work_says_nothing(tmp_path: Path):
     assert result.plan.left_out == {"a": "batch is 1 in the plan and 4 here"}
     assert "it says nothing about these cells: batch is 1 in the plan and 4 here" in sweep_text(result_data(result), 120)
     assert "It says nothing about these cells" in sweep_markdown(result_data(result))
+
+
+def test_a_plan_for_another_gpu_says_nothing(tmp_path: Path):
+    folder = sweep_of(tmp_path / "s", {"a": manifest(spec("int8dq", "regional"))})
+    plans = {name: plan_file(tmp_path / f"{name[-4:]}.json", device={"name": name}) for name in ("NVIDIA H200", H100["name"])}
+    assert sweep_result(folder, plan=plans["NVIDIA H200"]).plan.left_out == {
+        "a": "the plan is for one NVIDIA H200, this ran on NVIDIA H100 80GB HBM3"
+    }
+    assert sweep_result(folder, plan=plans[H100["name"]]).plan.left_out == {}
 
 
 def test_without_a_plan_there_is_no_table(tmp_path: Path):
