@@ -106,7 +106,8 @@ def measured(shape: Shape, scheme: str, repeats: int) -> dict[str, Any]:
         compiled = torch.compile(model, fullgraph=True)
         row["compiled_error"] = float((compiled(x).float() - expected).abs().max() / expected.abs().max())
         row["compiled_us"] = median_us(compiled, x, repeats)
-        row["kernels"] = kernels(compiled, x)
+        row["launched"] = launched(compiled, x)
+        row["kernels"] = sum(not each.startswith("Mem") for each in row["launched"])
     except Exception as error:  # noqa: BLE001 - one that fails is printed, the others go on
         row["why"] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:300]
     return row
@@ -149,15 +150,15 @@ def sizes(weight: Any, scheme: str, shape: Shape) -> dict[str, float]:
     return {"bytes": stored / count, "expected_bytes": expected.total / count, "moved": stored + 2 * count}
 
 
-def kernels(run: Callable[[Any], Any], x: Any) -> int:
-    """Kernels that one call launches."""
+def launched(run: Callable[[Any], Any], x: Any) -> list[str]:
+    """Names of what one call has the GPU do; besides kernels, libraries clear their workspaces."""
     import torch
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CUDA]) as found:
         run(x)
         torch.cuda.synchronize()
-    return sum(each.device_type == torch.autograd.DeviceType.CUDA for each in found.events())
+    return [each.name for each in found.events() if each.device_type == torch.autograd.DeviceType.CUDA]
 
 
 def median_us(run: Callable[[Any], Any], x: Any, repeats: int) -> float:

@@ -157,5 +157,9 @@ def _search(rows: torch.Tensor, packed: torch.Tensor, scale: torch.Tensor) -> in
             return _DEFAULT
     if found == _DEFAULT:
         return found
-    theirs, default = (_torchs_own(rows, packed, scale, each).float() for each in (found, _DEFAULT))
-    return found if bool(((theirs - default).abs() <= default.abs() * _ROUNDING).all()) else _DEFAULT
+    theirs, default = (_torchs_own(rows, packed, scale, each) for each in (found, _DEFAULT))
+    return found if torch.equal(theirs, default) or _near(theirs.float(), default.float()) else _DEFAULT
+
+
+def _near(theirs: torch.Tensor, default: torch.Tensor) -> bool:
+    return bool(((theirs - default).abs() <= default.abs() * _ROUNDING).all())
