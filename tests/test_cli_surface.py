@@ -159,7 +159,7 @@ def test_comparing_what_is_not_there_is_exit_2(tmp_path: Path):
 
 def test_compare_has_exactly_these_options():
     done = diffuscope("compare", "--help")
-    assert set(re.findall(r"^ +(--[a-z-]+)", done.stdout, re.MULTILINE)) == {"--window", "--top", "--json", "--help"}
+    assert set(re.findall(r"^ +(--[a-z-]+)", done.stdout, re.MULTILINE)) == {"--window", "--top", "--rank", "--json", "--help"}
     assert re.search(r"compare \[OPTIONS\] \{?BASE\}? \{?NEW\}?\.\.\.", done.stdout), done.stdout
 
 
@@ -180,7 +180,8 @@ def test_checking_what_is_not_there_is_exit_2(tmp_path: Path):
 
 def test_memory_has_exactly_these_options():
     done = diffuscope("memory", "--help")
-    assert set(re.findall(r"^ +(--[a-z-]+)", done.stdout, re.MULTILINE)) == {"--part", "--by", "--top", "--json", "--help"}
+    expected = {"--part", "--by", "--top", "--rank", "--json", "--help"}
+    assert set(re.findall(r"^ +(--[a-z-]+)", done.stdout, re.MULTILINE)) == expected
 
 
 def test_json_is_one_document_on_stdout(tmp_path: Path):
