@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_CHUNK_BYTES = 1 << 20
 
 
 def _profile(device: str, **options: Any) -> Any:
@@ -27,7 +32,11 @@ def tracing(device: str, *, stacks: bool = False, memory: bool = False) -> Itera
 
 def save_trace(profiler: Any, path: Path) -> None:
     """Write the Kineto JSON; `path` ends in .json.gz."""
-    profiler.export_chrome_trace(str(path))
+    # Packed here: torch packs line by line at gzip's highest level, which takes six times as long to save a tenth of the bytes.
+    with tempfile.NamedTemporaryFile(suffix=".json") as plain:
+        profiler.export_chrome_trace(plain.name)
+        with Path(plain.name).open("rb") as source, gzip.open(path, "wb", compresslevel=6) as packed:
+            shutil.copyfileobj(source, packed, _CHUNK_BYTES)
 
 
 def warm_up_profiler(device: str) -> None:
