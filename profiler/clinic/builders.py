@@ -66,7 +66,7 @@ def _transformer(device: str) -> Any:
     # Blocks of one kind: each fault is compiled once, and shows as often as there are blocks.
     sizes: dict[str, Any] = {"num_layers": 6, "num_single_layers": 0}
     if device == "cpu":
-        sizes = {"num_layers": 2, "num_single_layers": 1, "attention_head_dim": 16, "num_attention_heads": 4}
+        sizes |= {"num_layers": 3, "attention_head_dim": 16, "num_attention_heads": 4}
         sizes["axes_dims_rope"] = (4, 6, 6)
     return FluxTransformer2DModel(
         in_channels=64, guidance_embeds=True, joint_attention_dim=64, pooled_projection_dim=32, **sizes
