@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ def slow_and_dying(device: str, dtype: Any, seed: int) -> Any:
     return pipe
 
 
-def _before(module: Any, does: Any) -> None:
+def _before(module: Any, does: Callable[[], None]) -> None:
     inner = module.forward
 
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -41,6 +42,8 @@ def _work() -> None:
 
 
 class _Dying:
+    """Ends the process in the third of its calls that a profiler records."""
+
     profiled = 0
 
     def __call__(self) -> None:

@@ -137,9 +137,7 @@ def test_the_output_is_that_of_one_process(run: Path):
 
 
 def test_show_names_the_ranks(run: Path):
-    shown = diffuscope("show", run)
-    assert "ulysses over 2 ranks" in shown.stdout
-    assert show(run)["spec"]["parallel"] == {"kind": "ulysses", "degree": 2}
+    assert "ulysses over 2 ranks" in diffuscope("show", run).stdout
 
 
 def test_a_killed_rank_is_named_with_its_phase(killed: Path):
