@@ -14,7 +14,7 @@ run: .venv/.installed-run
 	&& .venv/bin/diffuscope show $$run
 
 test: .venv/.installed-test
-	.venv/bin/python -m pytest -n 2 --dist loadfile
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.installed-test
 	.venv/bin/ruff check .

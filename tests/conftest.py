@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import TESTS, runs_folder
+
+from profiler.core.imports import uncollected
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 _TRACES = sorted([*(SHARED / "h100").glob("*.trace.json.gz"), *(SHARED / "peers" / "hta").glob("*.json.gz")])
@@ -16,6 +20,29 @@ _ABSENT = pytest.mark.skip(reason="no ../shared/h100 and ../shared/peers beside 
 
 # Kept small: tests share two cores with whatever else runs.
 os.environ.setdefault("POLARS_MAX_THREADS", "2")
+# Hundreds of child processes import this project: they compile it once.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+# From here on the processes of pytest-xdist find one another's recordings.
+runs_folder()
+
+# What takes longest, longest first (CPU seconds, 2026-11): begun last, one of these would run alone at the end.
+_LONG = ["clinic/test_clinic", "sweep/test_sweep_command", "recording/test_crashes", "cli/test_record", "sweep/test_ray"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Imports and collected tests stay to the end: the garbage collector need never look through them."""
+    with uncollected(keep=True):
+        return (yield)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Several processes begin with the longest files; one process keeps to the order of the folders."""
+    if hasattr(config, "workerinput"):
+        ranks = {str(TESTS / f"{name}.py"): rank for rank, name in enumerate(_LONG)}
+        items.sort(key=lambda item: ranks.get(str(item.path), len(ranks)))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import gzip
+import hashlib
 import json
 import os
 import shutil
@@ -20,6 +22,7 @@ ROOT = TESTS.parent
 # The smallest recording that still has every phase.
 QUICK = ("--device", "cpu", "--size", "64", "--steps", "2", "--trace-steps", "1", "--repeats", "1", "--warmup", "0")
 TIMEOUT_S = 240
+RUNS = "DIFFUSCOPE_TEST_RUNS"
 HEAVY_TO_RECORD = frozenset({"torch", "torchao", "diffusers", "transformers", "accelerate", "triton", "numpy"})
 HEAVY_TO_READ = frozenset({"polars", "msgspec", "isal", "streamlit", "pandas"})
 
@@ -112,14 +115,27 @@ class Recorded:
 
 @cache
 def recorded(*arguments: str, **more: str) -> Recorded:
-    """Record once in a test session; every test that asks for the same gets the same run."""
-    folder = Path(tempfile.mkdtemp(prefix="diffuscope-test-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    (folder / "modules").mkdir()
-    more = {key: value.format(folder=folder) for key, value in more.items()}
-    run = folder / "run"
-    done = diffuscope("record", *arguments, "-o", run, "--json", MODULES_AT_EXIT=str(folder / "modules"), **more)
-    return Recorded(run, done, loaded(folder / "modules"))
+    """Record once in a test session; every test that asks for the same, in any of its processes, gets the same run."""
+    name = hashlib.sha256(json.dumps([arguments, more], sort_keys=True).encode()).hexdigest()[:16]
+    folder, run = runs_folder() / name, runs_folder() / name / "run"
+    (folder / "modules").mkdir(parents=True, exist_ok=True)
+    ended = folder / "ended.json"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ended.exists():
+            own = {"MODULES_AT_EXIT": str(folder / "modules")} | {key: text.format(folder=folder) for key, text in more.items()}
+            done = diffuscope("record", *arguments, "-o", run, "--json", **own)
+            ended.write_text(json.dumps([done.args, done.returncode, done.stdout, done.stderr]))
+    return Recorded(run, subprocess.CompletedProcess(*json.loads(ended.read_text())), loaded(folder / "modules"))
+
+
+@cache
+def runs_folder() -> Path:
+    """Where this session's recordings lie: one folder for all processes of pytest-xdist, removed by the first of them."""
+    if RUNS not in os.environ:
+        os.environ[RUNS] = tempfile.mkdtemp(prefix="diffuscope-test-")
+        atexit.register(shutil.rmtree, os.environ[RUNS], ignore_errors=True)
+    return Path(os.environ[RUNS])
 
 
 def eager() -> Recorded:
