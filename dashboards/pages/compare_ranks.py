@@ -42,9 +42,9 @@ def _changed() -> None:
 
 def section(found: Comparison) -> None:
     """What must be known of the ranks, and where the time of more of them goes; nothing for two runs of one process."""
-    for said in compare_ranks.said(compare_ranks.ranks_data(found.ranks)):
-        # The menu above does what the command's option does.
-        parts.note(said.replace(" (--rank N for another)", ""))
+    # The menu above does what the command's option does.
+    said = compare_ranks.said(compare_ranks.ranks_data(found.ranks))
+    parts.bullets([each.replace(" (--rank N for another)", "") for each in said])
     scaling = found.scaling
     if scaling is None or not scaling.parts:
         return

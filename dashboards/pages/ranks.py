@@ -11,6 +11,7 @@ from dashboards import data, navigation, parts
 from dashboards.charts import ranks as charts
 from dashboards.pages import ranks_hta
 from profiler.metrics.per_rank import rank_totals
+from profiler.metrics.priced_waits import priced_wait_us
 from profiler.metrics.ranks import RankSummary
 from profiler.report import several_ranks
 from profiler.rundir import layout
@@ -48,7 +49,7 @@ def page() -> None:
     ranks_hta.section(name)
 
 
-def answer(summary: RankSummary) -> str:
+def answer(run: Run, summary: RankSummary) -> str:
     """Who is slow and what it costs the others, in one sentence; of one rank what its step is made of."""
     rows = [row for row in summary.ranks.iter_rows(named=True) if row["step_us"]]
     if not rows:
@@ -58,10 +59,15 @@ def answer(summary: RankSummary) -> str:
         alone = f"Of {summary.ranks.height} ranks only {row['rank']} can be read" if summary.ranks.height > 1 else "One rank"
         text = f"{alone}: a {summary.window} takes {_ms(row['step_us'])} ms traced, {_ms(row['idle_us'])} of it idle"
         return text + (f", {_ms(row['exposed_us'])} in communication that nothing hides" if row["exposed_us"] else "")
-    slow, waited = summary.slowest, summary.waits.filter(pl.col("for_rank") == summary.slowest)
-    longest = float(waited["us"].max() or 0.0)  # type: ignore[arg-type]
-    text = f"Rank {slow} takes longest on its own"
-    return text + (f"; others wait for it up to {_ms(longest)} ms a {summary.window}" if longest else "; nobody waits for it")
+    text = f"Rank {summary.slowest} takes longest on its own"
+    waited = summary.waits.filter((pl.col("for_rank") == summary.slowest) & (pl.col("us") > 0)).sort("us", descending=True)
+    if waited.is_empty() or summary.slowest is None:
+        return f"{text}; nobody waits for it"
+    rank, us = waited.select("rank", "us").row(0)
+    priced = priced_wait_us(run, rank, summary.slowest, summary.window)
+    if priced is None:
+        return f"{text}; rank {rank} waits {_ms(us)} ms a {summary.window} for it, as traced"
+    return f"{text}; rank {rank} waits {_ms(priced)} ms a {summary.window} for it ({_ms(us)} as traced)"
 
 
 def _ms(us: float) -> str:
@@ -70,7 +76,9 @@ def _ms(us: float) -> str:
 
 def _own(run: Run, summary: RankSummary) -> None:
     rows = summary.ranks.to_dicts()
-    parts.head(_QUESTION, answer(summary), f"{run.path.name} · {len(rows)} rank{'s' if len(rows) != 1 else ''} · times as traced")
+    parts.head(
+        _QUESTION, answer(run, summary), f"{run.path.name} · {len(rows)} rank{'s' if len(rows) != 1 else ''} · times as traced"
+    )
     timed = [row for row in rows if row["step_us"]]
     if not timed:
         parts.bullets([f"rank {row['rank']}: {row['problem']}" for row in rows if row["problem"]])
@@ -104,7 +112,7 @@ def _table(run: Run, summary: RankSummary) -> None:
     shown = [pl.col(name) / 1e3 if name.endswith("_us") else pl.col(name) for name in _COLUMNS]
     frame = summary.ranks.join(own, on="rank", how="left").select(shown).rename(_COLUMNS)
     used = [name for name in frame.columns if set(frame[name]) - {None, ""}]
-    times = {name: st.column_config.NumberColumn(name, format="%,.3f") for name in used if name.endswith(", ms")}
+    times = {name: st.column_config.NumberColumn(name, format="%,.3f") for name in used if name.endswith((", ms", ", GiB"))}
     st.dataframe(
         frame.select(used),
         hide_index=True,

@@ -13,7 +13,6 @@ from dashboards.charts import runs as charts
 from dashboards.folder import folder
 from dashboards.links import Selection
 from profiler.metrics.listing import RunRow
-from profiler.report.runs_text import ranks as ranks_text
 
 # Column: what stands above it, its width in pixels, how numbers are written. Together they fit into 1280 pixels.
 _COLUMNS: dict[str, tuple[str, int, str]] = {
@@ -31,12 +30,11 @@ _COLUMNS: dict[str, tuple[str, int, str]] = {
     "breaks": ("breaks", 66, "%d"),
     "recompiles": ("recompiles", 86, "%d"),
     "gpu": ("device", 105, ""),
-    "ranks": ("ranks", 90, ""),
     "created": ("recorded", 130, "YYYY-MM-DD HH:mm"),
 }
 _HELP = {
     "ms": "the median of the timed calls, nothing recorded; of several ranks the slowest's",
-    "ranks": "processes of one call, and how it is spread over them",
+    "gpu": "of several ranks how many, and how many of them are in the folder",
     "model_gib": "allocated after load and quantize",
     "peak_gib": "the highest allocated of an inference call",
     "sqnr": "of the last latents, against the run in bf16",
@@ -134,10 +132,18 @@ def _row(row: RunRow, sqnr: float | None, on_front: bool) -> dict[str, object]:
         "front": "front" if on_front else None,
         "breaks": row.graph_breaks,
         "recompiles": row.recompiles,
-        "gpu": (row.gpu or "").removeprefix("NVIDIA ") or None,
-        "ranks": ranks_text(row),
+        "gpu": _device(row),
         "created": row.created_ns // 1000 if row.created_ns else None,
     }
+
+
+def _device(row: RunRow) -> str | None:
+    """`H200`, of several ranks `2 x H200`."""
+    gpu = (row.gpu or "").removeprefix("NVIDIA ")
+    if row.ranks < 2:
+        return gpu or None
+    here = str(row.ranks) if row.ranks_here == row.ranks else f"{row.ranks_here} of {row.ranks}"
+    return f"{here} x {gpu}" if gpu else f"{here} ranks"
 
 
 def _table(rows: Sequence[RunRow], every: Sequence[RunRow]) -> list[str]:

@@ -12,11 +12,14 @@ from typing import Any
 
 import polars as pl
 
+from profiler.metrics.classes import COMMUNICATION
 from profiler.metrics.floor_ceilings import Raised, priced, raise_ceilings
 from profiler.metrics.floor_events import CALL_KEYS, window_events
 from profiler.metrics.floor_prices import BYTES, FLOP, Price, price_copy, usable
 from profiler.metrics.ledger import Ledger
+from profiler.metrics.ledger_segments import BUSY
 from profiler.tables import schema
+from profiler.tables.ranks import is_spread
 from profiler.tables.run import Run
 
 _PRICE = {"ideal_ns": pl.Float64, "bound": pl.String, "flops": pl.Float64, "helper": pl.Boolean, "why": pl.String}
@@ -76,8 +79,19 @@ def floor(run: Run, of: Ledger, rank: int = 0) -> Floor:
     if why:
         return Floor(pl.DataFrame(schema=_CLASSES), pl.DataFrame(schema=_UNPRICED), why)
     events = window_events(run.trace(rank), of.windows)
+    events = _without_waiting(events, of) if is_spread(run) else events
     ceilings, raised = raise_ceilings(run, events, ceilings)
     return replace(_summed(_floors(events, ceilings), max(1, of.windows.height)), raised=raised)
+
+
+def _without_waiting(events: pl.DataFrame, of: Ledger) -> pl.DataFrame:
+    """A collective that waits for a slower rank runs a kernel, and does nothing: only what the ledger calls busy counts."""
+    busy = int(of.rows.filter((pl.col("kind") == BUSY) & (pl.col("label") == COMMUNICATION))["total_ns"].sum())
+    communicates = pl.col("class") == COMMUNICATION
+    share = min(1.0, busy / max(1, int(events.filter(communicates)["own_ns"].sum())))
+    return events.with_columns(
+        pl.when(communicates).then((pl.col("own_ns") * share).cast(pl.Int64)).otherwise("own_ns").alias("own_ns")
+    )
 
 
 def _why_none(run: Run, of: Ledger, ceilings: Mapping[str, float]) -> str:

@@ -55,7 +55,7 @@ def test_compare_shows_where_the_time_of_more_ranks_goes(runs: Path):
 
 def test_runs_and_ranks_say_how_many(runs: Path):
     table = show("runs").dataframe[0].value
-    assert dict(zip(table["run"], table["ranks"], strict=True)) == {"one": None, "two": "2 ulysses"}
+    assert dict(zip(table["run"], table["gpu"], strict=True)) == {"one": "H100 80GB HBM3", "two": "2 x H100 80GB HBM3"}
     rows = show("ranks", run="two").dataframe[0].value
     assert list(rows["call, ms"]) == [60.0, 64.0] and list(rows["peak, GiB"]) == [31.0, 32.0]
     alone = RunRow(run="a", name="a", median_ms=1.0, inference_peak_gib=1.0)
@@ -96,3 +96,10 @@ def test_what_is_kept_of_ranks_comes_back(runs: Path):
     found = kept.report(two, "diagnosis", [], lambda: diagnose(two))
     back = kept.report(two, "diagnosis", [], lambda: pytest.fail("it is kept"))
     assert found.ranks and back.ranks and (back.rank, back.ranks.totals) == (found.rank, found.ranks.totals)
+
+
+def test_the_answer_prices_the_wait(runs: Path):
+    assert (
+        answer_of(show("ranks", run="two"))
+        == "Rank 1 takes longest on its own; rank 0 waits 0.80 ms a step for it (0.80 as traced)"
+    )
