@@ -14,6 +14,8 @@ from profiler.schemes.base import Hardware
 _PACKAGES = ("torch", "torchao", "diffusers", "transformers", "accelerate", "triton", "numpy", "diffuscope")
 _LIBRARIES = ("TORCH", "PYTORCH", "INDUCTOR", "TRITON", "OMP_", "MKL_", "HF_")
 _VARIABLES = (*_LIBRARIES, "CUDA", "CUBLAS", "CUDNN", "NCCL", "NVIDIA_TF32_OVERRIDE", "NVIDIA_VISIBLE_DEVICES")
+# Set for a process that was forked with its libraries imported: its load phase and its first call import nothing.
+WARM = "DIFFUSCOPE_WARM"
 # Values that may carry secrets stay out of a file that people send around.
 _SECRET = ("TOKEN", "KEY", "SECRET", "PASSWORD")
 
@@ -32,6 +34,7 @@ def describe_environment(hardware: Hardware) -> dict[str, Any]:
             for key, value in sorted(os.environ.items())
             if key.startswith(_VARIABLES) and not any(each in key for each in _SECRET)
         },
+        **({"imports": "before this process"} if WARM in os.environ else {}),
     }
 
 

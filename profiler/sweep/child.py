@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import time
+from typing import NoReturn
 
 from profiler.recording.quiet import set_quiet_environment
 from profiler.sweep.processes import die_with_parent
@@ -15,7 +17,7 @@ _WAIT_S = 30.0
 WARNING = "warning: "
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Record the request on standard input. Arguments: the starting process's id, and `gpu` where the cell runs on one."""
     die_with_parent(int(sys.argv[1]))
     set_quiet_environment()
@@ -23,7 +25,15 @@ def main() -> int:
         wait_for_clean_gpu()
     from profiler.recording.__main__ import main as record
 
-    return record()
+    leave(record())
+
+
+def leave(code: int) -> NoReturn:
+    """End at once: all is written down, and taking a program with its libraries and its weights apart takes seconds."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def wait_for_clean_gpu() -> None:
@@ -47,4 +57,4 @@ def _used_bytes() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 # In the environment of a cell's process and of all that it starts, in sessions of their own too (Inductor's workers).
 MARK = "DIFFUSCOPE_CELL"
@@ -18,6 +19,21 @@ GRACE_S = 20.0
 _POLL_S = 0.1
 _SCANS = 20
 _PR_SET_PDEATHSIG = 1
+
+
+class Process(Protocol):
+    """What is needed of a Popen, and of what stands for one."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """The exit code, or None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; `subprocess.TimeoutExpired` where that does not come in time."""
+
+    def send_signal(self, sig: int, /) -> None:
+        """Send it a signal."""
 
 
 def die_with_parent(parent: int) -> None:
@@ -32,7 +48,7 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def wait_for(child: subprocess.Popen[bytes], limit_s: float, stop: Callable[[], bool]) -> str | None:
+def wait_for(child: Process, limit_s: float, stop: Callable[[], bool]) -> str | None:
     """Wait for a process: None where it ended by itself, "timeout" or "stopped" where it has to be ended."""
     deadline = time.monotonic() + limit_s
     while True:
@@ -45,7 +61,7 @@ def wait_for(child: subprocess.Popen[bytes], limit_s: float, stop: Callable[[], 
             return "timeout"
 
 
-def end(child: subprocess.Popen[bytes], mark: str, grace_s: float = GRACE_S) -> None:
+def end(child: Process, mark: str, grace_s: float = GRACE_S) -> None:
     """End a process: asked first, so that it can seal its run; then kill what is left of its group and all with its mark."""
     if child.poll() is None:
         with contextlib.suppress(ProcessLookupError):
@@ -55,7 +71,7 @@ def end(child: subprocess.Popen[bytes], mark: str, grace_s: float = GRACE_S) -> 
     kill(child, mark)
 
 
-def kill(child: subprocess.Popen[bytes], mark: str) -> None:
+def kill(child: Process, mark: str) -> None:
     """Kill a process's group, and every process that carries its mark."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)

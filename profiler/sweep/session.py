@@ -35,6 +35,7 @@ class Request:
         switches: options that are tried both off and on.
         from_steps: the two step counts that are run where `steps` are extrapolated; None to run them.
         retry: run again what failed, ran out of memory or took too long.
+        fresh: each cell imports its libraries itself.
     """
 
     base: RunSpec
@@ -49,6 +50,7 @@ class Request:
     from_steps: list[int] | None = None
     cache: str = SHARED
     retry: bool = False
+    fresh: bool = False
     command: str = ""
     child: str = CHILD
 
@@ -109,7 +111,10 @@ def sweep(request: Request, view: View) -> str:
     folder = SweepFolder(request.out, _header(request, steps), _spec(request), request.command)
     try:
         folder.begin(cells, request.retry)
-        executor = make_executor(Site(work=folder.work.absolute(), cache=folder.cache.absolute(), device=request.base.device))
+        site = Site(
+            work=folder.work.absolute(), cache=folder.cache.absolute(), device=request.base.device, warm=not request.fresh
+        )
+        executor = make_executor(site)
         try:
             driver = Driver(
                 folder, executor, view, request.limits, lambda cell: record_command(cell.spec), request.cache, request.child

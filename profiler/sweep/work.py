@@ -9,17 +9,18 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from profiler.core.errors import EXIT_USAGE, UnreadableInput
 from profiler.rundir.reader import bury_on_disk, is_run, overwrite_status, read_manifest
 from profiler.sweep.caches import COLD, cache_counts, cache_environment, count_kernels
 from profiler.sweep.cells import FAILED, INTERRUPTED, OK, REFUSED, TIMEOUT
 from profiler.sweep.child import WARNING
-from profiler.sweep.processes import MARK, end, kill, wait_for
+from profiler.sweep.processes import MARK, Process, end, kill, wait_for
+from profiler.sweep.warm import StarterLost, WarmStarter
 
 CHILD = "profiler.sweep.child"
 # Bytes of what a cell printed that are kept: its end.
@@ -67,11 +68,16 @@ class Outcome:
     log: str = ""
 
 
-def run_task(task: Task, work: Path, place: Place, stop: Callable[[], bool] = lambda: False) -> Outcome:
+def run_task(
+    task: Task, work: Path, place: Place, stop: Callable[[], bool] = lambda: False, starter: WarmStarter | None = None
+) -> Outcome:
     """Record one cell into `work / task.id` in a process of its own.
 
     The process is ended when it has run for `limit_s`, when `stop()` is true, and when this call ends in any other way; with it
     ends everything that it started.
+
+    Args:
+        starter: forks the process where it can; where it cannot, or dies, the process begins by itself.
     """
     run, log = work / task.id, work / f"{task.id}.log"
     work.mkdir(parents=True, exist_ok=True)
@@ -79,8 +85,16 @@ def run_task(task: Task, work: Path, place: Place, stop: Callable[[], bool] = la
     cold = work / f"{task.id}.cache"
     cache = cold if task.cache == COLD else place.cache
     kernels, began_ns = count_kernels(cache), time.time_ns()
+    environment = {**cell_environment(task.mark, task.paths, cache), **place.environment}
+    start = _Start(task, run, log, environment, place.gpu, stop)
     try:
-        code, ended = _record(task, run, log, _environment(task, place, cache), place.gpu, stop)
+        try:
+            code, ended = _record(start, starter)
+        except StarterLost as error:
+            assert starter is not None
+            starter.lose(str(error))
+            shutil.rmtree(run, ignore_errors=True)
+            code, ended = _record(start, starter)
         said = _tail(log)
         status, reason = _judge(run, code, ended, task, said)
         counts = cache_counts(run, kernels, cache)
@@ -91,33 +105,75 @@ def run_task(task: Task, work: Path, place: Place, stop: Callable[[], bool] = la
     return Outcome(status=status, worker=place.worker, began_ns=began_ns, seconds=seconds, reason=reason, cache=counts, log=said)
 
 
-def _environment(task: Task, place: Place, cache: Path) -> dict[str, str]:
-    paths = [*task.paths, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    ours = {"PYTHONUNBUFFERED": "1", MARK: task.mark, "PYTHONPATH": os.pathsep.join(dict.fromkeys(filter(None, paths)))}
-    return {**os.environ, **cache_environment(cache.absolute()), **place.environment, **ours}
+def cell_environment(mark: str, paths: Sequence[str], cache: Path) -> dict[str, str]:
+    """The environment of a cell's process.
+
+    Args:
+        paths: where it looks for modules before this process's own PYTHONPATH.
+        cache: the folder of its compile caches.
+    """
+    found = [*paths, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    ours = {"PYTHONUNBUFFERED": "1", MARK: mark, "PYTHONPATH": os.pathsep.join(dict.fromkeys(filter(None, found)))}
+    return {**os.environ, **cache_environment(cache.absolute()), **ours}
 
 
-def _record(
-    task: Task, run: Path, log: Path, environment: Mapping[str, str], gpu: bool, stop: Callable[[], bool]
-) -> tuple[int, str | None]:
-    """(exit code, why it was ended or None)."""
-    request = {"spec": task.spec, "out": str(run), "command": task.command}
-    arguments = [sys.executable, "-m", task.child, str(os.getpid()), *(["gpu"] if gpu else [])]
-    with log.open("wb") as output:
-        child = subprocess.Popen(
-            arguments, stdin=subprocess.PIPE, stdout=output, stderr=output, env=dict(environment), start_new_session=True
-        )
+@dataclass(frozen=True)
+class _Start:
+    """How a cell's process is started."""
+
+    task: Task
+    run: Path
+    log: Path
+    environment: Mapping[str, str]
+    gpu: bool
+    stop: Callable[[], bool]
+
+    @property
+    def arguments(self) -> list[str]:
+        return ["gpu"] if self.gpu else []
+
+    @property
+    def request(self) -> str:
+        return json.dumps({"spec": self.task.spec, "out": str(self.run), "command": self.task.command})
+
+
+def _record(start: _Start, starter: WarmStarter | None) -> tuple[int, str | None]:
+    """(exit code, why it was ended or None).
+
+    Raises:
+        StarterLost: how it would have ended is not known.
+    """
+    with start.log.open("wb") as log:
+        child = _forked(start, starter, log) or _by_itself(start, log)
         try:
-            assert child.stdin is not None
-            with contextlib.suppress(BrokenPipeError):
-                child.stdin.write(json.dumps(request).encode())
-                child.stdin.close()
-            ended = wait_for(child, task.limit_s, stop)
+            ended = wait_for(child, start.task.limit_s, start.stop)
             if ended:
-                end(child, task.mark)
+                end(child, start.task.mark)
         finally:
-            kill(child, task.mark)
-    return child.returncode, ended
+            kill(child, start.task.mark)
+        return child.wait(), ended
+
+
+def _forked(start: _Start, starter: WarmStarter | None, log: BinaryIO) -> Process | None:
+    if starter is None:
+        return None
+    found = starter.start(start.task.child, start.arguments, start.request, start.environment, log, start.stop)
+    if found is None and starter.why:
+        log.write(f"begins by itself, its libraries not imported before: {starter.why}\n".encode())
+        log.flush()
+    return found
+
+
+def _by_itself(start: _Start, log: BinaryIO) -> Process:
+    arguments = [sys.executable, "-m", start.task.child, str(os.getpid()), *start.arguments]
+    child = subprocess.Popen(
+        arguments, stdin=subprocess.PIPE, stdout=log, stderr=log, env=dict(start.environment), start_new_session=True
+    )
+    assert child.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        child.stdin.write(start.request.encode())
+        child.stdin.close()
+    return child
 
 
 def _judge(run: Path, code: int, ended: str | None, task: Task, said: str) -> tuple[str, str | None]:

@@ -21,7 +21,7 @@ from profiler.core.plan_file import KIND, SCHEMA
 from profiler.sweep.cells import make_cells
 from profiler.sweep.executors.base import EXECUTORS, Site
 
-QUICK = ("sweep", "--preset", "quick", "--device", "cpu", "--repeats", "2", "--phases", "timed", "--json", "-o")
+QUICK = ("sweep", "--warm", "--preset", "quick", "--device", "cpu", "--repeats", "2", "--phases", "timed", "--json", "-o")
 
 
 @pytest.fixture(scope="module")

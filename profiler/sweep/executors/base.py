@@ -15,12 +15,14 @@ from profiler.sweep.work import Outcome, Task
 class Site:
     """What every executor is told: the folder to leave run directories in, the shared compile caches, the device asked for.
 
-    `work / task.id` is where a task's run directory lies once the task has ended.
+    `work / task.id` is where a task's run directory lies once the task has ended. `warm` allows cells to be forked from a
+    process that has imported their libraries; an executor need not do it.
     """
 
     work: Path
     cache: Path
     device: str
+    warm: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,14 @@ import queue
 import socket
 import threading
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from profiler.sweep.executors.base import EXECUTORS, Ended, Site
+from profiler.sweep.preload import modules_for
 from profiler.sweep.probe import probe_machine
-from profiler.sweep.work import Place, Task, run_task
+from profiler.sweep.warm import WarmStarter
+from profiler.sweep.work import Place, Task, cell_environment, run_task
 
 
 class LocalExecutor:
@@ -24,9 +27,13 @@ class LocalExecutor:
         self._threads: dict[str, threading.Thread] = {}
         self._places: list[Place] | None = None
         self._taken: dict[str, Place] = {}
+        self._starter: WarmStarter | None = None
 
     def probe(self, specs: list[dict[str, Any]]) -> list[str | None]:
-        """Why this machine refuses each spec, or None; also finds the GPUs."""
+        """Why this machine refuses each spec, or None; also finds the GPUs, and begins to import what the cells need."""
+        if self._site.warm and self._starter is None and len(specs) > 1:
+            models, compiled = [each["model"] for each in specs], any(each["compile"] != "none" for each in specs)
+            self._starter = self._warm(modules_for(models, compiled=compiled))
         gpus, reasons = probe_machine(specs)
         self._places = places(self._site, gpus if self._site.device != "cpu" else 0)
         return reasons
@@ -66,6 +73,14 @@ class LocalExecutor:
         self.stop()
         for each in self._threads.values():
             each.join()
+        if self._starter:
+            self._starter.close()
+
+    def _warm(self, modules: list[str]) -> WarmStarter:
+        self._site.work.mkdir(parents=True, exist_ok=True)
+        environment = cell_environment("starter", [str(Path.cwd())], self._site.cache)
+        with (self._site.work / "starter.log").open("wb") as log:
+            return WarmStarter(environment, modules, log)
 
     def _known(self) -> list[Place]:
         if self._places is None:
@@ -74,7 +89,7 @@ class LocalExecutor:
 
     def _run(self, task: Task, place: Place) -> None:
         try:
-            self._ended.put(Ended(id=task.id, outcome=run_task(task, self._site.work, place, self._stop.is_set)))
+            self._ended.put(Ended(id=task.id, outcome=run_task(task, self._site.work, place, self._stop.is_set, self._starter)))
         except Exception as error:  # noqa: BLE001 - whatever stops the waiting, the sweep must hear of it
             self._ended.put(Ended(id=task.id, lost=f"{type(error).__name__}: {error}"))
 

@@ -1,0 +1,155 @@
+"""What cells import, imported before any of them is there: in a process that forks them, and never touches CUDA itself.
+
+A CUDA that was touched is of no use after a fork, and libraries ask for the device while they are imported. So they get their
+answers from `nvidia-smi`; a trial fork then sees whether these were right, and whether CUDA still begins in a fork.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+_BASE = ("profiler.recording.runner", "torchao.quantization", "torch.profiler", "torch._dynamo")
+# By the first word of a registered model's name.
+_MODELS = {
+    "flux": ("diffusers.pipelines.flux.pipeline_flux",),
+    "cogvideox": ("diffusers.pipelines.cogvideo.pipeline_cogvideox",),
+}
+_COMPILE = ("torch._inductor.compile_fx", "torch._inductor.codegen.triton", "torch._inductor.codegen.cpp_wrapper_cpu")
+_TRIAL_S = 120
+Capability = tuple[int, int]
+
+
+def modules_for(models: Iterable[str], *, compiled: bool) -> list[str]:
+    """The modules that cells of these models will need; for a user's own pipeline only what every recording needs."""
+    families = sorted({each.partition("-")[0] for each in models if ":" not in each})
+    named = [module for family in families for module in _MODELS.get(family, ())]
+    return [*_BASE, *named, *(_COMPILE if compiled else ())]
+
+
+def preload(modules: Sequence[str]) -> str | None:
+    """Import modules; None where a fork of this process can then be a cell, else why it cannot."""
+    if not modules:
+        return None
+    try:
+        capabilities = visible_capabilities()
+        if len(set(capabilities)) > 1:
+            return "there are GPUs of several kinds"
+        with answering(capabilities):
+            for each in modules:
+                importlib.import_module(each)
+        return _touched() or _try_fork(capabilities)
+    except Exception as error:  # noqa: BLE001 - whatever a library does here, cells can start by themselves
+        traceback.print_exc()
+        return f"{type(error).__name__}: {error}"
+
+
+def visible_capabilities() -> list[Capability]:
+    """The compute capability of each GPU that this process may use, as nvidia-smi knows them; empty where there is none."""
+    visible, tool = os.environ.get("CUDA_VISIBLE_DEVICES"), shutil.which("nvidia-smi")
+    if tool is None or (visible is not None and visible.strip() in ("", "-1")):
+        return []
+    command = [tool, "--query-gpu=compute_cap", "--format=csv,noheader"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    found = [tuple(map(int, each.split("."))) for each in done.stdout.split()] if done.returncode == 0 else []
+    return [(major, minor) for major, minor in found]
+
+
+@contextmanager
+def answering(capabilities: list[Capability]) -> Iterator[None]:
+    """Let torch.cuda say what is known, instead of asking the driver; nothing to do for a torch without CUDA."""
+    import torch
+
+    if not torch.cuda._is_compiled():
+        yield
+        return
+    told: dict[str, Any] = {"is_available": lambda: bool(capabilities), "device_count": lambda: len(capabilities)}
+    if capabilities:
+        major, minor = capabilities[0]
+        told["current_device"] = lambda: 0
+        told["get_device_capability"] = lambda _device=None: (major, minor)
+        told["get_device_properties"] = lambda _device=None: SimpleNamespace(major=major, minor=minor)
+    before = {name: getattr(torch.cuda, name) for name in told}
+    for name, answer in told.items():
+        setattr(torch.cuda, name, answer)
+    try:
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(torch.cuda, name, function)
+        _forget_properties()
+
+
+def _forget_properties() -> None:
+    """What dynamo keeps of the devices came from here: a cell asks anew."""
+    dynamo = sys.modules.get("torch._dynamo.device_interface")
+    kept = getattr(dynamo, "caching_worker_device_properties", None)
+    if kept is not None:
+        kept.clear()
+
+
+def _touched() -> str | None:
+    """Why a fork of this process could not use CUDA, as far as this process can see."""
+    import torch
+
+    if torch.cuda.is_initialized():
+        return "an import began CUDA"
+    files = [_target(each) for each in Path("/proc/self/fd").iterdir()]
+    return next((f"an import opened {each}" for each in files if each.startswith("/dev/nvidia")), None)
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""
+
+
+def _try_fork(capabilities: list[Capability]) -> str | None:
+    """Fork as for a cell: CUDA must begin there, with the devices that the imports were told; no thread may be left here."""
+    import torch
+
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _answer(capabilities, write)
+    os.close(write)
+    with os.fdopen(read) as answer:
+        why = answer.read()
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    threads = len(list(Path("/proc/self/task").iterdir()))
+    if code or threads > 1:
+        return why or (f"the trial fork ended with code {code}" if code else f"{threads} threads run after the imports")
+    return "the trial fork began CUDA here" if torch.cuda.is_initialized() else None
+
+
+def _answer(capabilities: list[Capability], write: int) -> None:
+    """In the trial fork: say what is wrong, and end without a trace."""
+    import signal
+
+    import torch
+
+    signal.alarm(_TRIAL_S)
+    why = ""
+    try:
+        if torch.cuda._is_in_bad_fork():
+            why = "an import touched CUDA"
+        elif torch.cuda.is_available() != bool(capabilities):
+            why = f"torch.cuda.is_available() is {not capabilities}, and nvidia-smi says otherwise"
+        elif capabilities and torch.cuda.get_device_capability() != capabilities[0]:
+            why = f"the GPU's capability is {torch.cuda.get_device_capability()}, and nvidia-smi says {capabilities[0]}"
+        elif capabilities:
+            torch.zeros(1, device="cuda").item()
+    except Exception as error:  # noqa: BLE001 - it is the answer
+        why = f"{type(error).__name__}: {error}"
+    os.write(write, why.encode()[:4000])
+    os._exit(1 if why else 0)
