@@ -26,9 +26,9 @@ from profiler.metrics.plan_products import (
     BASE,
     EAGER_QUANTIZING,
     EAGER_UNPACKING,
-    HOST_US,
     PRODUCTS,
     SPARSE_GAIN,
+    SPARSE_INT8,
     TUNED_SCHEME,
     Key,
     LinearPrice,
@@ -43,7 +43,10 @@ from profiler.metrics.windows import STEP
 from profiler.tables.run import Run
 
 UNTUNED = f"{TUNED_SCHEME} --tuned off"
-"""What a plan calls int8dq without tuned kernels."""
+UNKEPT = f"{SPARSE_INT8}, plans not kept"
+"""What a plan calls int8dq without tuned kernels, and sparsify where each product is planned anew."""
+VARIANTS = {UNTUNED: TUNED_SCHEME, UNKEPT: SPARSE_INT8}
+"""Schemes that a run may run in another way than a plan takes it to, by what that way is called."""
 
 # Of the ideal time: a shape that the run does not hold.
 _ESTIMATED = 1.25
@@ -79,22 +82,22 @@ class Predictor:
         self.material = material | {"costs": self._costs(material, rates)}
         self.basis = self._described(run, found.rows, table)
 
-    def step(self, schemes: Sequence[str], *, tuned: bool = True) -> StepPrediction | None:
+    def step(self, schemes: Sequence[str], variant: str = "") -> StepPrediction | None:
         """A step in which each layer of the material gets one scheme, in their order; None where a cost is not known.
 
         Args:
-            tuned: whether int8dq runs tuned kernels, where there are any.
+            variant: one of `variants`; empty for what a record would run.
         """
-        costs = self._of(schemes, tuned)
+        costs = self._of(schemes, variant)
         return None if costs is None else step_of(self._rest, costs)
 
-    def linears_us(self, schemes: Sequence[str], *, tuned: bool = True) -> float | None:
+    def linears_us(self, schemes: Sequence[str], variant: str = "") -> float | None:
         """The Linears of that step, at the run's clock."""
-        costs = self._of(schemes, tuned)
+        costs = self._of(schemes, variant)
         return None if costs is None else sum(count * float(cost["us"]) for count, cost in costs)
 
-    def _of(self, schemes: Sequence[str], tuned: bool) -> list[tuple[int, dict[str, Any]]] | None:
-        known = self._by_scheme if tuned else self._by_scheme | self._untuned
+    def _of(self, schemes: Sequence[str], variant: str) -> list[tuple[int, dict[str, Any]]] | None:
+        known = self._by_scheme | self._variants.get(variant, {})
         counts: Counter[tuple[Any, ...]] = Counter()
         for layer, scheme in zip(self.material["layers"], schemes, strict=True):
             counts[(*(layer[name] for name in _NAMES), scheme)] += layer["calls"]
@@ -103,21 +106,20 @@ class Predictor:
         return None if missing else [(count, known[key]) for key, count in wanted.items()]
 
     @property
-    def has_untuned(self) -> bool:
-        """Whether int8dq without tuned kernels is another prediction."""
-        return bool(self._untuned)
+    def variants(self) -> dict[str, str]:
+        """Other ways to run a scheme that are other predictions, and the scheme."""
+        return {name: VARIANTS[name] for name, costs in self._variants.items() if costs}
 
     def _costs(self, material: dict[str, Any], rates: Rates) -> list[dict[str, Any]]:
         shapes = shapes_of(material["layers"])
         costs = [self._cost(each, scheme, rates) for each in shapes for scheme in each["choices"] if _known(scheme, rates)]
         self._by_scheme = {(*(each[name] for name in _NAMES), each["scheme"]): each for each in costs}
-        plain = Rates(ceilings=rates.ceilings, ceiling_kernels=rates.ceiling_kernels, fused=rates.fused)
-        self._untuned = (
-            {key: self._cost(each, TUNED_SCHEME, plain) for key, each in self._by_scheme.items() if key[-1] == TUNED_SCHEME}
-            if rates.tuned
-            else {}
-        )
+        others = {UNKEPT: replace(rates, kept_plans=False)} | ({UNTUNED: replace(rates, tuned={})} if rates.tuned else {})
+        self._variants = {name: self._varied(VARIANTS[name], other) for name, other in others.items()}
         return costs
+
+    def _varied(self, scheme: str, rates: Rates) -> dict[tuple[Any, ...], dict[str, Any]]:
+        return {key: self._cost(each, scheme, rates) for key, each in self._by_scheme.items() if key[-1] == scheme}
 
     def _cost(self, shape: dict[str, Any], scheme: str, rates: Rates) -> dict[str, Any]:
         key = _product(shape)
@@ -128,11 +130,11 @@ class Predictor:
             base = ideal_us(key, 2.0, BASE, rates) * _ESTIMATED
         found = left_price(key, base) if scheme == LEFT else linear_price(key, scheme, base, rates)
         product, moving = self._at_the_runs_clock(found), found.moving
-        host = HOST_US[scheme][0] if scheme in HOST_US else 0.0
         row = {name: shape[name] for name in _NAMES}
-        row |= {"scheme": scheme, "us": max(product[0] + moving.us, host), "sqnr_db": SQNR_DB.get(scheme)}
+        row |= {"scheme": scheme, "us": max(product[0] + moving.us, found.host.us), "sqnr_db": SQNR_DB.get(scheme)}
         row |= {"product_us": product, "moving_us": [moving.us, moving.low, moving.high]}
-        return row | {"on_cores": found.on_cores, "kernels": found.kernels}
+        host = [found.host.us, found.host.low, found.host.high]
+        return row | {"host_us": host, "on_cores": found.on_cores, "kernels": found.kernels}
 
     def _at_the_runs_clock(self, found: LinearPrice) -> list[float]:
         share = self._rest.share
@@ -201,7 +203,6 @@ def _assumed(material: dict[str, Any], rest: Rest, target: Target, table: str | 
         told.append("at the power limit tensor cores slow down as their share of a step grows (others: 0.3 of their power)")
     sparse = sorted(schemes & set(DENSE_TWIN))
     told += [f"a 2:4 product of {name} runs at {SPARSE_GAIN[name][0]} of the fp8 ceiling" for name in sparse]
-    told += [f"a product of {name} takes {HOST_US[name][0] / 1e3:g} ms of the host" for name in sorted(schemes & set(HOST_US))]
     if TUNED_SCHEME in schemes:
         source = f"tuned kernels, as timed in {table}" if table else "torch._int_mm: no tuned kernel is known for this GPU"
         told.append(f"{TUNED_SCHEME}'s products: {source}")

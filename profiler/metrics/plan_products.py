@@ -19,12 +19,14 @@ FP8, INT8 = "fp8_tflops", "int8_tops"
 PRODUCTS = {"fp8dq": FP8, "fp8dqrow": FP8, "int8dq": INT8}
 PRODUCTS |= {sparse: PRODUCTS[dense] for sparse, dense in DENSE_TWIN.items()}
 TUNED_SCHEME = "int8dq"
-SPARSE_GAIN = {"sparsify": (0.9, (0.7, 1.2)), "fp8-sparse": (1.05, (0.95, 1.3))}
+SPARSE_GAIN = {"sparsify": (1.0, (0.75, 1.3)), "fp8-sparse": (1.05, (0.95, 1.3))}
 """How fast a 2:4 product is, of the fp8 ceiling of a dense one, and the range of that. Single products on one H100, three shapes
-of Flux (docs/plan.md): cuSPARSELt's int8 0.73 to 1.06 of it, torchao's CUTLASS fp8 1.00 to 1.14; a data sheet says 2."""
-HOST_US = {"sparsify": (660.0, (400.0, 1000.0))}
-"""What the host needs for one product where that is more than a launch: cuSPARSELt plans each product anew. From the same single
-Linears, compiled, which the GPU waits for."""
+of Flux (docs/sparse.md): cuSPARSELt's int8 0.80 to 1.28 of it without the scaling around it, torchao's CUTLASS fp8 1.00 to 1.14;
+a data sheet says 2."""
+SPARSE_INT8 = "sparsify"
+# What the host needs for one cuSPARSELt product: an operator in Python that launches a kept plan, or torch's own call, which
+# plans each product anew (single compiled Linears on one H100, for which the GPU waited).
+_KEPT_US, _UNKEPT_US = (110.0, 60.0, 160.0), (660.0, 400.0, 1000.0)
 # Torch's own int8 product is an Ampere kernel. Its instructions reach so much of what Hopper's own do: where the run's int8
 # ceiling is that of a tuned kernel. (Luo et al. 2024, "Benchmarking and Dissecting the Nvidia Hopper GPU Architecture".)
 _AMPERE_SHARE = 0.62
@@ -72,12 +74,14 @@ class Rates:
         ceiling_kernels: what reached a ceiling, where the run says so.
         tuned: int8 kernels that a record there would take.
         fused: whether quantizing is compiled.
+        kept_plans: whether cuSPARSELt's plans are kept from call to call.
     """
 
     ceilings: Mapping[str, float]
     ceiling_kernels: Mapping[str, str] = field(default_factory=dict)
     tuned: Mapping[Shape, Entry] = field(default_factory=dict)
     fused: bool = True
+    kept_plans: bool = True
 
     def copy_us(self, size: float) -> float:
         """Time to read or write so many bytes."""
@@ -132,6 +136,7 @@ class LinearPrice:
         on_cores: whether the product keeps the tensor cores busy.
         burst: its time was measured alone, not in a run, whose products share the GPU's power.
         kernels: how many of them `moving` is.
+        host: what the host needs for it, where that is more than a launch.
     """
 
     product: Part
@@ -139,6 +144,7 @@ class LinearPrice:
     on_cores: bool = True
     burst: bool = False
     kernels: int = 0
+    host: Part = Part()
 
     @property
     def us(self) -> float:
@@ -177,7 +183,8 @@ def _eight_bit(key: Key, scheme: str, base_us: float, rates: Rates) -> LinearPri
     if scheme in DENSE_TWIN:
         gain, within = SPARSE_GAIN[scheme]
         product = _lag(key, base_us, rates) * ideal_us(key, _stored(scheme, key), "", rates, rates.dense * gain, 1)
-        return LinearPrice(part(product, (gain / within[1], gain / within[0])), quantizing, kernels=2)
+        host = Part(*(_KEPT_US if rates.kept_plans else _UNKEPT_US)) if scheme == SPARSE_INT8 else Part()
+        return LinearPrice(part(product, (gain / within[1], gain / within[0])), quantizing, kernels=2, host=host)
     if scheme == TUNED_SCHEME:
         return _int8(key, base_us, quantizing, rates)
     product = _lag(key, base_us, rates) * ideal_us(key, _stored(scheme, key), PRODUCTS[scheme], rates, None, 1)

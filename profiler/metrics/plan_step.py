@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from profiler.metrics.plan_products import HOST_US, Part
+from profiler.metrics.plan_products import Part
 
 PARTS = ("products", "attention", "elementwise", "quantizing", "idle")
 """What a step is summed of. `quantizing` is all kernels that a scheme adds: they quantize, unpack and scale."""
@@ -89,9 +89,7 @@ def _sums(rest: Rest, costs: Iterable[tuple[int, dict[str, Any]]]) -> dict[str, 
         found[name] += Part(*cost["product_us"]).times(count)
         found["quantizing"] += Part(*cost["moving_us"]).times(count)
         kernels += count * cost["kernels"]
-        if cost["scheme"] in HOST_US:
-            us, within = HOST_US[cost["scheme"]]
-            found["host"] += Part(us, *within).times(count)
+        found["host"] += Part(*cost["host_us"]).times(count)
     host = found.pop("host")
     found |= {"attention": rest.attention, "elementwise": rest.elementwise}
     gaps = Part(*(kernels * rest.gap_us * each for each in (1.0, 0.5, 1.5)))

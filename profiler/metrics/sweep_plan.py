@@ -11,8 +11,8 @@ import polars as pl
 
 from profiler.core.units import GIB
 from profiler.metrics.plan_measured import PARTS, MeasuredStep, measured_step
-from profiler.metrics.plan_prices import UNTUNED
-from profiler.metrics.plan_products import TUNED_SCHEME
+from profiler.metrics.plan_prices import UNKEPT, UNTUNED
+from profiler.metrics.plan_products import SPARSE_INT8, TUNED_SCHEME
 from profiler.tables.plan import BESIDE, PlanTables, Prediction, read_predictions
 from profiler.tables.sweep import CellRun, SweepTables
 
@@ -120,10 +120,12 @@ def _prediction(plan: PlanTables, row: dict[str, Any], each: CellRun) -> tuple[t
 
 
 def _name(scheme: str, each: CellRun, plan: PlanTables) -> str:
-    """What the plan calls a cell's scheme: int8dq is predicted with tuned kernels, and without."""
-    linears = each.run.manifest.applied.get("linears") or [] if each.run else []
-    tuned = any(linear.get("kernel") for linear in linears if linear.get("scheme") == TUNED_SCHEME)
-    return UNTUNED if scheme == TUNED_SCHEME and not tuned and UNTUNED in plan.singles else scheme
+    """What the plan calls a cell's scheme as it ran: int8dq with tuned kernels or not, sparsify with kept plans or not."""
+    applied = each.run.manifest.applied if each.run else {}
+    tuned = any(linear.get("kernel") for linear in applied.get("linears") or [] if linear.get("scheme") == TUNED_SCHEME)
+    kept = [product.get("kept") for product in applied.get("sparse_products") or [] if isinstance(product, dict)]
+    other = {TUNED_SCHEME: "" if tuned else UNTUNED, SPARSE_INT8: "" if kept and all(kept) else UNKEPT}.get(scheme)
+    return other if other and other in plan.singles else scheme
 
 
 def _beside(row: dict[str, Any], each: CellRun, name: str, said: Prediction) -> dict[str, Any]:

@@ -13,8 +13,7 @@ from profiler.core.errors import UnreadableInput
 from profiler.core.plan_file import KIND, SCHEMA
 from profiler.core.units import format_size
 from profiler.metrics.plan import LEFT, PlanResult, Predicted, choose, fqn_to_config
-from profiler.metrics.plan_prices import UNTUNED, Predictor
-from profiler.metrics.plan_products import TUNED_SCHEME
+from profiler.metrics.plan_prices import Predictor
 from profiler.report.render import MAX_WIDTH, MIN_WIDTH, number, percent, table
 from profiler.tables.plan import read_predictions
 from profiler.tables.run import Run
@@ -70,21 +69,20 @@ def _content(material: dict[str, Any], result: PlanResult, predictor: Predictor 
 
 
 def _singles(material: dict[str, Any], result: PlanResult, predictor: Predictor | None) -> dict[str, Any]:
-    """Each scheme alone; int8dq twice, where a record would run tuned kernels or could go without."""
-    found = {}
-    for name, each in result.singles.items():
-        outcome = material["outcomes"][name]
-        found[name] = _predicted(each, outcome, predictor)
-        if predictor and predictor.has_untuned and name == TUNED_SCHEME:
-            us = predictor.linears_us(outcome, tuned=False)
-            found[UNTUNED] = _predicted(each if us is None else replace(each, us=us), outcome, predictor, tuned=False)
+    """Each scheme alone, and once more where it may run in another way: int8dq with tuned kernels and without."""
+    found = {name: _predicted(each, material["outcomes"][name], predictor) for name, each in result.singles.items()}
+    for variant, name in (predictor.variants if predictor else {}).items():
+        if predictor and name in found:
+            outcome = material["outcomes"][name]
+            us = predictor.linears_us(outcome, variant) or result.singles[name].us
+            found[variant] = _predicted(replace(result.singles[name], us=us), outcome, predictor, variant)
     return found
 
 
-def _predicted(found: Predicted, schemes: list[str], predictor: Predictor | None, *, tuned: bool = True) -> dict[str, Any]:
+def _predicted(found: Predicted, schemes: list[str], predictor: Predictor | None, variant: str = "") -> dict[str, Any]:
     """As JSON: no number is infinite there."""
     said = asdict(found) | {"sqnr_db": None if math.isinf(found.sqnr_db) else found.sqnr_db}
-    step = predictor.step(schemes, tuned=tuned) if predictor else None
+    step = predictor.step(schemes, variant) if predictor else None
     if step is None:
         return said
     within = {"step_us": step.us, "step_low_us": step.low_us, "step_high_us": step.high_us}
@@ -111,10 +109,10 @@ def plan_data(path: Path) -> dict[str, Any]:
 def plan_text(data: dict[str, Any], width: int = MAX_WIDTH) -> str:
     """The text of `make_plan`'s result, at most `width` columns (80 to 120)."""
     width = max(MIN_WIDTH, min(MAX_WIDTH, width))
-    return "\n\n".join([_head(data), _layers(data, width), _alone(data, width), "\n".join(_notes(data, width))])
+    return "\n\n".join([_head(data, width), _layers(data, width), _alone(data, width), "\n".join(_notes(data, width))])
 
 
-def _head(data: dict[str, Any]) -> str:
+def _head(data: dict[str, Any], width: int) -> str:
     source, hardware = data["source"], data["device"]
     device = hardware["name"] if hardware["device"] != "cpu" and hardware["name"] else f"a {hardware['device'].upper()}"
     how = f"predicted from {source['run']}" if "run" in source else f"{source['measured']} Linears measured here"
@@ -125,7 +123,8 @@ def _head(data: dict[str, Any]) -> str:
     budget = data["budget"]
     limits = [f"at most {format_size(budget['max_bytes'])}"] if budget["max_bytes"] is not None else []
     limits += [f"at least {budget['min_sqnr_db']:g} dB"] if budget["min_sqnr_db"] is not None else []
-    return f"{data['model']} on {device}  [{how}]\n{' and '.join(limits) or 'no budget'}\nLinears: {told}"
+    lines = (f"{data['model']} on {device}  [{how}]", " and ".join(limits) or "no budget", f"Linears: {told}")
+    return "\n".join(line for each in lines for line in textwrap.wrap(each, width, subsequent_indent="  "))
 
 
 def _layers(data: dict[str, Any], width: int) -> str:

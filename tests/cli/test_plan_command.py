@@ -98,7 +98,14 @@ def test_from_a_bf16_run_nothing_is_measured(tmp_path: Path):
     assert answer["singles"]["fp8dqrow"]["model_bytes"] / 2**30 == pytest.approx(20.37, rel=0.005)
     assert answer["singles"]["int8wo"]["model_bytes"] / 2**30 == pytest.approx(20.387, rel=0.005)
     assert answer["predicted"]["model_bytes"] <= 24 * 2**30
-    assert answer["predicted"]["step_us"] < answer["source"]["step_us"]
+    # An eager run and a plan for compiled ones.
+    predicted = answer["predicted"]
+    assert predicted["step_low_us"] < predicted["step_us"] < predicted["step_high_us"] < answer["source"]["step_us"]
+    assert sum(predicted["parts_us"].values()) == pytest.approx(predicted["step_us"])
+    assert answer["singles"]["fp8dqrow"]["step_us"] / 1e3 == pytest.approx(101.2, rel=0.05)
+    text = plan_text(answer, 80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "beside its Linears a step of the run takes 102.0 ms; predicted, at the run's clock" in " ".join(text.split())
     assert len(answer["layers"]) == 504
     assert answer["device"]["name"] == "NVIDIA H100 80GB HBM3"
     assert answer["gains"] == {"from": "uniform", "by_kind": None}

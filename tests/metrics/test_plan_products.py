@@ -72,6 +72,12 @@ def test_a_sparse_product_lies_within_what_was_measured_of_it(scheme: str):
     assert (found.product.low, found.product.high) == pytest.approx((dense / high, dense / low))
 
 
+def test_a_cusparselt_product_costs_the_host_more_where_its_plan_is_not_kept():
+    anew = price("sparsify", Rates(ceilings=CEILINGS, kept_plans=False))
+    assert 5 * price("sparsify").host.us < anew.host.us == 660.0
+    assert (price("fp8-sparse").host.us, price("int8dq").host.us) == (0.0, 0.0)
+
+
 def test_few_rows_read_their_weight_once():
     key, base = (1, 4096, 4096), 2 * ELEMENTS
     found = price("int8wo", key=key, base=base)

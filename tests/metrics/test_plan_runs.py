@@ -11,7 +11,7 @@ import pytest
 
 from profiler.core.errors import Refused
 from profiler.metrics.plan_base import at_its_limit
-from profiler.metrics.plan_prices import Predictor
+from profiler.metrics.plan_prices import UNTUNED, Predictor
 from profiler.metrics.plan_step import StepPrediction
 from profiler.rundir.manifest import Phase
 from profiler.tables.run import Run
@@ -60,7 +60,7 @@ def predictor(request: pytest.FixtureRequest) -> Predictor:
 
 
 def step(predictor: Predictor, run: str) -> StepPrediction:
-    found = predictor.step(predictor.material["outcomes"][run], tuned=run != "flux-dev-int8dq-regional")
+    found = predictor.step(predictor.material["outcomes"][run], UNTUNED if run == "flux-dev-int8dq-regional" else "")
     assert found is not None
     return found
 
@@ -98,7 +98,7 @@ def test_regional_compile_writes_each_blocks_result():
 
 def test_without_tuned_kernels_int8dq_is_not_predicted_with_them():
     predictor = Predictor(Run.open(TRACES / EAGER), material(tuned="off"))
-    assert (predictor.has_untuned, predictor.basis["tuned"]) == (False, None)
+    assert (predictor.variants, predictor.basis["tuned"]) == ({}, None)
     assert "int8dq's products: torch._int_mm: no tuned kernel is known for this GPU" in predictor.basis["assumed"]
     assert step(predictor, "flux-dev-int8dq-tuned").us > 1.3 * 1e3 * MEASURED["flux-dev-int8dq-tuned"]
 

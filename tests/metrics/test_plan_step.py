@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from profiler.metrics.plan_products import HOST_US, Part
+from profiler.metrics.plan_products import Part
 from profiler.metrics.plan_step import PARTS, Rest, clock_of, step_of
 
 
@@ -18,7 +18,7 @@ def rest(share: float | None = None, **more: Any) -> Rest:
 
 def cost(us: float, moving: float = 0.0, **more: Any) -> dict[str, Any]:
     exact = {"product_us": [us, us, us], "moving_us": [moving, moving, moving]}
-    return exact | {"on_cores": True, "kernels": 0, "scheme": "fp8dqrow"} | more
+    return exact | {"host_us": [0.0, 0.0, 0.0], "on_cores": True, "kernels": 0} | more
 
 
 def test_parts_add_up_and_the_range_is_that_of_independent_parts():
@@ -57,9 +57,10 @@ def test_power_is_clock_cubed():
 
 
 def test_a_product_that_the_host_is_slow_with_makes_the_device_wait():
-    slow, (low, high) = HOST_US["sparsify"]
-    found = step_of(rest(), [(10, cost(4.0, scheme="sparsify"))])
-    assert found.us == pytest.approx(10 * slow)
-    assert found.parts["idle"] == pytest.approx(10 * slow - 90.0)
-    assert found.low_us < 10 * slow - 10 * (slow - low) * 0.9
-    assert found.high_us > 10 * slow + 10 * (high - slow) * 0.9
+    found = step_of(rest(), [(10, cost(4.0, host_us=[600.0, 400.0, 900.0]))])
+    assert found.us == pytest.approx(6000.0)
+    assert found.parts["idle"] == pytest.approx(6000.0 - 90.0)
+    assert found.low_us < 4010.0
+    assert found.high_us > 8990.0
+    # What the device does takes longer: the host is ahead.
+    assert step_of(rest(), [(10, cost(4.0, host_us=[8.0, 8.0, 8.0]))]).parts["idle"] == 2.0
