@@ -50,7 +50,7 @@ def command(
     retry: Annotated[bool, Option("--retry", help="Run again what failed, ran out of memory or took too long.")] = False,
     warm: Annotated[
         bool,
-        Option("--warm/--fresh", help="Fork cells from a process that imported their libraries once, or import anew in each."),
+        Option("--warm/--fresh", help="Fork cells from a process that has imported their libraries, or import in each."),
     ] = False,
     cache: Annotated[str, Option(help=f"Compile caches: {', '.join(CHOICES)} (an empty one for each cell).")] = SHARED,
     trace_steps: Annotated[int, Option(help="Denoising steps of the traced call.")] = 4,

@@ -1,4 +1,4 @@
-"""A sweep of fake cells: in this process, or as `python drive.py FOLDER NOTES SCHEMES` for one that a test kills."""
+"""A sweep of fake cells: in this process, or as `python drive.py FOLDER NOTES SCHEMES fresh|warm` for one that a test kills."""
 
 from __future__ import annotations
 
@@ -41,6 +41,16 @@ class Unprobed(LocalExecutor):
     def probe(self, specs: list[dict[str, Any]]) -> list[str | None]:
         self._places = places(self._site, self.gpus)
         return [self.refuses.get(each["scheme"]) for each in specs]
+
+
+class Warm(Unprobed):
+    """Forks its cells."""
+
+    modules: ClassVar[list[str]] = []
+
+    def probe(self, specs: list[dict[str, Any]]) -> list[str | None]:
+        self._starter = self._starter or self._warm(self.modules)
+        return super().probe(specs)
 
 
 class Notes:
@@ -107,5 +117,6 @@ def rows(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    ended = drive(Path(sys.argv[1]), make_cells(specs(Path(sys.argv[2]), sys.argv[3])))
+    how = {"fresh": Unprobed, "warm": Warm}[sys.argv[4]]
+    ended = drive(Path(sys.argv[1]), make_cells(specs(Path(sys.argv[2]), sys.argv[3])), how)
     sys.exit(0 if ended == "ok" else 3)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from drive import HERE, Notes, Silent, Unprobed, drive, rows, specs
+from drive import HERE, Notes, Silent, Unprobed, Warm, drive, rows, specs
 
 from profiler.core.errors import UnreadableInput, UsageError
 from profiler.rundir.reader import read_manifest
@@ -24,6 +24,7 @@ from profiler.sweep.driver import Limits
 from profiler.sweep.session import Request, sweep
 
 ROOT = HERE.parents[1]
+BOTH = pytest.mark.parametrize("how", [Unprobed, Warm])
 
 
 def wait_until(true: Callable[[], bool], limit_s: float = 60.0) -> None:
@@ -39,16 +40,17 @@ def alive(pid: int) -> bool:
     return False
 
 
-def start(folder: Path, notes: Notes, schemes: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, str(HERE / "drive.py"), str(folder), str(notes.folder), schemes]
+def start(folder: Path, notes: Notes, schemes: str, how: str = "fresh") -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(HERE / "drive.py"), str(folder), str(notes.folder), schemes, how]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)])}
     return subprocess.Popen(command, env=environment, start_new_session=True)
 
 
-def test_every_ending_is_a_result_and_nothing_is_run_again(folder: Path, notes: Notes):
+@BOTH
+def test_every_ending_is_a_result_and_nothing_is_run_again(folder: Path, notes: Notes, how: type[Unprobed]):
     notes.behave(int8wo_none="oom", int8dq_none="failed", fp8wo_none="die", fp16_none="crash", fp8dq_none="refuse")
     names = "bf16 int8wo int8dq fp8wo fp16 fp8dq fp8dqrow"
-    Refusing = type("Refusing", (Unprobed,), {"refuses": {"fp8dqrow": "no such GPU"}})
+    Refusing = type("Refusing", (how,), {"refuses": {"fp8dqrow": "no such GPU"}})
     view = Silent()
     assert drive(folder, make_cells(specs(notes.folder, names)), Refusing, view=view) == "ok"
     found = rows(folder)
@@ -78,7 +80,7 @@ def test_every_ending_is_a_result_and_nothing_is_run_again(folder: Path, notes: 
     assert drive(folder, make_cells(specs(notes.folder, names)), Refusing) == "ok"
     # What was refused by a machine is asked again: another machine, another answer.
     assert notes.starts()[len(before) :] == ["fp8dq-none"]
-    assert drive(folder, make_cells(specs(notes.folder, names)), retry=True) == "ok"
+    assert drive(folder, make_cells(specs(notes.folder, names)), how, retry=True) == "ok"
     assert sorted(notes.starts()[len(before) + 1 :]) == ["fp16-none", "fp8dqrow-none", "fp8wo-none", "int8dq-none", "int8wo-none"]
     assert {each["status"] for each in rows(folder).values()} == {"ok"}
     assert rows(folder)["int8wo-none"]["attempts"] == 2
@@ -96,9 +98,10 @@ def test_a_changed_spec_is_run_again_and_what_is_no_longer_asked_for_stays(folde
     assert read_manifest(folder / "bf16-none").spec["seed"] == 5
 
 
-def test_a_cell_that_takes_too_long_is_ended_with_all_that_it_started(folder: Path, notes: Notes):
+@BOTH
+def test_a_cell_that_takes_too_long_is_ended_with_all_that_it_started(folder: Path, notes: Notes, how: type[Unprobed]):
     notes.behave(bf16_none="hang", int8wo_none="helper")
-    assert drive(folder, make_cells(specs(notes.folder, "bf16 int8wo")), limits=Limits(cell_s=2.0)) == "ok"
+    assert drive(folder, make_cells(specs(notes.folder, "bf16 int8wo")), how, Limits(cell_s=2.0)) == "ok"
     found = rows(folder)["bf16-none"]
     assert (found["status"], found["reason"]) == ("timeout", "took longer than 2 s")
     manifest = read_manifest(folder / "bf16-none")
@@ -117,19 +120,21 @@ def _bytes(path: Path) -> bytes:
         return b""
 
 
-def test_a_sweep_killed_midway_goes_on_and_starts_nothing_twice(folder: Path, notes: Notes):
+@pytest.mark.parametrize("how", ["fresh", "warm"])
+def test_a_sweep_killed_midway_goes_on_and_starts_nothing_twice(folder: Path, notes: Notes, how: str):
     notes.behave(int8dq_none="wait")
-    driver = start(folder, notes, "bf16 int8wo int8dq fp16")
+    driver = start(folder, notes, "bf16 int8wo int8dq fp16", how)
     wait_until(lambda: "int8dq-none" in notes.starts())
-    cell = int(notes.lines()[-1][1])
+    cell, starter = int(notes.lines()[-1][1]), int(notes.lines()[-1][2])
+    assert (starter == driver.pid) == (how == "fresh")
     driver.kill()
     driver.wait()
-    wait_until(lambda: not alive(cell))
+    wait_until(lambda: not alive(cell) and not alive(starter))
     assert json.loads((folder / "run.json").read_text())["status"] == "running"
     assert read_manifest(folder).status == "interrupted"
     assert [each["status"] for each in rows(folder).values()] == ["ok", "ok", "running", "queued"]
     notes.behave()
-    again = start(folder, notes, "bf16 int8wo int8dq fp16")
+    again = start(folder, notes, "bf16 int8wo int8dq fp16", how)
     assert again.wait(60) == 0
     assert notes.starts() == ["bf16-none", "int8wo-none", "int8dq-none", "int8dq-none", "fp16-none"]
     assert [(each["status"], each["attempts"]) for each in rows(folder).values()] == [("ok", 1), ("ok", 1), ("ok", 2), ("ok", 1)]
@@ -150,10 +155,10 @@ def test_a_run_that_ended_before_its_sweep_could_say_so_is_not_run_again(folder:
     assert (found["status"], found["run"], round(found["seconds"])) == ("ok", "bf16-none", 2)
 
 
-@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_interrupted_sweep_keeps_everything(folder: Path, notes: Notes, asked: signal.Signals):
+@pytest.mark.parametrize(("asked", "how"), [(signal.SIGINT, "warm"), (signal.SIGTERM, "warm"), (signal.SIGHUP, "fresh")])
+def test_an_interrupted_sweep_keeps_everything(folder: Path, notes: Notes, asked: signal.Signals, how: str):
     notes.behave(int8wo_none="hang")
-    driver = start(folder, notes, "bf16 int8wo int8dq")
+    driver = start(folder, notes, "bf16 int8wo int8dq", how)
     wait_until((folder / ".work" / "int8wo-none" / "run.json").exists)
     os.kill(driver.pid, asked)
     assert driver.wait(60) == 3
@@ -165,7 +170,7 @@ def test_an_interrupted_sweep_keeps_everything(folder: Path, notes: Notes, asked
     assert manifest.failure is not None
     assert manifest.failure.message == "stopped, and 2 of 3 cells have no result"
     notes.behave()
-    assert start(folder, notes, "bf16 int8wo int8dq").wait(60) == 0
+    assert start(folder, notes, "bf16 int8wo int8dq", how).wait(60) == 0
     assert notes.starts() == ["bf16-none", "int8wo-none", "int8wo-none", "int8dq-none"]
 
 
