@@ -6,10 +6,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from kept_runs import kept_run
 
 from profiler.metrics.floor import floor
 from profiler.metrics.ledger import ledger
-from profiler.tables.run import Run
 
 _TRACES = Path(__file__).resolve().parents[2] / "traces"
 _RUNS = ("flux-dev-bf16", "flux-dev-fp8dqrow-regional", "flux-dev-int8dq-regional")
@@ -40,11 +40,9 @@ _ATTENTION_FLOPS = 57 * 4 * 24 * 4608**2 * 128
 
 
 @pytest.fixture(scope="module", params=_RUNS)
-def floored(request, tmp_path_factory):
+def floored(request):
     """Name, manifest's ceilings, ledger and floor of a step; the cache lies elsewhere."""
-    tmp_path = tmp_path_factory.mktemp("floored")
-    (tmp_path / "rank0").symlink_to(_TRACES / request.param / "rank0")
-    run = Run(tmp_path, Run.open(_TRACES / request.param).manifest)
+    run = kept_run(request.param)
     found = ledger(run)
     return request.param, run.manifest.environment["ceilings"], found, floor(run, found)
 

@@ -13,9 +13,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from kept_runs import run_of_trace
 
 from profiler.metrics.kernels import breakdown
-from profiler.tables.trace import open_trace
 
 _BUSY = ("kernel", "gpu_memcpy", "gpu_memset")
 
@@ -38,9 +38,9 @@ def _busy(events):
     return [event for event in events if event.get("cat") in _BUSY]
 
 
-def test_the_breakdown_equals_a_plain_walk(shared_trace, tmp_path):
+def test_the_breakdown_equals_a_plain_walk(shared_trace):
     expected = _sums(_busy(_walk(shared_trace)))
-    result = breakdown(open_trace(shared_trace, tmp_path))
+    result = breakdown(run_of_trace(shared_trace).trace())
     if not expected:
         assert result.source == "cpu"
         return
@@ -48,7 +48,7 @@ def test_the_breakdown_equals_a_plain_walk(shared_trace, tmp_path):
     assert result.classes["total_ns"].sum() == sum(total for _, total in expected.values())
 
 
-def test_hta_agrees_or_the_difference_is_its_own(shared_trace, tmp_path, hta_breakdowns):
+def test_hta_agrees_or_the_difference_is_its_own(shared_trace, hta_breakdowns):
     """HTA's breakdown equals ours after two things that it does differently are undone.
 
     It takes whatever carries a `stream` for a GPU event, host operators that launch a Triton kernel too; and where the trace has
@@ -62,7 +62,7 @@ def test_hta_agrees_or_the_difference_is_its_own(shared_trace, tmp_path, hta_bre
     assert hta == _sums([*kept, *launching])
 
     ours = {
-        row["name"]: [row["count"], row["total_ns"]] for row in breakdown(open_trace(shared_trace, tmp_path)).kernels.to_dicts()
+        row["name"]: [row["count"], row["total_ns"]] for row in breakdown(run_of_trace(shared_trace).trace()).kernels.to_dicts()
     }
     if not launching and len(kept) == len(_busy(events)) and kept:
         assert hta == ours

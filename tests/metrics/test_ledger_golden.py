@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import polars as pl
 import pytest
+from kept_runs import TRACES, kept_run, run_of_trace
 from ledger_traces import check_conserved
 
 from profiler.metrics.ledger import ledger
-from profiler.rundir.manifest import Manifest
-from profiler.tables.run import Run
 
-_TRACES = Path(__file__).resolve().parents[2] / "traces"
-_RECORDED = [each.parent.parent.name for each in sorted(_TRACES.glob("flux-dev-*/rank0/trace.json.gz"))]
-
-
-def _shared_run(trace, folder, **manifest):
-    rank = folder / "rank0"
-    rank.mkdir(parents=True)
-    (rank / "trace.json.gz").symlink_to(trace)
-    return Run(folder, Manifest(**{"kind": "import", **manifest}))
-
-
-def _recorded(name, folder):
-    """A run of `traces/`, with its cache elsewhere."""
-    folder.mkdir()
-    (folder / "rank0").symlink_to(_TRACES / name / "rank0")
-    return Run(folder, Run.open(_TRACES / name).manifest)
+_RECORDED = [each.parent.parent.name for each in sorted(TRACES.glob("flux-dev-*/rank0/trace.json.gz"))]
 
 
 def _unexplained(found):
@@ -41,8 +23,8 @@ def _per_window(found, label):
 
 
 @pytest.mark.parametrize("window", ["step", "call"])
-def test_every_shared_trace_is_conserved(shared_trace, window, tmp_path):
-    found = ledger(_shared_run(shared_trace, tmp_path / "run"), window)
+def test_every_shared_trace_is_conserved(shared_trace, window):
+    found = ledger(run_of_trace(shared_trace), window)
     check_conserved(found)
     if shared_trace.parent.name == "h100":
         assert _unexplained(found) <= 0.01
@@ -50,8 +32,8 @@ def test_every_shared_trace_is_conserved(shared_trace, window, tmp_path):
 
 @pytest.mark.parametrize("window", ["text", "step", "decode", "call"])
 @pytest.mark.parametrize("name", _RECORDED)
-def test_every_recorded_run_is_conserved_and_priced_as_its_untraced_call(name, window, tmp_path):
-    run = _recorded(name, tmp_path / "run")
+def test_every_recorded_run_is_conserved_and_priced_as_its_untraced_call(name, window):
+    run = kept_run(name)
     found = ledger(run, window)
     check_conserved(found)
     assert found.window == window
@@ -61,9 +43,9 @@ def test_every_recorded_run_is_conserved_and_priced_as_its_untraced_call(name, w
         assert found.rows["priced_ns"].sum() == run.manifest.untraced["dur_ns"]
 
 
-def test_item_breaks_stand_in_the_way_four_times_a_call(shared, tmp_path):
+def test_item_breaks_stand_in_the_way_four_times_a_call(shared):
     trace = shared / "h100" / "flux_small_item_breaks.trace.json.gz"
-    found = ledger(_shared_run(trace, tmp_path / "run", untraced={"dur_ns": 15_400_000}))
+    found = ledger(run_of_trace(trace, untraced={"dur_ns": 15_400_000}))
     assert found.windows.height == 3
     sites = found.waits.filter(pl.col("index").is_not_null() & (pl.col("detail") == "aten::item in region 6/1"))
     assert sites.group_by("index").len().sort("index").rows() == [(0, 4), (1, 4), (2, 4)]
@@ -79,27 +61,27 @@ def test_item_breaks_stand_in_the_way_four_times_a_call(shared, tmp_path):
     assert found.rows.filter(pl.col("label") == "host wait")["priced_ns"].sum() / 3 <= 2.7e6
 
 
-def test_the_next_call_after_breaks_still_finds_its_guards(shared, tmp_path):
-    found = ledger(_shared_run(shared / "h100" / "flux_small_item_breaks.trace.json.gz", tmp_path / "run"))
+def test_the_next_call_after_breaks_still_finds_its_guards(shared):
+    found = ledger(run_of_trace(shared / "h100" / "flux_small_item_breaks.trace.json.gz"))
     guards = found.rows.filter(pl.col("label") == "guard check and cache lookup")
     assert {"3/0", "4/0", "5/0"} <= set(guards["detail"])
 
 
-def test_eager_quantized_linears_wait_144_times_a_step(shared, tmp_path):
-    found = ledger(_shared_run(shared / "h100" / "flux_dev_int8dq_regional.trace.json.gz", tmp_path / "run"))
+def test_eager_quantized_linears_wait_144_times_a_step(shared):
+    found = ledger(run_of_trace(shared / "h100" / "flux_dev_int8dq_regional.trace.json.gz"))
     waits = found.waits.filter(pl.col("label") == "host wait")
     assert waits.group_by("index").len().drop_nulls("index").sort("index").rows() == [(0, 144), (1, 144)]
     assert set(waits.filter(pl.col("index").is_not_null())["region"]) == {""}
 
 
-def test_our_own_int8_run_waits_for_nothing_inside_a_step(tmp_path):
-    found = ledger(_recorded("flux-dev-int8dq-regional", tmp_path / "run"))
+def test_our_own_int8_run_waits_for_nothing_inside_a_step():
+    found = ledger(kept_run("flux-dev-int8dq-regional"))
     assert found.waits.filter(pl.col("index").is_not_null() & (pl.col("label") == "host wait")).is_empty()
     assert not _per_window(found, "host wait")
 
 
-def test_a_replayed_graph_has_gaps_of_its_own(shared, tmp_path):
-    found = ledger(_shared_run(shared / "h100" / "flux_small_cudagraph.trace.json.gz", tmp_path / "run"))
+def test_a_replayed_graph_has_gaps_of_its_own(shared):
+    found = ledger(run_of_trace(shared / "h100" / "flux_small_cudagraph.trace.json.gz"))
     gaps = _per_window(found, "gap inside a CUDA graph's replay")
     assert sorted(gaps) == [0, 1, 2]
     assert all(150_000 < total < 250_000 for total in gaps.values())
@@ -108,8 +90,8 @@ def test_a_replayed_graph_has_gaps_of_its_own(shared, tmp_path):
     assert set(rest["label"]) == {"gap inside a CUDA graph's replay"}
 
 
-def test_a_clean_eager_step_waits_for_nothing_and_compiles_nothing(tmp_path):
-    found = ledger(_recorded("flux-dev-bf16", tmp_path / "run"))
+def test_a_clean_eager_step_waits_for_nothing_and_compiles_nothing():
+    found = ledger(kept_run("flux-dev-bf16"))
     idle = found.rows.filter(pl.col("kind") == "idle").group_by("label").agg(pl.col("total_ns").sum()).sort("total_ns")
     queued, latency = "gap with the next launch already queued", "launch latency"
     python = {"Python between operators", "Python between steps"}

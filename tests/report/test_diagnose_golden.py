@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from kept_runs import kept_run
 
 from profiler.report.diagnose import diagnose, to_json
 from profiler.report.diagnose_text import render
 from profiler.tables.importing import Inputs, import_files
-from profiler.tables.run import Run
 
 _TRACES = Path(__file__).resolve().parents[2] / "traces"
 RECORDED = [
@@ -55,15 +55,13 @@ def imported(shared, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
-    """The report of a run of `traces/`, its cache elsewhere."""
+def recorded():
+    """The report of a run of `traces/`, each made once."""
     made = {}
 
     def make(name, window="step"):
         if (name, window) not in made:
-            folder = tmp_path_factory.mktemp(name)
-            (folder / "rank0").symlink_to(_TRACES / name / "rank0")
-            made[name, window] = diagnose(Run(folder, Run.open(_TRACES / name).manifest), window=window)
+            made[name, window] = diagnose(kept_run(name), window=window)
         return made[name, window]
 
     return make

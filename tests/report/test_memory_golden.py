@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import polars as pl
 import pytest
+from kept_runs import TRACES, kept_run
 
 from profiler.metrics.memory import timeline
 from profiler.report.diagnose import diagnose
 from profiler.report.memory import memory_data
 from profiler.report.memory_text import memory_text
 from profiler.report.show import show_data
-from profiler.tables.run import Run
 
-_TRACES = Path(__file__).resolve().parents[2] / "traces"
 _BF16, _FP8, _INT8, _OOM = "flux-dev-bf16", "flux-dev-fp8dqrow-regional", "flux-dev-int8dq-regional", "flux-dev-batch64-oom"
 _GIB = 1 << 30
 
-pytestmark = pytest.mark.skipif(not (_TRACES / _OOM).is_dir(), reason="no kept runs in traces/")
+pytestmark = pytest.mark.skipif(not (TRACES / _OOM).is_dir(), reason="no kept runs in traces/")
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """The kept runs, each read once, with its cache elsewhere."""
-    found = {}
-    for name in (_BF16, _FP8, _INT8, _OOM):
-        folder = tmp_path_factory.mktemp(name)
-        (folder / "rank0").symlink_to(_TRACES / name / "rank0")
-        found[name] = Run(folder, Run.open(_TRACES / name).manifest)
-    return found
+def runs():
+    """The kept runs, each read once."""
+    return {name: kept_run(name) for name in (_BF16, _FP8, _INT8, _OOM)}
 
 
 @pytest.fixture(scope="module")
@@ -81,16 +73,13 @@ def test_what_an_offload_would_leave(found, name, left):
     assert f"--offload model leaves a peak of {left} GiB" in found[name]["memory-resident"].finding.evidence[2]
 
 
-def test_what_was_predicted_of_a_video_came_true(tmp_path):
+def test_what_was_predicted_of_a_video_came_true():
     """CogVideoX-5b in int8 on the H100: `--offload model` then measured 15.22 GiB, and `--vae-tiling` a decode of 3.76."""
-    (tmp_path / "rank0").symlink_to(_TRACES / "cogvideox-5b-int8wo" / "rank0")
-    report = diagnose(Run(tmp_path, Run.open(_TRACES / "cogvideox-5b-int8wo").manifest))
+    report = diagnose(kept_run("cogvideox-5b-int8wo"))
     found = {each.finding.rule: each for each in report.memory.granted}
     assert "--offload model leaves a peak of 15.202 GiB" in found["memory-resident"].finding.evidence[2]
     tiled = found["memory-decode"]
-    (tmp_path / "tiled").mkdir()
-    (tmp_path / "tiled" / "rank0").symlink_to(_TRACES / "cogvideox-5b-int8wo-offload" / "rank0")
-    live = timeline(Run(tmp_path / "tiled", Run.open(_TRACES / "cogvideox-5b-int8wo-offload").manifest)).frame
+    live = timeline(kept_run("cogvideox-5b-int8wo-offload")).frame
     left = live.filter(pl.col("label") == "activations")["live_bytes"].max()
     assert left / _GIB == pytest.approx(3.764, abs=0.001)
     assert tiled.finding.saving_low_bytes < tiled.cost_bytes - left < tiled.finding.saving_high_bytes

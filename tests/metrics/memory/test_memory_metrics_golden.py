@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import polars as pl
 import pytest
+from kept_runs import TRACES, kept_run
 
 from profiler.metrics.memory import CATEGORIES, allocations, growth, peak, study, timeline
 from profiler.metrics.memory.timeline import BY
 from profiler.rundir.manifest import Manifest
 from profiler.tables.run import Run
 
-_TRACES = Path(__file__).resolve().parents[3] / "traces"
 _RECORDED = [
     each.parent.parent.name
     for kind in ("flux-dev", "cogvideox-5b")
-    for each in sorted(_TRACES.glob(f"{kind}-*/rank0/weights.json"))
+    for each in sorted(TRACES.glob(f"{kind}-*/rank0/weights.json"))
 ]
 _PARTS = ("memory", "load")
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """The kept runs, each read once, with its cache elsewhere."""
-    found = {}
-    for name in _RECORDED:
-        folder = tmp_path_factory.mktemp(name)
-        (folder / "rank0").symlink_to(_TRACES / name / "rank0")
-        found[name] = Run(folder, Run.open(_TRACES / name).manifest)
-    return found
+def runs():
+    """The kept runs, each read once."""
+    return {name: kept_run(name) for name in _RECORDED}
 
 
 def _counted(run, part):
@@ -49,10 +42,9 @@ def test_the_peak_is_the_allocators_own_to_the_byte(name, part, runs):
     assert 0 <= found.rounding_bytes <= 0.001 * found.allocated_bytes
 
 
-@pytest.mark.skipif(not (_TRACES / "flux-dev-batch64-oom").is_dir(), reason="no kept run out of memory in traces/")
-def test_a_run_that_died_shows_all_until_then(tmp_path):
-    (tmp_path / "rank0").symlink_to(_TRACES / "flux-dev-batch64-oom" / "rank0")
-    found = peak(Run(tmp_path, Run.open(_TRACES / "flux-dev-batch64-oom").manifest))
+@pytest.mark.skipif(not (TRACES / "flux-dev-batch64-oom").is_dir(), reason="no kept run out of memory in traces/")
+def test_a_run_that_died_shows_all_until_then():
+    found = peak(kept_run("flux-dev-batch64-oom"))
     assert found.requested_bytes == found.counted_bytes == 64_887_205_950
     assert (found.window, found.unresolved_bytes) == ("warmup", 0)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from kept_runs import kept_run
 from memory_tape import BLOCK, CONV, MIB, Tape, phase, write_run
 
 from profiler.metrics.memory import oom_report
 from profiler.rundir.manifest import Failure
-from profiler.tables.run import Run
 
 A = 0x7F0000000000
 _OOM_RUN = Path(__file__).resolve().parents[3] / "traces" / "flux-dev-batch64-oom"
@@ -93,10 +93,9 @@ def test_a_run_that_had_room_has_no_report(tmp_path):
 
 
 @pytest.mark.skipif(not _OOM_RUN.is_dir(), reason="no kept run out of memory in traces/")
-def test_the_kept_run_failed_for_want_of_one_piece(tmp_path):
+def test_the_kept_run_failed_for_want_of_one_piece():
     """Flux at batch 64: the VAE asked for 16 GiB; 12.97 GiB of the device and 6.83 GiB in ten pieces were free."""
-    (tmp_path / "rank0").symlink_to(_OOM_RUN / "rank0")
-    run = Run(tmp_path, Run.open(_OOM_RUN).manifest)
+    run = kept_run(_OOM_RUN.name)
     found = oom_report(run)
     assert (found.asked_bytes, found.device_free_bytes) == (16 << 30, 13_926_989_824)
     assert found.free.free_bytes == 67_226_304_512 - 59_892_207_104
