@@ -10,6 +10,7 @@ import polars as pl
 from profiler.core.plan_file import names_plan
 from profiler.core.units import GIB, gib
 from profiler.metrics import phases
+from profiler.metrics.main_rank import slowest_calls
 from profiler.metrics.memory.summary import summarize
 from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
@@ -88,7 +89,10 @@ def _row(each: CellRun, steps: int | None) -> dict[str, Any]:
         return row | {"steps": steps or spec.get("steps")}
     row |= _memory(run.manifest) | _effort(run.manifest) | _time(each, steps)
     gpu = run.manifest.environment.get("gpu") or {}
-    row["gpu"] = gpu.get("name") or (run.manifest.environment.get("cpu") or {}).get("model")
+    name = gpu.get("name") or (run.manifest.environment.get("cpu") or {}).get("model")
+    ranks = run.manifest.world_size
+    # One call over several devices is no cell beside those of one.
+    row["gpu"] = f"{ranks} x {name}" if ranks > 1 and name else name
     return row
 
 
@@ -147,7 +151,7 @@ def _compile_s(manifest: Manifest) -> float | None:
 def _time(each: CellRun, steps: int | None) -> dict[str, Any]:
     """The timed calls, or what shorter ones were extrapolated to."""
     found = each.cell.extrapolated
-    manifest = each.run.manifest if each.run else Manifest()
+    manifest = slowest_calls(each.run) if each.run else Manifest()
     if found is not None:
         total = steps or each.cell.spec.get("steps")
         time_s = None if total is None else (found.fixed_ms + found.step_ms * total) / 1e3

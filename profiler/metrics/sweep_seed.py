@@ -78,7 +78,7 @@ def against_seed(tables: SweepTables, rows: Sequence[dict[str, Any]]) -> SeedCom
     why: dict[str, list[Cause]] = {}
     unmatched: dict[str, str] = {}
     for row, each in zip(rows, tables.cells, strict=True):
-        seed, reason = _match(row)
+        seed, reason = _match(row, each)
         if seed is None:
             unmatched[row["id"]] = reason
             continue
@@ -92,12 +92,13 @@ def against_seed(tables: SweepTables, rows: Sequence[dict[str, Any]]) -> SeedCom
     return SeedComparison(frame, why, unmatched, sum(seed["name"] in models for seed in seed_rows()))
 
 
-def _match(row: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
+def _match(row: dict[str, Any], each: CellRun) -> tuple[dict[str, Any] | None, str]:
     """The seed's row of a cell, on the same kind of GPU where it has one."""
     setup = SETUPS.get(str(row["model"]))
     if setup is None:
         return None, f"the seed did not measure {row['model']}"
-    other = _other_work(row, setup)
+    ranks = each.run.manifest.world_size if each.run else 1
+    other = f"the seed ran on one GPU, this on {ranks} ranks" if ranks > 1 else _other_work(row, setup)
     if other:
         return None, other
     scheme, plain = str(row["scheme"]), str(row["quantization"])

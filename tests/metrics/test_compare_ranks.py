@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -11,13 +12,18 @@ from rank_runs import GIB, change_rank, pair
 from profiler.core.errors import UsageError
 from profiler.metrics.compare import compare
 from profiler.metrics.compare_runs import OPTION
+from profiler.metrics.floor import floor
+from profiler.metrics.ledger import ledger
 from profiler.metrics.main_rank import main_rank, memory_rank, slowest_calls
 from profiler.metrics.memory import memory_summary
+from profiler.metrics.sweep_cells import cell_rows
+from profiler.metrics.sweep_seed import against_seed
 from profiler.report.compare import compare_data
 from profiler.report.compare_text import compare_text
 from profiler.report.compare_verdict import verdicts
 from profiler.tables.ranks import chosen_rank, manifest_of
 from profiler.tables.run import Run
+from profiler.tables.sweep import open_sweep
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +159,26 @@ def test_the_rank_that_is_shown(fresh, runs):
     for rank in (0, 1):
         (fresh[1] / f"rank{rank}" / "trace.json.gz").unlink()
     assert main_rank(Run.open(fresh[1])) == 0
+
+
+def test_waiting_for_a_rank_is_no_part_of_the_floor(tmp_path):
+    _, two = pair(tmp_path)
+    raw = json.loads((two / "run.json").read_text())
+    raw["environment"]["ceilings"] = {"copy_gbs": 3000.0}
+    (two / "run.json").write_text(json.dumps(raw))
+    run = Run.open(two)
+    found = floor(run, ledger(run, "step", 0), 0)
+    floors = {row["class"]: row["floor_ns"] for row in found.classes.iter_rows(named=True)}
+    assert floors == {"GEMM bf16": 5_200_000, "communication": pytest.approx(400_000, rel=1e-3)}
+
+
+def test_two_ranks_are_no_cell_beside_one_process(tmp_path):
+    pair(tmp_path)
+    tables = open_sweep(tmp_path)
+    rows = {row["id"]: row for row in cell_rows(tables)}
+    assert {name: (row["gpu"], row["time_s"]) for name, row in rows.items()} == {
+        "one": ("NVIDIA H100 80GB HBM3", 0.1),
+        "two": ("2 x NVIDIA H100 80GB HBM3", 0.064),
+    }
+    unmatched = against_seed(tables, list(rows.values())).unmatched
+    assert unmatched["two"] == "the seed ran on one GPU, this on 2 ranks" != unmatched.get("one")
