@@ -57,16 +57,18 @@ def _alike(known: dict[int, float], every: dict[int, Measured]) -> bool:
 
 def _nowhere(every: dict[int, Measured]) -> Measured:
     """No rank has it: one reason where there is one, else all of them."""
-    reasons = list(dict.fromkeys(found.note for found in every.values()))
-    if len(reasons) == 1:
-        return Measured(None, reasons[0])
-    return Measured(None, "; ".join(_said(rank, found.note) for rank, found in every.items()))
+    reasons = {rank: found.note for rank, found in every.items()}
+    return Measured(None, next(iter(reasons.values())) if len(set(reasons.values())) == 1 else _said(reasons))
 
 
 def _unknown(every: dict[int, Measured]) -> str:
-    lost = {rank: found for rank, found in every.items() if found.value is None or found.at_least}
-    return "; ".join(_said(rank, found.at_least or found.note) for rank, found in lost.items())
+    return _said({rank: found.at_least or found.note for rank, found in every.items() if found.value is None or found.at_least})
 
 
-def _said(rank: int, why: str) -> str:
-    return why if why.startswith(f"rank {rank} ") else f"rank {rank}: {why}"
+def _said(reasons: dict[int, str]) -> str:
+    """A reason once, with the ranks that it holds for."""
+    ranks: dict[str, list[int]] = {}
+    for rank, why in reasons.items():
+        ranks.setdefault(why.removeprefix(f"rank {rank} "), []).append(rank)
+    named = [(", ".join(map(str, of)), why, reasons[of[0]]) for why, of in ranks.items()]
+    return "; ".join(f"rank {of}{' ' if why != whole else ': '}{why}" for of, why, whole in named)
