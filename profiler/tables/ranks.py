@@ -95,7 +95,7 @@ def _facts(run: Run, rank: int) -> RankFacts:
         failure = said.get("failure")
         why = failure.get("message") if isinstance(failure, dict) else None
         phase = f" in phase {said['phase']}" if said.get("phase") else ""
-        problem = f"rank {rank} left no trace{f': {why}{phase}' if why else ''}"
+        problem = f"rank {rank} left no trace{f': {_first_line(why)}{phase}' if why else ''}"
     status = str(said.get("status") or run.manifest.status)
     return RankFacts(rank, str(said.get("host") or ""), status, problem, traced, here=not foreign)
 
@@ -110,6 +110,11 @@ def _said(run: Run, rank: int) -> tuple[dict[str, Any], str]:
     except (OSError, ValueError) as error:
         return {}, f"{path} cannot be read: {error}"
     return (said, "") if isinstance(said, dict) else ({}, f"{path} is no JSON object")
+
+
+def _first_line(text: object) -> str:
+    """What follows is a hint to whoever recorded it."""
+    return str(text).partition("\n")[0]
 
 
 def _foreign(run: Run, said: dict[str, Any], rank: int) -> str:
