@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import polars as pl
 
 from profiler.core.errors import UnreadableInput
+from profiler.core.product import Shape
 from profiler.metrics import classes
 from profiler.metrics.compare_time import window_ledgers
 from profiler.metrics.ledger_segments import BUSY
+from profiler.metrics.roofline import roofline
 from profiler.metrics.windows import STEP
 from profiler.tables.run import Run
 
+_FACTORS = re.compile(r"(\d+)×(\d+) · (\d+)×(\d+)")
 PARTS = {"products": ("products",), "attention": ("attention",), "kernels": ("elementwise", "quantizing"), "idle": ("idle",)}
 """What a step is compared by, and the parts of a prediction in it. A trace does not tell elementwise kernels from what was fused
 with them to quantize: both are `kernels`."""
@@ -26,12 +30,14 @@ class MeasuredStep:
         linears_ms: products, and the kernels that only quantize.
         parts_ms: by PARTS; they sum to `step_ms`.
         waiting: the cause that most of the idle time was laid to; empty where there was none.
+        shapes_ms: products of two matrices by shape, MxKxN, as far as the trace tells their shapes.
     """
 
     step_ms: float
     linears_ms: float
     parts_ms: dict[str, float]
     waiting: str
+    shapes_ms: dict[str, float]
 
 
 def measured_step(run: Run) -> MeasuredStep | None:
@@ -55,7 +61,23 @@ def measured_step(run: Run) -> MeasuredStep | None:
         linears_ms=parts["products"] + quantizing,
         parts_ms=parts,
         waiting=max(idle, key=lambda each: idle[each], default=""),
+        shapes_ms=_shapes(roofline(run, step.ledger).calls),
     )
+
+
+def _shapes(calls: pl.DataFrame) -> dict[str, float]:
+    """A weight's two sizes may stand either way round."""
+    found: dict[str, float] = {}
+    products = calls.filter(pl.col("class").str.starts_with(classes.GEMM))
+    for text, ns in products.select("shape", "measured_ns").iter_rows():
+        match = _FACTORS.fullmatch(text)
+        if match is None:
+            continue
+        m, k, first, second = map(int, match.groups())
+        if k in (first, second):
+            name = str(Shape(m, k, second if first == k else first))
+            found[name] = found.get(name, 0.0) + ns / 1e6
+    return found
 
 
 def _part(label: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from profiler.core.product import Shape
 from profiler.metrics.plan_products import Part
 
 PARTS = ("products", "attention", "elementwise", "quantizing", "idle")
@@ -52,6 +53,7 @@ class StepPrediction:
         low_us, high_us: the range: what each part may be off by, independently of the others.
         parts: us of each of PARTS; they sum to `us`.
         clock: of the tensor cores, over that of the run that it is predicted from.
+        shapes: us of the products of each shape, MxKxN, and their calls; they sum to the products.
     """
 
     us: float
@@ -59,11 +61,13 @@ class StepPrediction:
     high_us: float
     parts: dict[str, float]
     clock: float
+    shapes: dict[str, tuple[float, int]]
 
 
 def step_of(rest: Rest, costs: Iterable[tuple[int, dict[str, Any]]]) -> StepPrediction:
     """A step of so many calls of each cost (of `plan_prices.priced`) beside the rest."""
-    sums = _sums(rest, costs)
+    known = list(costs)
+    sums = _sums(rest, known)
     times = {name: each.us for name, each in sums.items()}
     clock = _clock(times, rest.share, _QUIET)
     parts = _at(times, clock)
@@ -73,7 +77,12 @@ def step_of(rest: Rest, costs: Iterable[tuple[int, dict[str, Any]]]) -> StepPred
     low = [each.us - each.low for each in sums.values()] + [max(0.0, total - min(ends))]
     shown = {"products": parts["cores"] + parts["reading"], **{name: parts[name] for name in PARTS[1:]}}
     return StepPrediction(
-        us=total, low_us=max(0.0, total - math.hypot(*low)), high_us=total + math.hypot(*high), parts=shown, clock=clock
+        us=total,
+        low_us=max(0.0, total - math.hypot(*low)),
+        high_us=total + math.hypot(*high),
+        parts=shown,
+        clock=clock,
+        shapes=_shapes(known, clock),
     )
 
 
@@ -94,6 +103,15 @@ def _sums(rest: Rest, costs: Iterable[tuple[int, dict[str, Any]]]) -> dict[str, 
     found |= {"attention": rest.attention, "elementwise": rest.elementwise}
     gaps = Part(*(kernels * rest.gap_us * each for each in (1.0, 0.5, 1.5)))
     return found | {"idle": _waiting(host, found, rest.idle + gaps)}
+
+
+def _shapes(costs: Iterable[tuple[int, dict[str, Any]]], clock: float) -> dict[str, tuple[float, int]]:
+    found: dict[str, tuple[float, int]] = {}
+    for count, cost in costs:
+        name = str(Shape(cost["rows"], cost["in_features"], cost["out_features"]))
+        us, calls = found.get(name, (0.0, 0))
+        found[name] = us + count * cost["product_us"][0] / (clock if cost["on_cores"] else 1.0), calls + count
+    return found
 
 
 def _waiting(host: Part, busy: dict[str, Part], idle: Part) -> Part:

@@ -35,6 +35,9 @@ where the plan does not tell these from quantizing, kernels that only quantize. 
 recording, within `step_low_ms` to `step_high_ms`; products, attention, kernels and idle time are its parts. `waiting` is what
 most of the measured idle time was laid to. SQNR is of the first transformer output."""
 
+SHAPES = {"id": pl.Utf8, "shape": pl.Utf8, "calls": pl.Int64, "predicted_ms": pl.Float64, "measured_ms": pl.Float64}
+"""Columns of `PlanCheck.shapes`: all products of a shape (MxKxN) in a step, and how many calls are predicted."""
+
 _WORK = ("model", "batch", "height", "width", "frames", "fuse_qkv")
 _APART = 1.05
 
@@ -48,12 +51,14 @@ class PlanCheck:
         source: what it was predicted from: a run, or measurements of single layers.
         rows: one row a cell that the plan says something about, columns as `ROWS`.
         left_out: by cell, why the plan says nothing about it.
+        shapes: one row a cell and shape of product that both know, columns as `SHAPES`.
     """
 
     path: Path
     source: str
     rows: pl.DataFrame
     left_out: dict[str, str]
+    shapes: pl.DataFrame
 
     @property
     def within(self) -> tuple[int, int]:
@@ -87,15 +92,24 @@ def plan_check(tables: SweepTables, rows: Sequence[dict[str, Any]], plan: Path |
     if plan is None and not path.is_file():
         return None
     found = read_predictions(path)
-    checked, left_out = [], {}
+    checked, left_out, shapes = [], {}, []
     for row, each in zip(rows, tables.cells, strict=True):
         named, why = _prediction(found, row, each)
         if named is None:
             left_out[str(row["id"])] = why
-        else:
-            checked.append(_beside(row, each, *named))
+            continue
+        measured = measured_step(each.run) if each.run else None
+        checked.append(_beside(row, measured, *named))
+        shapes += _by_shape(str(row["id"]), named[1], measured)
     source = str(found.source.get("run") or "layers measured one by one")
-    return PlanCheck(path, source, pl.DataFrame(checked, schema=ROWS), left_out)
+    return PlanCheck(
+        path, source, pl.DataFrame(checked, schema=ROWS), left_out, pl.DataFrame(shapes, schema=SHAPES, orient="row")
+    )
+
+
+def _by_shape(cell: str, said: Prediction, measured: MeasuredStep | None) -> list[tuple[Any, ...]]:
+    known = measured.shapes_ms if measured else {}
+    return [(cell, name, each.calls, each.us / 1e3, known[name]) for name, each in said.shapes.items() if name in known]
 
 
 def _prediction(plan: PlanTables, row: dict[str, Any], each: CellRun) -> tuple[tuple[str, Prediction] | None, str]:
@@ -128,8 +142,7 @@ def _name(scheme: str, each: CellRun, plan: PlanTables) -> str:
     return other if other and other in plan.singles else scheme
 
 
-def _beside(row: dict[str, Any], each: CellRun, name: str, said: Prediction) -> dict[str, Any]:
-    measured = measured_step(each.run) if each.run else None
+def _beside(row: dict[str, Any], measured: MeasuredStep | None, name: str, said: Prediction) -> dict[str, Any]:
     own = {"linears": measured and _measured_linears_ms(said, measured), "step": measured and measured.step_ms}
     own |= {"model_memory": row["model_memory_gib"]}
     theirs: dict[str, float | None] = {"linears": _linears_ms(said), "step": None if said.step_us is None else said.step_us / 1e3}

@@ -86,7 +86,8 @@ def _predicted(found: Predicted, schemes: list[str], predictor: Predictor | None
     if step is None:
         return said
     within = {"step_us": step.us, "step_low_us": step.low_us, "step_high_us": step.high_us}
-    return said | within | {"parts_us": step.parts, "clock": step.clock}
+    shapes = {name: {"us": us, "calls": calls} for name, (us, calls) in step.shapes.items()}
+    return said | within | {"parts_us": step.parts, "clock": step.clock, "shapes": shapes}
 
 
 def plan_data(path: Path) -> dict[str, Any]:

@@ -81,7 +81,8 @@ def _seed(found: SeedComparison) -> dict[str, Any]:
 def _plan(found: PlanCheck) -> dict[str, Any]:
     rows = [_finite(row) for row in found.rows.iter_rows(named=True)]
     where = {"path": str(found.path), "source": found.source}
-    return where | {"rows": rows, "left_out": found.left_out, "same_order": list(found.same_order), "within": list(found.within)}
+    right = {"same_order": list(found.same_order), "within": list(found.within), "shapes": found.shapes.to_dicts()}
+    return where | {"rows": rows, "left_out": found.left_out} | right
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ _EXPLAINED = 0.05
 # A part counts that makes up so much of the difference; a clock is another where attention is off by so much.
 _PART, _CLOCK = 0.25, 0.03
 _ALONE = "Linears: their products and kernels that only quantize; quantizing that was fused into others is not in the measured"
+_NEAR = 0.1
 _WHY = {
     "products": "products were slower or faster than their dtype's ceiling and the run's own say",
     "kernels": "elementwise and quantizing kernels were fused otherwise than their bytes say",
@@ -79,7 +80,17 @@ def notes(found: dict[str, Any]) -> list[str]:
         [f"order: {right} of {pairs} pairs of cells that differ by more than 5 % are in the predicted order"] if pairs else []
     )
     lines += [f"range: {inside} of {ranges} steps lie within what was predicted"] if ranges else []
+    lines += [_by_shape(found["shapes"])] if found["shapes"] else []
     return lines + [line for row in found["rows"] if _split(row) and (line := explained(row))]
+
+
+def _by_shape(shapes: list[dict[str, Any]]) -> str:
+    """How many shapes are near, and the one that costs most of what was missed; all of them are in the JSON."""
+    near = sum(abs(row["predicted_ms"] / row["measured_ms"] - 1) <= _NEAR for row in shapes if row["measured_ms"])
+    worst = max(shapes, key=lambda row: abs(row["predicted_ms"] - row["measured_ms"]))
+    name = f"{worst['calls']} of {worst['shape']} in {worst['id']}"
+    told = f"products by shape: {near} of {len(shapes)} are within {_NEAR:.0%}; most is missed at {name}"
+    return f"{told}, {words.plain(worst['predicted_ms'], 1)} > {words.plain(worst['measured_ms'], 1)} ms"
 
 
 def explained(row: dict[str, Any]) -> str:

@@ -16,11 +16,18 @@ BESIDE = "plan.json"
 _HINT = "make one with `diffuscope plan MODEL --from RUN -o plan.json`"
 
 
+class ShapePrediction(msgspec.Struct, frozen=True, kw_only=True):
+    """The products of one shape in a step."""
+
+    us: float
+    calls: int
+
+
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """One assignment of schemes: us of its Linears in a step, model memory, SQNR of the transformer's output (None: exact).
 
-    `step_us` is the whole step, within `step_low_us` to `step_high_us`, summed of `parts_us`; None or empty where the plan was
-    measured layer by layer and knows no step.
+    `step_us` is the whole step, within `step_low_us` to `step_high_us`, summed of `parts_us`, its products by
+    shape (MxKxN) in `shapes`; None or empty where the plan was measured layer by layer and knows no step.
     """
 
     us: float
@@ -30,6 +37,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     step_low_us: float | None = None
     step_high_us: float | None = None
     parts_us: dict[str, float] = {}
+    shapes: dict[str, ShapePrediction] = {}
 
 
 class PlanTables(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,8 @@ def rest(share: float | None = None, **more: Any) -> Rest:
 
 
 def cost(us: float, moving: float = 0.0, **more: Any) -> dict[str, Any]:
-    exact = {"product_us": [us, us, us], "moving_us": [moving, moving, moving]}
+    shape = {"rows": 32, "in_features": 64, "out_features": 128}
+    exact = shape | {"product_us": [us, us, us], "moving_us": [moving, moving, moving]}
     return exact | {"host_us": [0.0, 0.0, 0.0], "on_cores": True, "kernels": 0} | more
 
 
@@ -26,6 +27,7 @@ def test_parts_add_up_and_the_range_is_that_of_independent_parts():
     assert found.parts == {"products": 42.0, "attention": 20.0, "elementwise": 30.0, "quantizing": 5.0, "idle": 2.0}
     assert tuple(found.parts) == PARTS
     assert (found.us, found.clock) == (99.0, 1.0)
+    assert found.shapes == {"32x64x128": (42.0, 12)}
     assert found.us - found.low_us == pytest.approx(math.hypot(2.0, 1.0))
     assert found.high_us - found.us == pytest.approx(math.hypot(2.0, 2.0))
 

@@ -105,8 +105,11 @@ PARTED = {
 def parted(tmp_path_factory):
     """The kept runs beside a plan that says of what a step is summed."""
     folder = kept_sweep(tmp_path_factory.mktemp("parted") / "s")
+    known = {"4608x15360x3072": (12e3, 38), "512x3072x3072": (500.0, 76), "7x7x7": (1.0, 1)}
+    shapes = {name: {"us": us, "calls": calls} for name, (us, calls) in known.items()}
     singles = {
         name: {"us": 1.0, "model_bytes": 20 * GIB, "step_us": us, "step_low_us": low, "step_high_us": high, "parts_us": parts}
+        | {"shapes": shapes}
         for name, (us, low, high, parts) in PARTED.items()
     }
     return sweep_result(folder, plan=plan_file(folder / "plan.json", singles=singles))
@@ -125,8 +128,20 @@ def test_a_step_is_compared_part_by_part(parted):
     assert (parted.plan.within, parted.plan.same_order) == ((1, 2), (1, 1))
 
 
+def test_products_are_compared_shape_by_shape(parted):
+    assert parted.plan.shapes.rows() == [
+        ("fp8dqrow-regional", "4608x15360x3072", 38, 12.0, pytest.approx(11.797, abs=1e-3)),
+        ("fp8dqrow-regional", "512x3072x3072", 76, 0.5, pytest.approx(1.046, abs=1e-3)),
+        ("int8dq-regional", "4608x15360x3072", 38, 12.0, pytest.approx(20.309, abs=1e-3)),
+        ("int8dq-regional", "512x3072x3072", 76, 0.5, pytest.approx(1.630, abs=1e-3)),
+    ]
+    text = " ".join(sweep_text(result_data(parted), 100).split())
+    assert "products by shape: 1 of 4 are within 10%; most is missed at 38 of 4608x15360x3072 in int8dq-regional" in text
+
+
 def test_what_is_far_off_is_explained(parted):
     data = result_data(parted)
+    assert len(data["plan"]["shapes"]) == 4
     for width in (80, 100):
         text = sweep_text(data, width)
         assert max(map(len, text.splitlines())) <= width
