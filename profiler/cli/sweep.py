@@ -48,9 +48,8 @@ def command(
     limit_s: Annotated[float | None, Option(min=1, help="Seconds of this sweep: no cell starts that cannot end in them.")] = None,
     executor: Annotated[str, Option(help=f"Where cells run: {', '.join(EXECUTORS)}.")] = "local",
     retry: Annotated[bool, Option("--retry", help="Run again what failed, ran out of memory or took too long.")] = False,
-    warm: Annotated[
-        bool,
-        Option("--warm/--fresh", help="Fork cells from a process that has imported their libraries, or import in each."),
+    fresh: Annotated[
+        bool, Option("--fresh", help="Each cell imports its libraries itself; else it is forked with them.")
     ] = False,
     cache: Annotated[str, Option(help=f"Compile caches: {', '.join(CHOICES)} (an empty one for each cell).")] = SHARED,
     trace_steps: Annotated[int, Option(help="Denoising steps of the traced call.")] = 4,
@@ -109,7 +108,7 @@ def command(
         from_steps=parse_numbers("--extrapolate-from", extrapolate_from) if extrapolate_from else None,
         cache=cache,
         retry=retry,
-        fresh=not warm,
+        fresh=fresh,
         command=command_line(),
     )
     return _list(request, as_json) if dry_run else _run(request, against, as_json)

@@ -12,11 +12,10 @@ import shutil
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 _BASE = ("profiler.recording.runner", "torchao.quantization", "torch.profiler", "torch._dynamo")
 # By the first word of a registered model's name.
@@ -27,6 +26,13 @@ _MODELS = {
 _COMPILE = ("torch._inductor.compile_fx", "torch._inductor.codegen.triton", "torch._inductor.codegen.cpp_wrapper_cpu")
 _TRIAL_S = 120
 Capability = tuple[int, int]
+
+
+class _Properties(NamedTuple):
+    """What is known of a GPU without asking it."""
+
+    major: int
+    minor: int
 
 
 def modules_for(models: Iterable[str], *, compiled: bool) -> list[str]:
@@ -66,27 +72,47 @@ def visible_capabilities() -> list[Capability]:
 
 @contextmanager
 def answering(capabilities: list[Capability]) -> Iterator[None]:
-    """Let torch.cuda say what is known, instead of asking the driver; nothing to do for a torch without CUDA."""
+    """Let torch.cuda say what is known, instead of asking the driver; nothing to do for a torch without CUDA.
+
+    What torch.cuda's own functions call is replaced, and not they: dynamo keeps some of them while it is imported, and knows them
+    again later. Whoever keeps what stands here instead gets the true one once this is over.
+    """
     import torch
 
     if not torch.cuda._is_compiled():
         yield
         return
-    told: dict[str, Any] = {"is_available": lambda: bool(capabilities), "device_count": lambda: len(capabilities)}
-    if capabilities:
-        major, minor = capabilities[0]
-        told["current_device"] = lambda: 0
-        told["get_device_capability"] = lambda _device=None: (major, minor)
-        told["get_device_properties"] = lambda _device=None: SimpleNamespace(major=major, minor=minor)
-    before = {name: getattr(torch.cuda, name) for name in told}
-    for name, answer in told.items():
-        setattr(torch.cuda, name, answer)
+    now: list[bool] = [True]
+    places = _answers(torch, capabilities)
+    before = [(place, name, getattr(place, name, None)) for place, name, _ in places]
+    for (place, name, answer), (_, _, true) in zip(places, before, strict=True):
+        setattr(place, name, _for_now(now, answer, true))
     try:
         yield
     finally:
-        for name, function in before.items():
-            setattr(torch.cuda, name, function)
+        now.clear()
+        for place, name, true in before:
+            delattr(place, name) if true is None else setattr(place, name, true)
         _forget_properties()
+
+
+def _answers(torch: Any, capabilities: list[Capability]) -> list[tuple[Any, str, Callable[..., Any]]]:
+    count = len(capabilities)
+    return [
+        (torch.cuda, "_lazy_init", lambda: None),
+        (torch.cuda, "_device_count_nvml", lambda: count),
+        # Torch itself defines it only when CUDA begins.
+        (torch.cuda, "_get_device_properties", lambda index: _Properties(*capabilities[index])),
+        (torch._C, "_cuda_getDeviceCount", lambda: count),
+        (torch._C, "_cuda_getDevice", lambda: 0),
+    ]
+
+
+def _for_now(now: list[bool], answer: Callable[..., Any], true: Any) -> Callable[..., Any]:
+    def told(*arguments: Any) -> Any:
+        return answer(*arguments) if now else true(*arguments)
+
+    return told
 
 
 def _forget_properties() -> None:

@@ -18,10 +18,13 @@ from processes import diffuscope, start
 from profiler.cli.app import run
 from profiler.core.errors import MissingExtra
 from profiler.core.plan_file import KIND, SCHEMA
+from profiler.rundir import layout
+from profiler.rundir.reader import read_manifest
 from profiler.sweep.cells import make_cells
 from profiler.sweep.executors.base import EXECUTORS, Site
+from profiler.sweep.work import Place, Task, run_task
 
-QUICK = ("sweep", "--warm", "--preset", "quick", "--device", "cpu", "--repeats", "2", "--phases", "timed", "--json", "-o")
+QUICK = ("sweep", "--preset", "quick", "--device", "cpu", "--repeats", "2", "--phases", "timed", "--json", "-o")
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +61,31 @@ def test_an_interrupted_sweep_is_finished_by_the_same_command(swept: Any):
     assert [each["id"] for each in answer["cells"]] == list(found)
     assert all(each["time_s"] > 0 and each["graph_breaks"] == 0 for each in answer["cells"])
     assert "int8dq-none-qkv: ok" in done.stderr
+
+
+def test_a_forked_cell_records_what_one_by_itself_does(swept: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """To the bit; its manifest says that it imported nothing."""
+    folder, _, _ = swept
+    row = rows(folder)["int8dq-none"]
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    task = Task(
+        id="itself", spec=row["spec"], command=read_manifest(folder / "int8dq-none").command, limit_s=240.0, mark="itself"
+    )
+    alone = run_task(task, tmp_path, Place(worker="here", cache=tmp_path / "cache"))
+    assert (alone.status, alone.reason, alone.cache) == (row["status"], row["reason"], row["cache"])
+    itself, forked = read_manifest(tmp_path / "itself"), read_manifest(folder / "int8dq-none")
+    assert (itself.spec, itself.spec_hash, itself.command) == (forked.spec, forked.spec_hash, forked.command)
+    assert (itself.applied, itself.lost, itself.failure) == (forked.applied, forked.lost, forked.failure)
+    assert [each.name for each in itself.phases] == [each.name for each in forked.phases]
+    assert itself.artifacts.keys() == forked.artifacts.keys()
+    for name in (layout.OUTPUT_TENSORS, layout.OUTPUT_IMAGE):
+        assert itself.artifacts[name] == forked.artifacts[name], f"{name} differs"
+    assert forked.environment.pop("imports") == "before this process"
+    for each in (itself, forked):
+        assert each.environment["variables"].pop("TORCHINDUCTOR_CACHE_DIR").endswith("/cache/inductor")
+        assert each.environment["variables"].pop("TRITON_CACHE_DIR").endswith("/cache/triton")
+    assert itself.environment == forked.environment
+    assert min(each.start_ns for each in forked.phases) >= forked.created_ns >= row["began_ns"]
 
 
 def test_show_and_runs_of_its_folder(swept: Any):
