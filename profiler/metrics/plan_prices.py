@@ -165,7 +165,7 @@ def _rates(run: Run, material: dict[str, Any]) -> tuple[Rates, str | None]:
     spec, wanted = run.manifest.spec, material["spec"]
     if spec.get("scheme") != "bf16":
         raise Refused(f"{run.path} is of scheme {spec.get('scheme')}", "predictions start from a bf16 recording")
-    for name in ("model", "batch", "height", "width", "frames", "fuse_qkv"):
+    for name in ("model", "batch", "height", "width", "frames", "fuse_qkv", "parallel"):
         if spec.get(name) != wanted.get(name):
             raise Refused(
                 f"{run.path} is of {name} {spec.get(name)}, and the plan is for {wanted.get(name)}",

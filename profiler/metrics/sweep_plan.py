@@ -38,7 +38,7 @@ most of the measured idle time was laid to. SQNR is of the first transformer out
 SHAPES = {"id": pl.Utf8, "shape": pl.Utf8, "calls": pl.Int64, "predicted_ms": pl.Float64, "measured_ms": pl.Float64}
 """Columns of `PlanCheck.shapes`: all products of a shape (MxKxN) in a step, and how many calls are predicted."""
 
-_WORK = ("model", "batch", "height", "width", "frames", "fuse_qkv")
+_WORK = ("model", "batch", "height", "width", "frames", "fuse_qkv", "parallel")
 _APART = 1.05
 
 

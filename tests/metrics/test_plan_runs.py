@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,14 @@ MEASURED = {
 PARTS = {"products": 85.4, "attention": 26.0, "elementwise": 16.4, "idle": 2.1}
 
 
+@cache
+def opened(name: str) -> Run:
+    """A kept run; what is read of its trace is kept with it."""
+    if not (TRACES / name).is_dir():
+        pytest.skip("no golden runs in traces/")
+    return Run.open(TRACES / name)
+
+
 def linears(run: str) -> list[dict[str, Any]]:
     path = TRACES / run / "run.json"
     if not path.is_file():
@@ -56,7 +65,7 @@ def material(compile: str = "regional", tuned: str = "auto") -> dict[str, Any]:
 @pytest.fixture(scope="module", params=[EAGER, COMPILED])
 def predictor(request: pytest.FixtureRequest) -> Predictor:
     found = material()
-    return Predictor(Run.open(TRACES / request.param), found)
+    return Predictor(opened(request.param), found)
 
 
 def step(predictor: Predictor, run: str) -> StepPrediction:
@@ -75,7 +84,7 @@ def test_a_step_is_predicted_within_a_tenth_and_its_range_holds_it(predictor: Pr
 
 
 def test_from_an_eager_run_each_part_of_the_compiled_step_is_near():
-    found = step(Predictor(Run.open(TRACES / EAGER), material("default")), "bf16")
+    found = step(Predictor(opened(EAGER), material("default")), "bf16")
     assert {name: found.parts[name] / 1e3 for name in PARTS} == pytest.approx(PARTS, rel=0.2)
     assert found.parts["quantizing"] == 0.0
     # The run's products took 78.9 ms: at the limit of power the denser step has a lower clock.
@@ -83,21 +92,21 @@ def test_from_an_eager_run_each_part_of_the_compiled_step_is_near():
 
 
 def test_a_compiled_run_predicts_itself():
-    predictor = Predictor(Run.open(TRACES / COMPILED), material("default"))
+    predictor = Predictor(opened(COMPILED), material("default"))
     found = step(predictor, "bf16")
     assert found.us == pytest.approx(predictor.basis["step_us"], rel=1e-3)
     assert found.clock == pytest.approx(1.0, abs=1e-3)
 
 
 def test_regional_compile_writes_each_blocks_result():
-    fused, regional = (Predictor(Run.open(TRACES / COMPILED), material(mode)) for mode in ("default", "regional"))
+    fused, regional = (Predictor(opened(COMPILED), material(mode)) for mode in ("default", "regional"))
     added = regional.basis["rest"]["elementwise"]["us"] - fused.basis["rest"]["elementwise"]["us"]
     # 57 blocks, 4608 x 3072 in bf16, written and read at 2879 GB/s.
     assert added == pytest.approx(57 * 4608 * 3072 * 2 * 2 / 2879.0 / 1e3, rel=0.01)
 
 
 def test_without_tuned_kernels_int8dq_is_not_predicted_with_them():
-    predictor = Predictor(Run.open(TRACES / EAGER), material(tuned="off"))
+    predictor = Predictor(opened(EAGER), material(tuned="off"))
     assert (predictor.variants, predictor.basis["tuned"]) == ({}, None)
     assert "int8dq's products: torch._int_mm: no tuned kernel is known for this GPU" in predictor.basis["assumed"]
     assert step(predictor, "flux-dev-int8dq-tuned").us > 1.3 * 1e3 * MEASURED["flux-dev-int8dq-tuned"]
@@ -105,14 +114,14 @@ def test_without_tuned_kernels_int8dq_is_not_predicted_with_them():
 
 def test_an_eager_plan_keeps_the_eager_runs_kernels_and_needs_an_eager_run():
     with pytest.raises(Refused, match="is compiled, and the plan is for --compile none"):
-        Predictor(Run.open(TRACES / COMPILED), material("none"))
-    predictor = Predictor(Run.open(TRACES / EAGER), material("none"))
+        Predictor(opened(COMPILED), material("none"))
+    predictor = Predictor(opened(EAGER), material("none"))
     assert step(predictor, "bf16").us == pytest.approx(predictor.basis["step_us"], rel=1e-3)
     assert any("an eager scheme quantizes in a kernel an operator: 11 times" in each for each in predictor.basis["assumed"])
 
 
 def test_a_clock_is_predicted_only_where_the_power_was_at_its_limit():
-    manifest = Run.open(TRACES / EAGER).manifest if (TRACES / EAGER).is_dir() else pytest.skip("no golden runs in traces/")
+    manifest = opened(EAGER).manifest
     assert at_its_limit(manifest)
     phases = [
         Phase(name="timed", start_ns=0, gpu={"clock_event_reasons": "0x0000000000000001"}),
