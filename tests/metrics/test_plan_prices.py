@@ -135,7 +135,7 @@ def test_runs_to_predict_from_are_bf16_of_the_same_sizes():
     other["spec"]["height"] = 512
     with pytest.raises(Refused, match="is of height 1024, and the plan is for 512"):
         priced(golden("flux-dev-bf16"), other)
-    with pytest.raises(Refused, match="is of parallel .*ulysses.*, and the plan is for None"):
+    with pytest.raises(Refused, match=r"is of parallel .*ulysses.*, and the plan is for None"):
         priced(golden("flux-dev-bf16-2gpu"), material())
     with pytest.raises(Refused, match="is of batch 64"):
         priced(golden("flux-dev-batch64-oom"), material())
