@@ -1,4 +1,4 @@
-"""Pipelines that tests record as `pipelines:function`: a tiny Flux, or less, that watches, waits or breaks where it is told to."""
+"""Pipelines that tests record as `pipelines:function`: a tiny Flux or less, that watches, waits or breaks where it is told to."""
 
 from __future__ import annotations
 
