@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from html import unescape
 from pathlib import Path
 
@@ -199,22 +198,6 @@ def test_the_ledger_of_another_window(pages: Path):
     test.segmented_control(key="ledger_window").set_value("decode").run()
     decode = diagnose(Run.open(pages / INT8), window="decode")
     assert f"traced {decode.dur_ns / 1e6:,.2f} ms" in text_of(test)
-
-
-def test_a_rank_is_picked_where_there_are_several(golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    two = tmp_path / "two"
-    (two / "rank1").mkdir(parents=True)
-    (two / "rank0").mkdir()
-    shutil.copy(golden / INT8 / "run.json", two)
-    for rank, name in enumerate((INT8, BF16)):
-        shutil.copy(golden / name / "rank0" / "trace.json.gz", two / f"rank{rank}")
-    monkeypatch.setenv(folder.VARIABLE, str(tmp_path))
-    first, second = (show("kernels", run="two", rank=rank) for rank in ("0", "1"))
-    assert first.selectbox(key="rank_menu").value == 0 and second.selectbox(key="rank_menu").value == 1
-    assert answer_of(first).startswith("GEMM int8") and answer_of(second).startswith("GEMM bf16")
-    assert "rank=1" in show("timeline", run="two", rank="1").get("iframe")[0].proto.src
-    for page in ("diagnosis", "compile", "memory"):
-        assert not show(page, run="two", rank="1").exception
 
 
 def test_compare_starts_with_its_verdict(pages: Path):

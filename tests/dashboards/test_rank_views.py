@@ -36,6 +36,7 @@ def test_each_page_shows_one_rank_and_another_on_request(runs: Path):
     test.selectbox(key="rank_menu").select(0).run()
     assert test.query_params["rank"] in ("0", ["0"])
     assert show("kernels", run="two", rank="1").selectbox(key="rank_menu").value == 1
+    assert "rank=1" in show("timeline", run="two", rank="1").get("iframe")[0].proto.src
     memory = show("memory", run="two")
     assert memory.selectbox(key="rank_menu").options == ["0", "1 (needs most)"]
     assert answer_of(memory) == "The inference peak is 32.000 GiB"
@@ -56,7 +57,9 @@ def test_compare_shows_where_the_time_of_more_ranks_goes(runs: Path):
 def test_runs_and_ranks_say_how_many(runs: Path):
     table = show("runs").dataframe[0].value
     assert dict(zip(table["run"], table["gpu"], strict=True)) == {"one": "H100 80GB HBM3", "two": "2 x H100 80GB HBM3"}
-    rows = show("ranks", run="two").dataframe[0].value
+    test = show("ranks", run="two")
+    assert answer_of(test) == "Rank 1 takes longest on its own; rank 0 waits 0.80 ms a step for it (0.80 as traced)"
+    rows = test.dataframe[0].value
     assert list(rows["call, ms"]) == [60.0, 64.0] and list(rows["peak, GiB"]) == [31.0, 32.0]
     alone = RunRow(run="a", name="a", median_ms=1.0, inference_peak_gib=1.0)
     several = RunRow(run="b", name="b", median_ms=1.0, inference_peak_gib=1.0, gpu="NVIDIA H200", ranks=2)
@@ -96,10 +99,3 @@ def test_what_is_kept_of_ranks_comes_back(runs: Path):
     found = kept.report(two, "diagnosis", [], lambda: diagnose(two))
     back = kept.report(two, "diagnosis", [], lambda: pytest.fail("it is kept"))
     assert found.ranks and back.ranks and (back.rank, back.ranks.totals) == (found.rank, found.ranks.totals)
-
-
-def test_the_answer_prices_the_wait(runs: Path):
-    assert (
-        answer_of(show("ranks", run="two"))
-        == "Rank 1 takes longest on its own; rank 0 waits 0.80 ms a step for it (0.80 as traced)"
-    )
