@@ -111,9 +111,9 @@ def sweep(request: Request, view: View) -> str:
     folder = SweepFolder(request.out, _header(request, steps), _spec(request), request.command)
     try:
         folder.begin(cells, request.retry)
-        site = Site(
-            work=folder.work.absolute(), cache=folder.cache.absolute(), device=request.base.device, warm=not request.fresh
-        )
+        # The folder of caches is read while torch is imported: where each cell has one of its own, each imports torch.
+        warm = not request.fresh and request.cache == SHARED
+        site = Site(work=folder.work.absolute(), cache=folder.cache.absolute(), device=request.base.device, warm=warm)
         executor = make_executor(site)
         try:
             driver = Driver(

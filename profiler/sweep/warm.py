@@ -19,7 +19,7 @@ from profiler.sweep.processes import MARK
 from profiler.sweep.starter import MESSAGE_BYTES
 
 # What is read when it is needed, and not while torch is imported: cells of one starter may differ in these alone.
-_LATE = frozenset({MARK, "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_VISIBLE_DEVICES"})
+_LATE = frozenset({MARK, "CUDA_VISIBLE_DEVICES"})
 _MARK_ROOM = 256
 _READY_S = 300.0
 _POLL_S = 0.1

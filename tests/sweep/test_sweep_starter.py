@@ -56,7 +56,7 @@ def look(folder: Path, made: WarmStarter, code: int = 0, **more: str) -> dict[st
 def test_a_forked_cell_is_as_if_started_by_itself(tmp_path: Path):
     with starter(tmp_path, "torch") as made:
         seen = look(tmp_path, made, mark="sweep/a")
-        again = look(tmp_path, made, 7, mark="sweep/b", TRITON_CACHE_DIR="/elsewhere", CUDA_VISIBLE_DEVICES="1")
+        again = look(tmp_path, made, 7, mark="sweep/b", CUDA_VISIBLE_DEVICES="1")
     assert seen.pop("torch") == {
         "begun": False,
         "bad_fork": False,
@@ -73,8 +73,10 @@ def test_a_forked_cell_is_as_if_started_by_itself(tmp_path: Path):
 
 
 def test_what_was_read_while_importing_must_be_the_same(tmp_path: Path):
+    """Torch's logs are set up then, and its folder of caches is looked at."""
     with starter(tmp_path) as made, (tmp_path / "log").open("wb") as log:
-        assert made.start("looking_cell", [], "{}", environment(tmp_path, TORCH_LOGS="dynamo"), log, never) is None
+        for other in ({"TORCH_LOGS": "dynamo"}, {"TORCHINDUCTOR_CACHE_DIR": "/elsewhere"}):
+            assert made.start("looking_cell", [], "{}", environment(tmp_path, **other), log, never) is None
         assert made.why is None, "other cells may be forked"
         assert look(tmp_path, made)["imported"] is False
 
