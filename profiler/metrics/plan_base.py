@@ -15,6 +15,7 @@ from profiler.core.product import Shape, parse_shape
 from profiler.metrics.classes import MEMSET
 from profiler.metrics.floor_calls import call_of
 from profiler.metrics.floor_prices import COPY_GBS, multiplies
+from profiler.metrics.gpu_timeline import device_events
 from profiler.metrics.idle import QUEUED
 from profiler.metrics.ledger import Ledger
 from profiler.metrics.plan_fusion import fusion
@@ -41,6 +42,8 @@ _FUSED = (0.85, 1.35)
 _CROSSING = (0.5, 2.0)
 # What the host does between regions, and between steps, shows where the device waits for it: on one host more, on another less.
 _IDLE = (0.7, 3.0)
+# Of the host's time between launches in a trace: recording costs it a fifth or more; compiled code needs another time a kernel.
+_UNRECORDED = (0.8, 0.6, 1.2)
 # Gaps between kernels of one stream, where the run has too few to tell.
 _GAP_US = 1.5
 
@@ -142,6 +145,7 @@ def rest_of(run: Run, found: Ledger, events: pl.DataFrame, linears: LinearTimes,
     share = (attention + linears.cores_us) / step if at_its_limit(run.manifest) else None
     queued = found.rows.filter(pl.col("label") == QUEUED)
     gap = _us(queued["priced_ns"], float(queued["count"].sum())) or _GAP_US
+    kernels = events.height / linears.windows
     if target.fuses:
         # A memset belongs to the product that asked for it.
         fused = fusion(events.filter((pl.col("index") == events["index"].min()) & ~(linears.of & (pl.col("class") == MEMSET))))
@@ -152,7 +156,26 @@ def rest_of(run: Run, found: Ledger, events: pl.DataFrame, linears: LinearTimes,
     else:
         left = part(_us(others["own_ns"], linears.windows), _RECOMPILED if target.compiles else _AGAIN)
         waiting = part(idle, _IDLE)
-    return Rest(attention=part(attention, _AGAIN), elementwise=left, idle=waiting, share=share, gap_us=gap)
+    return Rest(
+        attention=part(attention, _AGAIN),
+        elementwise=left,
+        idle=waiting,
+        share=share,
+        gap_us=gap,
+        kernels=kernels,
+        launch_us=launch_us(run, found.windows),
+    )
+
+
+def launch_us(run: Run, windows: pl.DataFrame) -> Part:
+    """What the host needs from one kernel to the next: in the window in which it was fastest; recording is taken off."""
+    events = device_events(run.trace()).select("start_ns", "launch_ns").drop_nulls()
+    means: list[float] = []
+    for start, end in windows.select("start_ns", "end_ns").iter_rows():
+        launched = events.filter(pl.col("start_ns").is_between(start, end, closed="left"))["launch_ns"].to_list()
+        if len(launched) > 1:
+            means.append((max(launched) - min(launched)) / 1e3 / (len(launched) - 1))
+    return Part(*(min(means) * each for each in _UNRECORDED)) if means else Part()
 
 
 def at_its_limit(manifest: Manifest) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 from dataclasses import dataclass
 
 import polars as pl
@@ -14,6 +15,7 @@ from profiler.metrics.compare_time import window_ledgers
 from profiler.metrics.ledger_segments import BUSY
 from profiler.metrics.roofline import roofline
 from profiler.metrics.windows import STEP
+from profiler.rundir.manifest import Manifest
 from profiler.tables.run import Run
 
 _FACTORS = re.compile(r"(\d+)×(\d+) · (\d+)×(\d+)")
@@ -31,6 +33,7 @@ class MeasuredStep:
         parts_ms: by PARTS; they sum to `step_ms`.
         waiting: the cause that most of the idle time was laid to; empty where there was none.
         shapes_ms: products of two matrices by shape, MxKxN, as far as the trace tells their shapes.
+        timed_ms: a step of the timed calls, by how much longer they are than the short untraced ones; None where one is missing.
     """
 
     step_ms: float
@@ -38,6 +41,7 @@ class MeasuredStep:
     parts_ms: dict[str, float]
     waiting: str
     shapes_ms: dict[str, float]
+    timed_ms: float | None = None
 
 
 def measured_step(run: Run) -> MeasuredStep | None:
@@ -62,7 +66,16 @@ def measured_step(run: Run) -> MeasuredStep | None:
         parts_ms=parts,
         waiting=max(idle, key=lambda each: idle[each], default=""),
         shapes_ms=_shapes(roofline(run, step.ledger).calls),
+        timed_ms=_timed_ms(run.manifest),
     )
+
+
+def _timed_ms(manifest: Manifest) -> float | None:
+    calls, short = manifest.timed.get("iterations_ns") or [], manifest.untraced.get("dur_ns")
+    steps, few = manifest.timed.get("steps") or 0, manifest.untraced.get("steps") or 0
+    if not calls or not short or steps <= few:
+        return None
+    return float(statistics.median(calls) - short) / (steps - few) / 1e6
 
 
 def _shapes(calls: pl.DataFrame) -> dict[str, float]:

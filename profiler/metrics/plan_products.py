@@ -24,9 +24,9 @@ SPARSE_GAIN = {"sparsify": (1.0, (0.75, 1.3)), "fp8-sparse": (1.05, (0.95, 1.3))
 of Flux (docs/sparse.md): cuSPARSELt's int8 0.80 to 1.28 of it without the scaling around it, torchao's CUTLASS fp8 1.00 to 1.14;
 a data sheet says 2."""
 SPARSE_INT8 = "sparsify"
-# What the host needs for one cuSPARSELt product: an operator in Python that launches a kept plan, or torch's own call, which
-# plans each product anew (single compiled Linears on one H100, for which the GPU waited).
-_KEPT_US, _UNKEPT_US = (110.0, 60.0, 160.0), (660.0, 400.0, 1000.0)
+# What the host needs for one cuSPARSELt product beyond a launch: an operator in Python with a kept plan (others of ours took 60
+# to 160 us), or torch's own call, which plans each product anew (single compiled Linears on one H100, for which the GPU waited).
+_KEPT_US, _UNKEPT_US = (60.0, 20.0, 160.0), (660.0, 400.0, 1000.0)
 # Torch's own int8 product is an Ampere kernel. Its instructions reach so much of what Hopper's own do: where the run's int8
 # ceiling is that of a tuned kernel. (Luo et al. 2024, "Benchmarking and Dissecting the Nvidia Hopper GPU Architecture".)
 _AMPERE_SHARE = 0.62
@@ -37,6 +37,8 @@ _SUMS, _SCALING = 4, 6
 # int4dq rounds and goes on in bf16.
 _QUANTIZING, _ROUNDING = 3, 4
 _ROUNDS = ("int4dq",)
+# One scale for the whole input: found by two kernels before the one that quantizes; a row's is found in that one.
+_PER_TENSOR = ("fp8dq",)
 FEW_ROWS = 16
 """Up to so many rows a Linear is bound by reading its weight once."""
 # Ranges, of what is predicted. The same kernel as in the run: its bias may be added by another.
@@ -167,9 +169,9 @@ def linear_price(key: Key, scheme: str, base_us: float, rates: Rates) -> LinearP
     rounding = _quantizing(_ROUNDING * rows * inputs, rates) if rounds else Part()
     if few:
         read = ideal_us(key, stored, BASE, rates)
-        return LinearPrice(part(_lag(key, base_us, rates) * read, _READ), rounding, on_cores=False, kernels=2 * rounds)
+        return LinearPrice(part(_lag(key, base_us, rates) * read, _READ), rounding, on_cores=False, kernels=int(rounds))
     unpacking = _unpacking((stored + 2) * inputs * outputs, rates, own_kernel=scheme in _PACKED)
-    return LinearPrice(part(base_us, _SAME), unpacking + rounding, kernels=1 + 2 * rounds)
+    return LinearPrice(part(base_us, _SAME), unpacking + rounding, kernels=1 + rounds)
 
 
 def left_price(key: Key, base_us: float) -> LinearPrice:
@@ -184,24 +186,25 @@ def _eight_bit(key: Key, scheme: str, base_us: float, rates: Rates) -> LinearPri
         gain, within = SPARSE_GAIN[scheme]
         product = _lag(key, base_us, rates) * ideal_us(key, _stored(scheme, key), "", rates, rates.dense * gain, 1)
         host = Part(*(_KEPT_US if rates.kept_plans else _UNKEPT_US)) if scheme == SPARSE_INT8 else Part()
-        return LinearPrice(part(product, (gain / within[1], gain / within[0])), quantizing, kernels=2, host=host)
+        return LinearPrice(part(product, (gain / within[1], gain / within[0])), quantizing, kernels=1, host=host)
     if scheme == TUNED_SCHEME:
         return _int8(key, base_us, quantizing, rates)
     product = _lag(key, base_us, rates) * ideal_us(key, _stored(scheme, key), PRODUCTS[scheme], rates, None, 1)
-    return LinearPrice(part(product, _OTHER_DTYPE), quantizing, kernels=2)
+    kernels = 1 + _PER_TENSOR.count(scheme)
+    return LinearPrice(part(product, _OTHER_DTYPE), quantizing, kernels=kernels)
 
 
 def _int8(key: Key, base_us: float, quantizing: Part, rates: Rates) -> LinearPrice:
     entry = rates.tuned.get(Shape(*key))
     if entry is not None:
-        return LinearPrice(part(entry.us, _TABLE), quantizing, burst=True, kernels=2)
+        return LinearPrice(part(entry.us, _TABLE), quantizing, burst=True, kernels=1)
     lag = _lag(key, base_us, rates)
     if rates.tuned:  # a record takes the kernel of a shape that is near
         product = lag * ideal_us(key, 1.0, "", rates, rates.eight_bit, 1)
-        return LinearPrice(part(product, _NEAR), quantizing, kernels=2)
+        return LinearPrice(part(product, _NEAR), quantizing, kernels=1)
     elements = key[0] * key[2]
     product = lag * ideal_us(key, 1.0, "", rates, rates.int_mm, 1) + rates.copy_us(_SUMS * elements)
-    return LinearPrice(part(product, _UNTUNED), quantizing + _unpacking(_SCALING * elements, rates), kernels=3)
+    return LinearPrice(part(product, _UNTUNED), quantizing + _unpacking(_SCALING * elements, rates), kernels=2)
 
 
 def _quantizing(size: float, rates: Rates) -> Part:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from profiler.core.product import Shape
@@ -36,6 +36,8 @@ class Rest:
     Args:
         share: of the run's step, what was spent on tensor cores; None where the run's power was not at its limit.
         gap_us: idle time between two kernels that are queued.
+        kernels: of a step, its Linears' too.
+        launch_us: what the host needs for one of them.
     """
 
     attention: Part
@@ -43,6 +45,8 @@ class Rest:
     idle: Part
     share: float | None
     gap_us: float = 0.0
+    kernels: float = 0.0
+    launch_us: Part = field(default_factory=Part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +106,7 @@ def _sums(rest: Rest, costs: Iterable[tuple[int, dict[str, Any]]]) -> dict[str, 
     host = found.pop("host")
     found |= {"attention": rest.attention, "elementwise": rest.elementwise}
     gaps = Part(*(kernels * rest.gap_us * each for each in (1.0, 0.5, 1.5)))
+    host += rest.launch_us.times(rest.kernels + kernels)
     return found | {"idle": _waiting(host, found, rest.idle + gaps)}
 
 

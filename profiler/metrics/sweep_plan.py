@@ -28,12 +28,14 @@ ROWS = {
     **{f"{name}_error": pl.Float64 for name in ("linears", "step", "model_memory")},
     **{f"predicted_step_{end}_ms": pl.Float64 for end in ("low", "high")},
     **{f"{who}{name}_ms": pl.Float64 for name in PARTS for who in ("predicted_", "measured_")},
+    "timed_step_ms": pl.Float64,
     "waiting": pl.Utf8,
 }
 """Columns of `PlanCheck.rows`. Errors are (predicted - measured) / measured. `linears_ms` are GEMMs of an untraced step and,
 where the plan does not tell these from quantizing, kernels that only quantize. `step_ms` is predicted only by a plan from a
-recording, within `step_low_ms` to `step_high_ms`; products, attention, kernels and idle time are its parts. `waiting` is what
-most of the measured idle time was laid to. SQNR is of the first transformer output."""
+recording, within `step_low_ms` to `step_high_ms`; products, attention, kernels and idle time are its parts. `timed_step_ms`
+is a step of the timed calls, without their first steps, decoding and text. `waiting` is what most of the measured idle time was
+laid to. SQNR is of the first transformer output."""
 
 SHAPES = {"id": pl.Utf8, "shape": pl.Utf8, "calls": pl.Int64, "predicted_ms": pl.Float64, "measured_ms": pl.Float64}
 """Columns of `PlanCheck.shapes`: all products of a shape (MxKxN) in a step, and how many calls are predicted."""
@@ -172,4 +174,4 @@ def _parts(said: Prediction, measured: MeasuredStep | None) -> dict[str, Any]:
         us = sum(said.parts_us.get(each, 0.0) for each in summed)
         found[f"predicted_{name}_ms"] = us / 1e3 if said.parts_us else None
         found[f"measured_{name}_ms"] = measured.parts_ms[name] if measured else None
-    return found | {"waiting": measured.waiting if measured else None}
+    return found | {"timed_step_ms": measured and measured.timed_ms, "waiting": measured and measured.waiting}

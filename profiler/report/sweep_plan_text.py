@@ -12,13 +12,17 @@ from profiler.report.names import shorten
 from profiler.report.render import table
 
 HEADERS = ("cell", "Linears ms", "off", "step ms", "off", "GiB off", "SQNR dB")
-PART_HEADERS = ("step, by part, ms", *PARTS)
+PART_HEADERS = ("step, ms", *PARTS, "timed")
 _GAP = 3
 # Steps that are off by more than so much of what was measured are explained, and those outside of their range.
 _EXPLAINED = 0.05
 # A part counts that makes up so much of the difference; a clock is another where attention is off by so much.
 _PART, _CLOCK = 0.25, 0.03
 _ALONE = "Linears: their products and kernels that only quantize; quantizing that was fused into others is not in the measured"
+_PARTED = (
+    "Linears: their products; step: of the traced call, untraced; kernels: all others, quantizing too; "
+    "timed: a step of the timed calls, beyond the short ones"
+)
 _NEAR = 0.1
 _WHY = {
     "products": "products were slower or faster than their dtype's ceiling and the run's own say",
@@ -55,7 +59,8 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 def part_cells(row: dict[str, Any]) -> list[str]:
     """The parts of a row's step: predicted > measured."""
-    return [row["id"], *(_both(row, f"{name}_ms") for name in PARTS)]
+    timed = row["timed_step_ms"]
+    return [row["id"], *(_both(row, f"{name}_ms") for name in PARTS), "-" if timed is None else words.plain(timed, 1)]
 
 
 def _split(row: dict[str, Any]) -> bool:
@@ -71,11 +76,7 @@ def notes(found: dict[str, Any]) -> list[str]:
     """What the tables measure, how right the plan is, and where it is not, why."""
     right, pairs = found["same_order"]
     inside, ranges = found["within"]
-    if any(_split(row) for row in found["rows"]):
-        lines = ["Linears: their products; step: of the traced call, untraced; kernels: all others, quantizing too"]
-    else:
-        lines = [_ALONE]
-    lines.append("SQNR: of the first transformer output")
+    lines = [_PARTED if any(_split(row) for row in found["rows"]) else _ALONE, "SQNR: of the first transformer output"]
     lines += (
         [f"order: {right} of {pairs} pairs of cells that differ by more than 5 % are in the predicted order"] if pairs else []
     )
@@ -106,7 +107,15 @@ def explained(row: dict[str, Any]) -> str:
     counted.sort(key=lambda name: -abs(missed[name]))
     told = "; ".join(f"{name} {missed[name]:+.1f} ms ({_why(row, name)})" for name in counted)
     ends = f" (predicted {words.plain(low, 0)} to {words.plain(high, 0)} ms)" if outside else ""
-    return f"{row['id']}: {abs(error):.0%} too {'short' if error < 0 else 'long'}{ends}: {told}"
+    return f"{row['id']}: {abs(error):.0%} too {'short' if error < 0 else 'long'}{ends}: {told}{_timed(row)}"
+
+
+def _timed(row: dict[str, Any]) -> str:
+    """Where a step of the timed calls says something else than that of the short call that is cut into parts."""
+    timed, predicted = row["timed_step_ms"], row["predicted_step_ms"]
+    if timed is None or abs(timed / row["measured_step_ms"] - 1) <= _EXPLAINED:
+        return ""
+    return f"; a step of its timed calls took {words.plain(timed, 1)} ms: the prediction is {predicted / timed - 1:+.0%} off that"
 
 
 def _why(row: dict[str, Any], name: str) -> str:
