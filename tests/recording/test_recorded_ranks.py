@@ -20,10 +20,12 @@ from processes import ROOT, TIMEOUT_S, diffuscope, environment, show
 
 from profiler.core.errors import UnreadableInput, UsageError
 from profiler.core.spec import RunSpec
+from profiler.metrics.ranks import rank_summary
 from profiler.models.base import MODELS
 from profiler.rundir.merge import merge_runs
 from profiler.rundir.ranks import read_rank
 from profiler.rundir.reader import read_manifest
+from profiler.tables.run import Run
 
 TINY = ("--device", "cpu", "--size", "64", "--steps", "1", "--trace-steps", "1", "--warmup", "0", "--parallel", "ulysses")
 FILES = ["trace.json.gz", "places.json.gz", "memory.json.gz", "weights.json", "sources.json"]
@@ -171,9 +173,13 @@ def test_the_rank_that_works_more_is_the_first_finding(killed: Path):
 
 
 def test_equal_ranks_have_no_straggler_that_matters(run: Path):
-    """A machine that holds one of them up now and then makes a wait, but none that returns with every block."""
+    """A machine that holds one of them up now and then makes a wait, but none that returns with every block.
+
+    Where other processes starve one rank all the time, it is slow indeed, and its own time in a step says so.
+    """
     found = {each["rule"]: each["severity"] for each in diagnosed(run)["findings"]}
-    assert found.get("straggler") not in ("high", "critical")
+    least, most = sorted(rank_summary(Run.open(run)).ranks["own_us"])
+    assert found.get("straggler") not in ("high", "critical") or most > 1.5 * least
 
 
 @pytest.fixture
