@@ -203,6 +203,8 @@ def _assumed(material: dict[str, Any], rest: Rest, target: Target, table: str | 
         told.append("at the power limit tensor cores slow down as their share of a step grows (others: 0.3 of their power)")
     sparse = sorted(schemes & set(DENSE_TWIN))
     told += [f"a 2:4 product of {name} runs at {SPARSE_GAIN[name][0]} of the fp8 ceiling" for name in sparse]
+    told.append(f"the host needs {rest.launch_us.us:.0f} us a kernel, which is less than the trace shows by what recording costs")
+    told += ["a kept cuSPARSELt plan costs the host little more than a launch"] if SPARSE_INT8 in schemes else []
     if TUNED_SCHEME in schemes:
         source = f"tuned kernels, as timed in {table}" if table else "torch._int_mm: no tuned kernel is known for this GPU"
         told.append(f"{TUNED_SCHEME}'s products: {source}")
