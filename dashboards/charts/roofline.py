@@ -19,6 +19,8 @@ _NAMES = {
     "fp32_tflops": "fp32",
     "fp8_tflops": "fp8",
     "int8_tops": "int8",
+    "fp8_2:4_tflops": "fp8 2:4 (twice the dense)",
+    "int8_2:4_tops": "int8 2:4 (twice the dense)",
 }
 
 

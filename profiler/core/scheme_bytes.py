@@ -16,6 +16,11 @@ DENSE = ("left", "bf16", "fp16")
 DENSE_TWIN = {"sparsify": "int8dq", "fp8-sparse": "fp8dqrow"}
 """Schemes with 2:4 sparse weights, and what each is without: the seed writes `sparsify` as int8dq with sparsity."""
 
+PRUNED = (
+    "2:4 by magnitude prunes half of every weight: random weights have no redundancy to prune, and real ones need training for it"
+)
+"""What to know of the quality of those schemes."""
+
 
 @dataclass(frozen=True)
 class WeightBytes:

@@ -17,6 +17,8 @@ POINTWISE, REDUCTION = "pointwise", "reduction"
 QUANTIZE, COPY, MEMSET, COMMUNICATION, OTHER = "quantize/dequantize", "copy", "memset", "communication", "other"
 COMPILED_REGION = "compiled region"
 GEMM = "GEMM"
+SPARSE = " 2:4"
+"""What ends the class of a product with a 2:4 sparse weight: of each four neighbours two are stored and multiplied."""
 
 _Rows = list[tuple[str, re.Pattern[str]]]
 
@@ -60,7 +62,7 @@ _GEMM_DTYPES = _table(
     ("fp8", r"e4m3|e5m2|_f8f8|fp8|nvjet_(sm\d+_)?[qr]"),
     ("fp4", r"e2m1|nvfp4|mxfp4|nvjet_(sm\d+_)?o"),
     ("int4", r"tinygemm|int4|_s4_|_u4_"),
-    ("int8", r"gemm_[su]8|i8_?i8|IgemmTraits|igemm|int8|\bimma|_imma_|int_mm|int_scaled|scaled_matmul_kernel_with_block"),
+    ("int8", r"gemm_[su]8|gemm_i8|i8_?i8|IgemmTraits|igemm|int8|\bimma|_imma_|int_mm|int_scaled|scaled_matmul_kernel_with_block"),
     ("int8", r"^(descriptor|warpgroup|pointer)_kernel"),
     ("bf16", r"bf16|bfloat16|nvjet_(sm\d+_)?t"),
     ("fp16", r"f16f16|fp16|gemm_f16|f16_s\d+gemm|(?<![a-z])h\d*gemm|half|nvjet_(sm\d+_)?h"),
@@ -68,6 +70,9 @@ _GEMM_DTYPES = _table(
     ("fp64", r"dgemm|d884gemm|\bdouble\b"),
     ("fp32", r"sgemm|\bfloat\b|f32f32|gemm_f32"),
 )
+
+# A 2:4 product: cuSPARSELt's name, CUTLASS's main loop, torchao's operator and ours.
+_SPARSE = re.compile(r"sparse_gemm|WarpSpecializedSparse|GMMA6SPARSE|linear_sparse_cutlass|::sparse_matmul|_cslt_sparse_mm")
 
 # What a fused kernel's name lists when it computes a scale or rounds to a narrow type, ...
 _QUANTIZING = re.compile(
@@ -83,6 +88,7 @@ _WORKING = re.compile(
 _CPU_OPS = _table(
     (COMMUNICATION, r"(?i)^(_?c10d|nccl|gloo|mpi)|record_param_comms|all_?reduce|all_?gather|reduce_scatter"),
     (ATTENTION, r"scaled_dot_product|flash_attention|_efficient_attention|^aten::_native_multi_head"),
+    (GEMM, r"linear_sparse_cutlass"),
     (QUANTIZE, r"(?i)quantize|qparams|^aten::round|^torchao::(?!.*mm)"),
     (GEMM, r"(^|::|_)(addmm|addbmm|baddbmm|addmv|mm|bmm|mv|matmul|linear|dot|int_mm|scaled_mm)_?$"),
     (GEMM, r"_int_mm|_scaled_mm|^(?!.*cpp_fused).*int_scaled|mkl_?linear|mkldnn.*linear|linear_pointwise|gemm|packed_linear"),
@@ -123,7 +129,7 @@ def classify_gpu(name: str, cat: str = schema.KERNEL) -> str:
         return MEMSET
     label = _first(_KERNELS, name)
     if label == GEMM:
-        return _gemm(_first(_GEMM_DTYPES, name, ""))
+        return _gemm(_first(_GEMM_DTYPES, name, ""), name)
     if label in (FUSED_POINTWISE, FUSED_REDUCTION) and _only_quantizes(name):
         return QUANTIZE
     return label
@@ -132,11 +138,11 @@ def classify_gpu(name: str, cat: str = schema.KERNEL) -> str:
 def classify_cpu(name: str, input_types: str | None = None) -> str:
     """The class of one host operator by its name; a GEMM's dtype comes from its recorded input types (JSON text)."""
     label = _first(_CPU_OPS, name)
-    return _gemm(_cpu_dtype(input_types or "")) if label == GEMM else label
+    return _gemm(_cpu_dtype(input_types or ""), name) if label == GEMM else label
 
 
-def _gemm(dtype: str) -> str:
-    return f"{GEMM} {dtype}" if dtype else GEMM
+def _gemm(dtype: str, name: str) -> str:
+    return (f"{GEMM} {dtype}" if dtype else GEMM) + (SPARSE if _SPARSE.search(name) else "")
 
 
 def _only_quantizes(name: str) -> bool:

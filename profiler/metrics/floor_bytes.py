@@ -19,7 +19,8 @@ _UNKNOWN = frozenset(
     {"aten::index", "aten::index_select", "aten::gather", "aten::embedding", "aten::scatter", "aten::take", "aten::arange"}
 )
 _BOOLEAN = re.compile(r"^aten::(eq|ne|lt|le|gt|ge|logical_\w+|isneginf|isposinf|isnan|isinf)$")
-_FUSED = re.compile(r"^triton_(poi|red|per|mix|split)")
+# Kernels that are passed all that they touch: Inductor's, and ours that unpack a weight (Inductor numbers them).
+_FUSED = re.compile(r"^triton_(poi|red|per|mix|split)|^dequantize_(packed|tiles)_kernel")
 # What kernels of `aten::cat` move: an opaque type of so many bytes, or a dtype.
 _OPAQUE = re.compile(r"OpaqueType<(\d+)u?>")
 _COPIED = re.compile(r"lambda\(([\w:<> ]+?)\)#\d+\}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from profiler.metrics.classes import ATTENTION, CONVOLUTION, GEMM
+from profiler.metrics.classes import ATTENTION, CONVOLUTION, GEMM, SPARSE
 from profiler.metrics.floor_bytes import moved
 from profiler.metrics.floor_calls import Call
 from profiler.metrics.floor_products import Work, product
@@ -23,6 +23,10 @@ TFLOPS = {
     "signed char": "int8_tops",
 }
 """The ceiling of each dtype, as Kineto writes it."""
+SPARSE_TFLOPS = {name: name.replace("_", "_2:4_", 1) for kind, name in TFLOPS.items() if kind != "float"}
+"""The ceiling of a 2:4 product, by the dense one: twice that. Nobody measures it; tensor cores skip half of the products, and no
+kernel can come above it. FLOPs of such a product count the zeros too."""
+_SKIPPED = 2.0
 # fp32 factors rounded for the tensor cores: nobody measured a ceiling for that.
 _TF32 = "tf32"
 
@@ -49,9 +53,10 @@ class Price:
 
 
 def usable(ceilings: Mapping[str, Any]) -> dict[str, float]:
-    """Those ceilings that are rates above 0; none of them without a measured bandwidth."""
+    """Those ceilings that are rates above 0, and those of 2:4 products by them; none of them without a measured bandwidth."""
     rates = {name: float(rate) for name, rate in ceilings.items() if isinstance(rate, int | float) and rate > 0}
-    return rates if COPY_GBS in rates else {}
+    sparse = {SPARSE_TFLOPS[name]: _SKIPPED * rate for name, rate in rates.items() if name in SPARSE_TFLOPS}
+    return {**rates, **sparse} if COPY_GBS in rates else {}
 
 
 def price(call: Call | None, ceilings: Mapping[str, float]) -> Price:
@@ -89,7 +94,8 @@ def _multiplying(call: Call, work: Work, ceilings: Mapping[str, float]) -> Price
 
 def ceiling_of(label: str, kernel: str, dtype: str) -> str:
     """The name of the ceiling of a product in a dtype; empty where nobody measures one."""
-    return "" if _TF32 in label or _TF32 in kernel else TFLOPS.get(dtype, "")
+    name = "" if _TF32 in label or _TF32 in kernel else TFLOPS.get(dtype, "")
+    return SPARSE_TFLOPS.get(name, "") if label.endswith(SPARSE) else name
 
 
 def multiplies(label: str) -> bool:

@@ -38,6 +38,9 @@ _ATTENTION = {
 _RESULTS = {"signed char": "int", "c10::Float8_e4m3fn": "c10::BFloat16", "c10::Float8_e5m2": "c10::BFloat16"}
 _WEIGHT_ONLY = "small_m_linear"
 _SCALED_INT8 = "diffuscope::int_scaled_matmul"
+# Products with a 2:4 sparse weight, and where that stands; its first dimension are the outputs.
+_SPARSE = {"diffuscope::sparse_matmul": 1, "torchao::rowwise_scaled_linear_sparse_cutlass_f8f8": 2}
+_TILES = "aten::_weight_int4pack_mm"
 
 
 @dataclass(frozen=True)
@@ -80,9 +83,31 @@ def _scaled_int8(call: Call) -> Work | None:
 def _weight_only(call: Call) -> Work | None:
     """A weight stored as rows of outputs, each used once for every row of the activation."""
     x, weight = _pair(call, 0)
-    if x is None or weight is None or not x.shape:
+    if x is None or weight is None or not x.shape or not weight.shape:
         return None
-    return Work(2.0 * math.prod(x.shape[:-1]) * weight.distinct, x.dtype, _given(call))
+    # Not the elements of the weight: packed ones hold several in a word.
+    return Work(2.0 * math.prod(x.shape) * weight.shape[0], x.dtype, _given(call))
+
+
+def _sparse(call: Call) -> Work | None:
+    """A 2:4 weight is read as it is stored; FLOPs are those of the dense product, its zeros counted. The result is bf16."""
+    at = _SPARSE[call.op]
+    if len(call.arguments) <= at:
+        return None
+    x, weight = call.arguments[0], call.arguments[at]
+    if x is None or weight is None or len(x.shape) < 2 or len(weight.shape) != 2:
+        return None
+    result = math.prod(x.shape[:-1]) * weight.shape[0]
+    return Work(2.0 * result * x.shape[-1], x.dtype, _given(call) + result * SIZES["c10::BFloat16"])
+
+
+def _tiles(call: Call) -> Work | None:
+    """tinygemm's weight is laid out in tiles: how many outputs it has stands in its scales, (groups, outputs, 2)."""
+    x, scales = _pair(call, 0)[0], call.arguments[3] if len(call.arguments) > 3 else None
+    if x is None or scales is None or len(x.shape) != 2 or len(scales.shape) != 3:
+        return None
+    result = x.shape[0] * scales.shape[1]
+    return Work(2.0 * result * x.shape[1], x.dtype, _given(call) + result * SIZES[x.dtype])
 
 
 def _convolution(call: Call) -> Work | None:
@@ -144,5 +169,7 @@ _KINDS: list[tuple[Callable[[str], bool], Callable[[Call], Work | None]]] = [
     (_CONVOLUTIONS.__contains__, _convolution),
     (_ATTENTION.__contains__, _attention),
     (_SCALED_INT8.__eq__, _scaled_int8),
+    (_SPARSE.__contains__, _sparse),
+    (_TILES.__eq__, _tiles),
     (lambda op: _WEIGHT_ONLY in op, _weight_only),
 ]

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from profiler.core.scheme_bytes import DENSE_TWIN, PRUNED
 from profiler.metrics.sweep_front import PEAK, Group
 
 FASTEST, SMALLEST, BUDGET, NEAREST, THROUGHPUT = "fastest", "smallest", "within budget", "nearest to bf16", "most a second"
@@ -186,6 +187,8 @@ def not_known(rows: list[dict[str, Any]], groups: Iterable[Group], specs: Iterab
     notes += [f"extrapolated from shorter calls: {', '.join(extrapolated)}"] if extrapolated else []
     if any(row.get("sqnr_db") is not None or row.get("psnr_db") is not None for row in rows):
         notes += [RELATIVE] if any(spec.get("weights") is None for spec in specs) else []
+        sparse = [row["id"] for row in rows if row.get("sparsify") or row.get("quantization") in DENSE_TWIN]
+        notes += [f"{', '.join(sparse)}: {PRUNED}"] if sparse else []
     return list(dict.fromkeys(notes))
 
 

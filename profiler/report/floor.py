@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from profiler.metrics.classes import SPARSE
 from profiler.metrics.floor import Floor
 from profiler.metrics.floor_ceilings import Raised
 from profiler.report.names import shorten
@@ -43,14 +44,14 @@ def render(floor: Floor, window: str, untraced_ns: float, width: int) -> str:
     head = f"a {window} stands at {ratio:.2f} x its floor of {floor.floor_ns / 1e6:,.1f} ms"
     headers = ("least time at this GPU's measured rates", "measured ms", "floor ms", "x floor", "bound")
     raised = [raised_text(each) for each in floor.raised]
-    notes = [note for note in (*raised, _unpriced(floor), _clamped(floor)) if note]
+    notes = [note for note in (_sparse(floor), *raised, _unpriced(floor), _clamped(floor)) if note]
     wrapped = [textwrap.fill(note, width, subsequent_indent="  ", break_on_hyphens=False) for note in notes]
     return "\n".join([head, table(headers, _rows(floor.classes), width, left=(0, 4)), *wrapped])
 
 
 def raised_text(each: Raised) -> str:
     """Which ceiling a kernel of the run beat, and what was taken instead."""
-    dtype, _, unit = each.name.partition("_")
+    dtype, _, unit = each.name.replace("_2:4", " 2:4").partition("_")
     which = f", {each.measured_with}" if each.measured_with else ""
     what = f"the run's ceiling of {dtype}, {each.recorded:,.0f} {unit.upper()}, was measured with another kernel{which}"
     return f"{what}: {shorten(each.kernel, _NAME)} reached {each.reached:,.0f} here, and that was taken"
@@ -78,6 +79,12 @@ def _row(label: str, measured_ns: float, floor_ns: float, bound: str) -> list[st
     times = measured_ns / floor_ns if floor_ns else _MOST_TIMES
     shown = f">{_MOST_TIMES:.0f}" if times >= _MOST_TIMES else f"{times:.2f}"
     return [label, number(measured_ns / 1e6, 3), number(floor_ns / 1e6, 3), shown, bound]
+
+
+def _sparse(floor: Floor) -> str:
+    """No ceiling of 2:4 products was measured."""
+    some = floor.classes["class"].str.ends_with(SPARSE).any()
+    return "2:4 products are held against twice the dense rate of their dtype, zeros counted" if some else ""
 
 
 def _unpriced(floor: Floor) -> str:

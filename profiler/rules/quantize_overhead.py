@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from profiler.core.finding import Finding, Saving
-from profiler.metrics.classes import QUANTIZE
+from profiler.metrics.classes import QUANTIZE, SPARSE
 from profiler.rules.base import GPU_TRACE, RULES, Rule
 from profiler.rules.context import Context, Row
 from profiler.rules.kernels_of import kernel_finding, milliseconds
+from profiler.rules.packed_weights import packed_weights
 
 _LEAST = 0.02
 _FOR_NOTHING = "no quantized GEMM uses what they make: quantize weights once, when the model is loaded"
 # Kernels that make the bf16 copy of a packed weight, in every call: what a weight-only scheme pays for its memory.
 _UNPACKING = ("dequantize_packed_kernel", "dequantize_tiles_kernel")
-_PAY = (
-    "each weight-only Linear unpacks its weight in every call; where memory allows, "
-    "a dynamic scheme (fp8dqrow) multiplies what is stored"
-)
+_PAY = "where memory allows, a dynamic scheme (fp8dqrow) multiplies what is stored"
+_BEFORE = "each product of more than a few rows has a pass before it that writes the weight in bf16; the product itself is bf16's"
+_QUANTIZED = tuple(f"GEMM {dtype}{kind}" for dtype in ("fp8", "int8") for kind in ("", SPARSE))
 _EAGER = "compile what produces the activation together with the Linear, so that quantizing fuses into it"
 _COMPILED = (
     "what is left quantizes the output of a GEMM or of attention, which compiling does not fuse with: "
@@ -32,7 +32,7 @@ def check(context: Context) -> Iterable[Finding]:
     unpacking = [row for row in rows if any(name in row.detail for name in _UNPACKING)]
     rows = [row for row in rows if row not in unpacking]
     if _matters(context, rows):
-        gemm = context.select(window, lambda row: row.kind == "busy" and row.label in ("GEMM fp8", "GEMM int8"))
+        gemm = context.select(window, lambda row: row.kind == "busy" and row.label in _QUANTIZED)
         yield kernel_finding(
             RULE.name,
             window,
@@ -42,8 +42,20 @@ def check(context: Context) -> Iterable[Finding]:
             more=(f"the quantized GEMMs themselves take {milliseconds(gemm):.1f} ms a {window}",),
         )
     if _matters(context, unpacking):
-        title = f"unpacking weights takes {milliseconds(unpacking):.1f} ms a {window}"
-        yield kernel_finding(RULE.name, window, unpacking, title, Saving(share_low=0.8, share_high=1.0), _PAY)
+        yield _of_unpacking(context, unpacking)
+
+
+def _of_unpacking(context: Context, rows: list[Row]) -> Finding:
+    """The price of packed weights, with what it buys."""
+    window, packed = context.main, packed_weights(context.manifest.applied)
+    title = f"unpacking weights takes {milliseconds(rows):.1f} ms a {window}"
+    more, change = [_BEFORE], _PAY
+    if packed:
+        saved = packed.dense - packed.stored
+        title += f", the price of {saved:.2f} GiB saved"
+        more.append(f"the quantized weights take {packed.stored:.2f} GiB, in bf16 {packed.dense:.2f}")
+        change += f": with a byte a weight, {packed.bytewise - packed.stored:.2f} GiB more"
+    return kernel_finding(RULE.name, window, rows, title, Saving(share_low=0.8, share_high=1.0), change, more)
 
 
 def _matters(context: Context, rows: list[Row]) -> bool:

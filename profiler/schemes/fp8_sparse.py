@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from profiler.core.scheme_bytes import PRUNED
 from profiler.schemes.base import SCHEMES, Scheme
 
 
@@ -39,5 +40,6 @@ SCHEMES.add(
         multiple_of=128,
         min_capability=(9, 0),
         needs_cuda=True,
+        note=PRUNED,
     ),
 )

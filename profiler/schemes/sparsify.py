@@ -5,6 +5,7 @@ torchao's own `sparsify_` with an int8 config runs, and is plain dense int8: its
 
 from typing import Any
 
+from profiler.core.scheme_bytes import PRUNED
 from profiler.schemes.base import SCHEMES, Scheme
 
 
@@ -35,5 +36,6 @@ SCHEMES.add(
         multiple_of=32,
         min_capability=(8, 0),
         needs_cuda=True,
+        note=PRUNED,
     ),
 )

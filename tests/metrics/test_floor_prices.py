@@ -217,7 +217,8 @@ def test_copies_are_priced_by_their_bytes_on_this_device():
 
 
 def test_only_rates_above_zero_and_only_with_a_bandwidth():
-    assert usable(_RATES) == _RATES
+    sparse = {"bf16_2:4_tflops": 200.0, "fp8_2:4_tflops": 400.0, "int8_2:4_tops": 800.0}
+    assert usable(_RATES) == {**_RATES, **sparse}
     assert usable({"copy_gbs": 1000, "bf16_tflops": 0, "fp8_tflops": "fast", "int8_tops": None}) == {"copy_gbs": 1000.0}
     assert usable({"bf16_tflops": 100.0}) == {}
 
@@ -236,3 +237,43 @@ def test_only_rates_above_zero_and_only_with_a_bandwidth():
 )
 def test_what_cannot_be_read_is_no_call(texts):
     assert call_of("aten::mm", "k", "GEMM", texts) is None
+
+
+def _sparse_int8(label):
+    dims, types = [[1000, 1024], [1000, 640], [1000], []], [_INT8, _INT8, _FP32, "Scalar"]
+    return _call("diffuscope::sparse_matmul", dims, types, label)
+
+
+def test_a_sparse_product_counts_its_zeros_and_may_be_twice_as_fast():
+    assert product(_sparse_int8("GEMM int8 2:4")).flops == 2 * 1000 * 1024 * 1000
+    assert product(_sparse_int8("GEMM int8 2:4")).size_bytes == 1000 * 1024 + 1000 * 640 + 4 * 1000 + 2 * 1000 * 1000
+    found = price(_sparse_int8("GEMM int8 2:4"), usable({**_RATES, "copy_gbs": 1e6}))
+    assert (found.ideal_ns, found.ceiling, found.bound) == (2.048e9 / 8e5, "int8_2:4_tops", "FLOP")
+    assert price(_sparse_int8("GEMM int8"), usable({**_RATES, "copy_gbs": 1e6})).ideal_ns == 2.048e9 / 4e5
+
+
+def test_torchaos_sparse_product_takes_its_weight_in_two_parts():
+    dims = [[64, 128], [64], [256, 64], [256, 16], [256], [256], []]
+    types = [_FP8, _FP32, _FP8, "unsigned char", _FP32, _BF16, "Scalar"]
+    found = product(_call("torchao::rowwise_scaled_linear_sparse_cutlass_f8f8", dims, types, "GEMM fp8 2:4"))
+    given = 64 * 128 + 4 * 64 + 256 * 64 + 256 * 16 + 4 * 256 + 2 * 256
+    assert (found.flops, found.dtype, found.size_bytes) == (2 * 64 * 128 * 256, _FP8, given + 2 * 64 * 256)
+    short = _call("torchao::rowwise_scaled_linear_sparse_cutlass_f8f8", dims[:2], types[:2], "GEMM fp8 2:4")
+    assert product(short) is None
+
+
+def test_unpacking_reads_what_is_packed_and_writes_the_weight():
+    call = _call(
+        "dequantize_packed_kernel_1", [[64, 12], [64, 1], [64, 64], []], ["int", _BF16, _BF16, "Scalar"], "quantize/dequantize"
+    )
+    assert moved(call) == 4 * 64 * 12 + 2 * 64 + 2 * 64 * 64
+    assert price(call, _RATES).bound == "bytes"
+
+
+def test_packed_words_hold_several_weights():
+    dims, types = [[1, 64], [32, 12], [32, 1], [32], [1, 32]], [_BF16, "int", _BF16, _BF16, _BF16]
+    assert product(_call("packed_small_m_linear_kernel_0", dims, types, "GEMM weight-only")).flops == 2 * 64 * 32
+    tiles = _call(
+        "aten::_weight_int4pack_mm", [[1, 1024], [384, 8, 32, 4], [], [8, 3072, 2]], [_BF16, "int", "Scalar", _BF16], "GEMM int4"
+    )
+    assert product(tiles).flops == 2 * 1024 * 3072

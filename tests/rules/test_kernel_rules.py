@@ -8,6 +8,7 @@ from small_runs import BF16, H100, NVJET, busy, found, only
 
 from profiler.metrics.classes import classify_gpu
 from profiler.metrics.kernel_architecture import architecture
+from profiler.rules.packed_weights import packed_weights
 
 INT8 = "void cutlass::Kernel2<cutlass_80_tensorop_i16832gemm_s8_128x64_128x3_tn_align16>(cutlass_80::Params)"
 FP32 = (
@@ -146,6 +147,17 @@ def test_unpacking_weights_is_the_price_of_a_weight_only_scheme(run_with, kernel
     assert "a dynamic scheme" in each.finding.change
     assert (each.cost_ns, each.saving_low_ns, each.saving_high_ns) == (100_000, 80_000, 100_000)
     assert not found(run_with(busy([(kernel, 15), (NVJET, 984)]), name="b"), "quantize-overhead")
+
+
+def test_what_packed_weights_save():
+    linear = {"module": "transformer.a", "in_features": 1 << 15, "out_features": 1 << 15, "scheme": "fp6_e3m2"}
+    left = linear | {"module": "vae.b", "scheme": "left"}
+    parts = {"transformer/quantized data/int32": 3 << 28, "transformer/scale/bfloat16": 1 << 16, "transformer/weight/bfloat16": 7}
+    found = packed_weights({"linears": [linear, left], "weight_bytes": {**parts, "vae/weight/bfloat16": 1 << 31}})
+    assert found is not None
+    assert (round(found.stored, 4), found.dense, found.bytewise) == (0.7501, 2.0, 1.0)
+    assert packed_weights({"linears": [left], "weight_bytes": parts}) is None
+    assert packed_weights({"linears": [linear]}) is None
 
 
 def test_a_product_of_few_rows_with_packed_weights_is_a_product():
