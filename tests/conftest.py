@@ -26,8 +26,48 @@ sys.dont_write_bytecode = False
 # From here on the processes of pytest-xdist find one another's recordings.
 runs_folder()
 
-# What takes longest, longest first (CPU seconds, 2026-11): begun last, one of these would run alone at the end.
-_LONG = ["clinic/test_clinic", "sweep/test_sweep_command", "recording/test_crashes", "cli/test_record", "sweep/test_ray"]
+# What takes longest: begun last, one of these would run alone at the end. The clinic is first, and beside it files of one
+# process at a time: its controls are clean only where nothing holds a step up.
+_LONG = (
+    "clinic/test_clinic",
+    "recording/test_crashes",
+    "cli/test_explain_command",
+    "recording/test_explain",
+    "recording/test_module_marks",
+    "sweep/test_ray",
+    "dashboards/test_browser",
+    "tables/test_snapshot_hostile",
+    "cli/test_record",
+    "cli/test_plan_command",
+    "cli/test_tune_command",
+    "sweep/test_sweep_command",
+    "recording/test_recorded_ranks",
+    "recording/test_compiled_run",
+    "metrics/test_ranks",
+    "tables/test_snapshot_golden",
+    "placement/test_compiled_offloads",
+    "recording/test_tuned_kernels",
+    "recording/test_full_disk",
+    "dashboards/test_pages",
+    "dashboards/test_browser_searches",
+    "metrics/test_golden_breakdown",
+    "recording/test_packed_run",
+    "report/test_diagnose_golden",
+    "test_cli_surface",
+    "placement/test_offloads",
+    "schemes/test_packed_schemes",
+    "compilers/test_compilers",
+    "metrics/memory/test_memory_metrics_golden",
+    "recording/test_eager_run",
+    "tune/test_bench",
+    "tables/test_snapshot_mutated",
+    "tables/test_pieces_property",
+    "tables/test_bad_traces",
+    "schemes/test_quantize",
+    "tune/test_torchao_file",
+    "placement/test_vae",
+    "recording/test_bare_timing",
+)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -42,6 +82,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Several processes begin with the longest files; one process keeps to the order of the folders."""
     if hasattr(config, "workerinput"):
         ranks = {str(TESTS / f"{name}.py"): rank for rank, name in enumerate(_LONG)}
+        assert all(map(os.path.exists, ranks)), "conftest's _LONG names a file that is gone"
         items.sort(key=lambda item: ranks.get(str(item.path), len(ranks)))
 
 
