@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from profiler.core.errors import Refused
-from profiler.metrics.plan_base import at_its_limit
+from profiler.metrics.ledger import ledger
+from profiler.metrics.plan_base import at_its_limit, launch_us
 from profiler.metrics.plan_prices import UNTUNED, Predictor
 from profiler.metrics.plan_step import StepPrediction
 from profiler.rundir.manifest import Phase
@@ -103,6 +104,14 @@ def test_regional_compile_writes_each_blocks_result():
     added = regional.basis["rest"]["elementwise"]["us"] - fused.basis["rest"]["elementwise"]["us"]
     # 57 blocks, 4608 x 3072 in bf16, written and read at 2879 GB/s.
     assert added == pytest.approx(57 * 4608 * 3072 * 2 * 2 / 2879.0 / 1e3, rel=0.01)
+
+
+def test_the_hosts_time_for_a_kernel_is_the_runs_own():
+    run = opened(EAGER)
+    found = launch_us(run, ledger(run).windows)
+    # 3163 kernels were launched in 131 ms of a step that took 181: the host was ahead.
+    assert found.us == pytest.approx(0.8 * 131_239 / 3162, rel=1e-3)
+    assert found.low < found.us < found.high
 
 
 def test_without_tuned_kernels_int8dq_is_not_predicted_with_them():

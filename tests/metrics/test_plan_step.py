@@ -37,6 +37,15 @@ def test_added_kernels_add_gaps():
     assert found.parts["idle"] == 2.0 + 10 * 2 * 1.5
 
 
+def test_kernels_that_come_faster_than_the_host_launches_them_wait_for_it():
+    slow = rest(kernels=80.0, launch_us=Part(2.0, 1.0, 4.0))
+    assert step_of(slow, [(10, cost(4.0))]).parts["idle"] == 160.0 - 90.0
+    more = step_of(slow, [(10, cost(4.0, kernels=2))])
+    assert more.us == 2.0 * (80 + 20)
+    assert more.high_us == pytest.approx(more.us + 200.0, rel=0.01)
+    assert step_of(rest(kernels=80.0, launch_us=Part(1.0, 0.5, 2.0)), [(10, cost(4.0))]).parts["idle"] == 2.0
+
+
 def test_at_the_power_limit_cores_slow_down_as_their_share_grows():
     # As in the run: 50 of 100 us on cores.
     same = step_of(rest(0.5, elementwise=Part(48.0, 48.0, 48.0)), [(10, cost(3.0))])

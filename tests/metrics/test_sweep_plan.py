@@ -123,6 +123,8 @@ def test_a_step_is_compared_part_by_part(parted):
     assert [fp8[f"predicted_{name}_ms"] for name in names] == [46.0, 25.0, 26.0, 3.0]
     assert [fp8[f"measured_{name}_ms"] for name in names] == pytest.approx([45.6, 25.1, 27.7, 2.8], abs=0.06)
     assert sum(fp8[f"measured_{name}_ms"] for name in names) == pytest.approx(fp8["measured_step_ms"])
+    # 28 steps in 2978.2 ms, 2 in 358.4.
+    assert fp8["timed_step_ms"] == pytest.approx((2978.2 - 358.4) / 26, abs=0.01)
     assert (fp8["predicted_linears_ms"], fp8["measured_linears_ms"]) == (46.0, fp8["measured_products_ms"])
     assert int8["predicted_as"] == "int8dq --tuned off", "its Linears have no tuned kernel"
     assert (parted.plan.within, parted.plan.same_order) == ((1, 2), (1, 1))
