@@ -155,12 +155,6 @@ class Predictor:
         return basis | {"assumed": _assumed(self.material, self._rest, self._target, table)}
 
 
-def priced(run: Run, material: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A predictor's material and basis."""
-    found = Predictor(run, material)
-    return found.material, found.basis
-
-
 def _rates(run: Run, material: dict[str, Any]) -> tuple[Rates, str | None]:
     spec, wanted = run.manifest.spec, material["spec"]
     if spec.get("scheme") != "bf16":

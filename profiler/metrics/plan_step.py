@@ -69,7 +69,7 @@ class StepPrediction:
 
 
 def step_of(rest: Rest, costs: Iterable[tuple[int, dict[str, Any]]]) -> StepPrediction:
-    """A step of so many calls of each cost (of `plan_prices.priced`) beside the rest."""
+    """A step of so many calls of each cost (of `plan_prices.Predictor`) beside the rest."""
     known = list(costs)
     sums = _sums(rest, known)
     times = {name: each.us for name, each in sums.items()}

@@ -16,7 +16,7 @@ from profiler.core.scheme_noise import SQNR_DB
 from profiler.metrics.floor_events import window_events
 from profiler.metrics.ledger import ledger
 from profiler.metrics.plan import choose, fqn_to_config
-from profiler.metrics.plan_prices import Predictor, priced
+from profiler.metrics.plan_prices import Predictor
 from profiler.tables.run import Run
 
 TRACES = Path(__file__).resolve().parents[2] / "traces"
@@ -130,15 +130,15 @@ def test_a_plan_from_it_keeps_its_budget_and_beats_the_single_scheme(prediction:
 
 def test_runs_to_predict_from_are_bf16_of_the_same_sizes():
     with pytest.raises(Refused, match="is of scheme int8dq"):
-        priced(golden("flux-dev-int8dq-regional"), material())
+        Predictor(golden("flux-dev-int8dq-regional"), material())
     other = material()
     other["spec"]["height"] = 512
     with pytest.raises(Refused, match="is of height 1024, and the plan is for 512"):
-        priced(golden("flux-dev-bf16"), other)
+        Predictor(golden("flux-dev-bf16"), other)
     with pytest.raises(Refused, match=r"is of parallel .*ulysses.*, and the plan is for None"):
-        priced(golden("flux-dev-bf16-2gpu"), material())
+        Predictor(golden("flux-dev-bf16-2gpu"), material())
     with pytest.raises(Refused, match="is of batch 64"):
-        priced(golden("flux-dev-batch64-oom"), material())
+        Predictor(golden("flux-dev-batch64-oom"), material())
 
 
 def test_torchaos_form_names_layers_within_the_transformer():
