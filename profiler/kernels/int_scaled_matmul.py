@@ -67,6 +67,8 @@ def _fake(
     return a.new_empty(a.shape[0], b.shape[1], dtype=torch.bfloat16)
 
 
+# Compiled graphs on disk outlive this process: they hold a call of the op by its schema, the kernel's name in it, and expect
+# what the fake says. Not the kernel itself: a better one needs no new graph. Another schema or fake needs another name.
 # Not `custom_op`: its wrapper costs 8 us a call more, and a Flux step has hundreds of calls.
 _LIBRARY = torch.library.Library("diffuscope", "FRAGMENT")
 _LIBRARY.define(

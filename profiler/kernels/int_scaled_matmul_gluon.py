@@ -30,7 +30,7 @@ from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 from profiler.kernels.int_scaled_matmul_triton import SAME_BITS, multiprocessors, place
 from profiler.kernels.int_scaled_matmul_warpgroup import cut
 from profiler.kernels.relaunch import Launched
-from profiler.kernels.wide_ptx import widened
+from profiler.kernels.wide_ptx import stamp, widened
 
 # Registers a thread: of the second warpgroup that multiplies (the first gets what is left, about as many) and of the loader,
 # whose 4 warps are 1 at work and 3 that only take up room; 3 warpgroups of 168 fit the 65536 of a multiprocessor.
@@ -322,7 +322,7 @@ def warpgroup_matmul(
     pointers = (row_scale, col_scale, row_scale if bias is None else bias, partial, arrived)
     numbers = (m_size, n_size, k_size, whole)
     constants = {"has_bias": bias is not None, "stages": stages, "group": group, "slices": slices}
-    constants |= {"lead": lead, "wide": bool(wide)}
+    constants |= {"lead": lead, "wide": stamp(wide)}
     options = {"num_warps": 4, "maxnreg": MAX_REGISTERS} | SAME_BITS
     with widened("warpgroup_kernel") if wide else nullcontext():
         compiled = warpgroup_kernel[(programs,)](*operands, *pointers, *numbers, **constants, **options)

@@ -15,7 +15,7 @@ import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from profiler.kernels.relaunch import Launched
-from profiler.kernels.wide_ptx import widened
+from profiler.kernels.wide_ptx import stamp, widened
 
 # A product and the addition after it must not melt into one rounding: every kernel then gives the same bits.
 SAME_BITS = {"enable_fp_fusion": False}
@@ -217,7 +217,7 @@ def descriptor_matmul(
     pointers = (row_scale, col_scale, row_scale if bias is None else bias)
     numbers = (m_size, n_size, k_size, programs)
     constants = {"has_bias": bias is not None, "block_m": block_m, "block_n": block_n, "block_k": block_k, "group": group}
-    constants |= {"parts": parts, "flatten": bool(flatten), "specialize": bool(specialize), "wide": bool(wide)}
+    constants |= {"parts": parts, "flatten": bool(flatten), "specialize": bool(specialize), "wide": stamp(wide)}
     with widened("descriptor_kernel") if wide else nullcontext():
         launch = descriptor_kernel[(programs,)]
         compiled = launch(*operands, *pointers, *numbers, **constants, num_stages=stages, num_warps=warps, **SAME_BITS)

@@ -8,10 +8,13 @@ becomes one instruction. What is not exactly such a pair is refused, never guess
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 _INSTRUCTION = re.compile(
@@ -83,12 +86,26 @@ def _descriptor(register: str, ptx: str) -> tuple[str, int]:
     return base, int(constant)
 
 
+@cache
+def _digest() -> str:
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+
+
+def stamp(wide: int) -> int:
+    """The constant of a kernel that is widened or not: 0 where it is not, else a number of this file's text.
+
+    The key of Triton's cache on disk knows a kernel's constants but not what rewrites its PTX: without this a kernel that an
+    older rewriting made would be found there and launched.
+    """
+    return int(_digest()[:7], 16) | 1 if wide else 0
+
+
 @contextmanager
 def widened(kernel: str) -> Iterator[None]:
     """What Triton compiles in here under this name is widened; nothing else is touched.
 
     Triton's own hook for changing the stages of a compilation; it is no part of the key of its cache, so a kernel that is
-    launched in here must differ in a constant from one that is not.
+    launched in here must have `stamp` as a constant.
     """
     from triton import knobs
 
@@ -104,7 +121,7 @@ def widened(kernel: str) -> Iterator[None]:
 def _hook(kernel: str) -> Callable[..., Any]:
     def change(*given: Any) -> Any:
         if not given:  # a later Triton asks what to add to the key of its cache
-            return ("wide", "wide")
+            return (_digest(), _digest())
         stages = given[1]
         make = stages["ptx"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,7 +101,22 @@ def apply_tuned(spec: RunSpec, hardware: Hardware, pipe: Any, plans: list[Linear
             kernels[plan.module] = kernel
             if (shape := _shape(plan)) in near:
                 nearest[plan.module] = str(near[shape][0])
+    if kernels and hardware.device == "cuda":
+        settle_kernel_cache()
     return Tuned(kernels, tables, _notes(hardware, plans, kernels, tables, near), nearest)
+
+
+def settle_kernel_cache() -> None:
+    """Keep Triton's compiled kernels where Inductor would; what the user has set stays.
+
+    Inductor moves Triton's cache for the whole process, but only once it makes a kernel itself. A process that finds all its
+    graphs compiled would look for the kernels launched beside them in another place, and compile them again.
+    """
+    if "TRITON_CACHE_DIR" not in os.environ:
+        import torch
+        from torch._inductor.runtime.cache_dir_utils import triton_cache_dir
+
+        os.environ["TRITON_CACHE_DIR"] = triton_cache_dir(torch.cuda.current_device())
 
 
 def _near(hardware: Hardware, plans: list[LinearPlan], entries: dict[Shape, Entry]) -> Nearest:

@@ -32,18 +32,29 @@ def use_tuned_forward(linear: Any, kernel: str) -> None:
 def _tuned_class() -> Any:
     # Made at first use: this room's modules are imported to list the schemes, which must not import torch.
     import torch
-    from torchao.quantization.quantize_.common import _choose_quant_func_and_quantize_tensor as quantize_activations
+    from torchao.quantization.quantize_.workflows import Int8Tensor
 
     from profiler.kernels.int_scaled_matmul import int_scaled_matmul
+
+    # The very function that torchao's own forward calls: the int8 values are the same, bit for bit. It makes an Int8Tensor of
+    # them, which AOTAutograd's cache takes for an unknown function in the graph: such a graph is compiled in every process anew.
+    quantize_into = Int8Tensor.from_hp.__func__
 
     class TunedLinear(torch.nn.Linear):  # type: ignore[misc]
         def forward(self, x: Any) -> Any:
             weight = self.weight
-            # The very function that torchao's own forward calls: the int8 values are the same, bit for bit.
-            quantized = quantize_activations(x, weight.act_quant_kwargs)
-            rows = quantized.qdata.reshape(-1, quantized.qdata.shape[-1])
-            scales = quantized.scale.reshape(-1), weight.scale.reshape(-1)
+            how = weight.act_quant_kwargs
+            quantized, scale = quantize_into(
+                _parts, x, how.granularity, mapping_type=how.mapping_type, reduce_range=how.reduce_range
+            )
+            rows = quantized.reshape(-1, quantized.shape[-1])
+            scales = scale.reshape(-1), weight.scale.reshape(-1)
             out = int_scaled_matmul(rows, weight.qdata.t(), *scales, self.bias, self.tuned_kernel)
             return out.reshape(*x.shape[:-1], out.shape[-1]).to(x.dtype)
 
     return TunedLinear
+
+
+def _parts(qdata: Any, scale: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
+    """In the place of `Int8Tensor`: what it would be made of, as plain tensors."""
+    return qdata, scale

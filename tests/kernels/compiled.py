@@ -19,7 +19,7 @@ from triton.experimental.gluon._runtime import GluonASTSource
 
 from profiler.kernels import int_scaled_matmul_gluon, int_scaled_matmul_triton
 from profiler.kernels.int_scaled_matmul_triton import SAME_BITS
-from profiler.kernels.wide_ptx import widened
+from profiler.kernels.wide_ptx import stamp, widened
 
 H100 = GPUTarget("cuda", 90, 32)
 _POINTERS = {"bias": "*bf16", "partial": "*i32", "arrived": "*i32", "a": "*i8", "weight": "*i8", "out": "*bf16"}
@@ -48,7 +48,7 @@ def compile_hopper(config: Mapping[str, int]) -> Compiled:
         "out": f"bf16[{config['block_m']},{config['block_n'] // config['parts']}]",
     }
     constants: dict[str, Any] = {key: config[key] for key in ("block_m", "block_n", "block_k", "group", "parts")}
-    constants |= {"has_bias": True, "flatten": bool(config["flatten"]), "specialize": False, "wide": bool(config["wide"])}
+    constants |= {"has_bias": True, "flatten": bool(config["flatten"]), "specialize": False, "wide": stamp(config["wide"])}
     source = ASTSource(*_source(int_scaled_matmul_triton.descriptor_kernel, constants, descriptors))
     with widened("descriptor_kernel") if config["wide"] else nullcontext():
         return _compile(source, num_warps=config["warps"], num_stages=config["stages"])
@@ -67,7 +67,8 @@ def compile_warpgroup(config: Mapping[str, int]) -> Compiled:
         "weight": _with_layout([config["block_n"], config["block_k"]], "i8", gl.int8),
         "out": _with_layout([half, config["block_n"] // config["parts"]], "bf16", gl.bfloat16),
     }
-    constants = {"has_bias": True} | {key: config[key] for key in ("stages", "group", "slices", "lead", "wide")}
+    constants = {"has_bias": True} | {key: config[key] for key in ("stages", "group", "slices", "lead")}
+    constants |= {"wide": stamp(config["wide"])}
     source = GluonASTSource(*_source(int_scaled_matmul_gluon.warpgroup_kernel, constants, descriptors))
     with widened("warpgroup_kernel") if config["wide"] else nullcontext():
         return _compile(source, num_warps=4, maxnreg=int_scaled_matmul_gluon.MAX_REGISTERS)

@@ -64,6 +64,19 @@ def test_its_shape_is_known_without_data():
     assert (out.shape, out.dtype) == ((24, 16), torch.bfloat16)
 
 
+def test_what_compiled_graphs_on_disk_rely_on():
+    """They call the op by this schema and take its result as it is here: what changes any of it must give the op another name.
+
+    They hold no kernel, so another version of one needs no other graph.
+    """
+    op = torch.ops.diffuscope.int_scaled_matmul.default
+    taken = "Tensor a, Tensor b, Tensor row_scale, Tensor col_scale, Tensor? bias, str kernel"
+    assert str(op._schema) == f"diffuscope::int_scaled_matmul({taken}) -> Tensor"
+    assert torch.Tag.pt2_compliant_tag in op.tags
+    out = op(*(None if each is None else each.to("meta") for each in arguments(bias=False)), "warpgroup:block_m=128")
+    assert (out.shape, out.stride(), out.dtype) == ((24, 16), (16, 1), torch.bfloat16)
+
+
 def test_an_unknown_space_is_refused():
     with pytest.raises(ValueError, match="no space of kernels is called 'nowhere'"):
         int_scaled_matmul(*arguments(), "nowhere:a=1")

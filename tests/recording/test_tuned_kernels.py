@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from processes import QUICK, diffuscope, recorded, show
+from torchao.quantization.quantize_.common import _choose_quant_func_and_quantize_tensor as quantize_activations
 
 from profiler.core.errors import Refused, UnreadableInput
 from profiler.core.spec import RunSpec
@@ -53,9 +55,7 @@ class Pipe:
 
 def reference(linear: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """torchao's int32 sums, and what they come to in float64."""
-    from torchao.quantization.quantize_.common import _choose_quant_func_and_quantize_tensor
-
-    quantized = _choose_quant_func_and_quantize_tensor(x, linear.weight.act_quant_kwargs)
+    quantized = quantize_activations(x, linear.weight.act_quant_kwargs)
     sums = quantized.qdata.reshape(-1, IN).int() @ linear.weight.qdata.t().int()
     bias = 0 if linear.bias is None else linear.bias.double()
     exact = sums.double() * quantized.scale.reshape(-1, 1).double() * linear.weight.scale.reshape(1, -1).double()
@@ -109,6 +109,46 @@ def test_it_compiles_as_one_graph_and_gives_the_same(tmp_path: Path):
     compiled = torch.compile(pipe.transformer.wide, fullgraph=True, backend=backend)
     assert torch.equal(compiled(x), pipe.transformer.wide(x))
     assert any("diffuscope.int_scaled_matmul" in each for each in seen)
+
+
+def test_its_graph_may_be_kept_on_disk(tmp_path: Path):
+    """By the check that AOTAutograd's cache makes before it looks for a graph."""
+    from torch._functorch._aot_autograd.autograd_cache import BypassAOTAutogradCache, check_cacheable
+
+    def refusal(linear: Any) -> str:
+        seen: list[str] = []
+
+        def backend(graph: Any, _inputs: Any) -> Any:
+            try:
+                check_cacheable(graph)
+            except BypassAOTAutogradCache as error:
+                seen.append(str(error))
+            return graph
+
+        torch.compile(linear, fullgraph=True, backend=backend)(torch.randn(ROWS, IN, dtype=torch.bfloat16))
+        return "".join(seen)
+
+    class Wrapping(torch.nn.Linear):
+        def forward(self, x: Any) -> Any:
+            return quantize_activations(x, self.weight.act_quant_kwargs).qdata
+
+    pipe = Pipe()
+    pipe.tune(table_at(tmp_path / "t.json", entries_of("cpu:s8s8")))
+    assert refusal(pipe.transformer.wide) == ""
+    pipe.transformer.wide.__class__ = Wrapping
+    assert "Int8Tensor" in refusal(pipe.transformer.wide), "the check sees a tensor of torchao's made in the graph"
+
+
+@pytest.mark.parametrize("own", [None, "/own"])
+def test_compiled_kernels_lie_where_inductor_keeps_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str | None):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("TRITON_CACHE_DIR", "restored at the end")
+    monkeypatch.delenv("TRITON_CACHE_DIR")
+    if own:
+        monkeypatch.setenv("TRITON_CACHE_DIR", own)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    tuned.settle_kernel_cache()
+    assert os.environ["TRITON_CACHE_DIR"] == (own or str(tmp_path / "triton" / "1"))
 
 
 def test_what_gets_a_kernel(tmp_path: Path):
