@@ -11,17 +11,19 @@ from profiler.tables.snapshot_schema import TABLES
 
 @pytest.fixture(scope="module", params=RECORDED, ids=lambda path: "/".join(path.parts[-3:]))
 def recorded(request, tmp_path_factory):
-    """A recorded snapshot: its data and its tables."""
-    return plain(request.param), open_snapshot(request.param, tmp_path_factory.mktemp("cache"))
+    """A recorded snapshot: its data, its tables, and the stacks of those by id."""
+    tables = open_snapshot(request.param, tmp_path_factory.mktemp("cache"))
+    return plain(request.param), tables, _stacks(tables)
 
 
 def _stacks(tables):
     """Stack id to its frames, innermost first; -1 to none."""
-    stacks = {-1: ()}
+    stacks = {-1: []}
     for row in tables.frame("stacks").to_dicts():
-        stacks[row["stack"]] = (*stacks.get(row["stack"], ()), (row["name"], row["file"], row["line"]))
-        assert row["depth"] == len(stacks[row["stack"]]) - 1
-    return stacks
+        frames = stacks.setdefault(row["stack"], [])
+        assert row["depth"] == len(frames)
+        frames.append((row["name"], row["file"], row["line"]))
+    return {stack: tuple(frames) for stack, frames in stacks.items()}
 
 
 def _plain_stack(frames):
@@ -38,8 +40,7 @@ def test_there_are_recorded_snapshots():
 
 
 def test_events_equal_a_plain_walk(recorded):
-    data, tables = recorded
-    stacks = _stacks(tables)
+    data, tables, stacks = recorded
     expected = [(device, index, each) for device, trace in enumerate(data["device_traces"]) for index, each in enumerate(trace)]
     rows = _rows(tables, "events")
     assert len(rows) == len(expected) > 10_000
@@ -63,8 +64,7 @@ def test_events_equal_a_plain_walk(recorded):
 
 
 def test_blocks_equal_a_plain_walk(recorded):
-    data, tables = recorded
-    stacks = _stacks(tables)
+    data, tables, stacks = recorded
     expected = [(segment, each) for segment in data["segments"] for each in segment["blocks"]]
     for row, (segment, each) in zip(_rows(tables, "blocks"), expected, strict=True):
         assert stacks[row.pop("stack")] == _plain_stack(each["frames"])
@@ -80,8 +80,7 @@ def test_blocks_equal_a_plain_walk(recorded):
 
 
 def test_segments_equal_a_plain_walk(recorded):
-    data, tables = recorded
-    stacks = _stacks(tables)
+    data, tables, stacks = recorded
     for row, each in zip(_rows(tables, "segments"), data["segments"], strict=True):
         assert stacks[row.pop("stack")] == _plain_stack(each["frames"])
         assert row == {
@@ -101,15 +100,14 @@ def test_segments_equal_a_plain_walk(recorded):
 
 
 def test_annotations_and_settings_equal_a_plain_walk(recorded):
-    data, tables = recorded
+    data, tables, _ = recorded
     assert _rows(tables, "annotations") == [each | {"rank": 0} for each in data["external_annotations"]]
     assert tables.settings == data["allocator_settings"]
     assert tables.lost == {}
 
 
 def test_stacks_are_told_apart_by_content_and_no_other_is_there(recorded):
-    data, tables = recorded
-    found = _stacks(tables)
+    data, _, found = recorded
     records = [each for trace in data["device_traces"] for each in trace]
     records += [each for segment in data["segments"] for each in [segment, *segment["blocks"]]]
     expected = {_plain_stack(each["frames"]) for each in records}
@@ -118,7 +116,7 @@ def test_stacks_are_told_apart_by_content_and_no_other_is_there(recorded):
 
 
 def test_every_table_has_the_columns_of_its_schema(recorded):
-    _, tables = recorded
+    _, tables, _ = recorded
     assert set(tables.rows) == set(TABLES)
     for name, table in TABLES.items():
         frame = tables.frame(name)
