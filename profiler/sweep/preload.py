@@ -6,6 +6,7 @@ answers from `nvidia-smi`; a trial fork then sees whether these were right, and 
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import shutil
@@ -53,6 +54,8 @@ def preload(modules: Sequence[str]) -> str | None:
         with answering(capabilities):
             for each in modules:
                 importlib.import_module(each)
+        # Else each fork soon goes through all objects of the libraries, and copies the memory that they lie in.
+        gc.collect()
         return _touched() or _try_fork(capabilities)
     except Exception as error:  # noqa: BLE001 - whatever a library does here, cells can start by themselves
         traceback.print_exc()
