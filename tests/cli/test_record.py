@@ -127,7 +127,7 @@ def test_what_cannot_work_here_is_refused_before_a_run_is_made(tmp_path: Path, a
 
 
 def test_of_two_records_into_one_directory_the_second_is_refused(tmp_path: Path):
-    runs = [start("record", "flux-tiny", *QUICK, "-o", tmp_path / "run", "--json", cwd=tmp_path) for _ in range(2)]
+    runs = [start("record", "pipelines:small", *QUICK, "-o", tmp_path / "run", "--json", cwd=tmp_path) for _ in range(2)]
     ended = [(*each.communicate(timeout=TIMEOUT_S), each.returncode) for each in runs]
     (out, _, first), (nothing, error, second) = sorted(ended, key=lambda each: each[2])
     assert (first, json.loads(out)["status"]) == (0, "ok")

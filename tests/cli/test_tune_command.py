@@ -129,7 +129,8 @@ def test_a_model_is_tuned_and_recorded_with_what_was_found(tmp_path: Path):
     assert answer["spec"]["model"] == "flux-tiny"
     run = tmp_path / "recorded"
     table = str(tmp_path / "own.json")
-    recorded = diffuscope("record", "flux-tiny", *QUICK, "--scheme", "int8dq", "-o", run, "--json", DIFFUSCOPE_TUNED=table)
+    timed = (*QUICK, "--phases", "timed", "--scheme", "int8dq")
+    recorded = diffuscope("record", "flux-tiny", *timed, "-o", run, "--json", DIFFUSCOPE_TUNED=table)
     assert recorded.returncode == 0, recorded.stderr
     applied = json.loads((run / "run.json").read_text())["applied"]
     wanted = {(each["m"], each["k"], each["n"]): each["best"]["kernel"] if each["pays"] else None for each in answer["shapes"]}

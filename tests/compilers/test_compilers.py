@@ -95,7 +95,7 @@ def test_the_command_refuses_by_name_and_eager_still_runs(tmp_path: Path, no_com
     assert "--compile none" in compiled.stderr
     assert "Traceback" not in compiled.stderr
     assert not (tmp_path / "compiled").exists()
-    eager = diffuscope("record", "flux-tiny", *QUICK, "-o", tmp_path / "eager", **without)
+    eager = diffuscope("record", "flux-tiny", *QUICK, "--phases", "timed", "-o", tmp_path / "eager", **without)
     assert eager.returncode == 0, eager.stderr
     assert f"{tmp_path / 'eager'}: ok" in eager.stdout
 

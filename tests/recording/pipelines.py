@@ -40,6 +40,10 @@ class Small:
         return SimpleNamespace(images=[latents[..., :3].float().sigmoid().numpy()])
 
 
+def small() -> Any:
+    return Small()
+
+
 def _before_forward(pipe: Any, act: Callable[[int], None]) -> Any:
     """Call `act(n)` before the n-th forward of the transformer (from 0)."""
     count = iter(range(1 << 30))
