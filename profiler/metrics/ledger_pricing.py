@@ -7,12 +7,13 @@ What recording costs grows with the events that were recorded: a pause full of o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
 
 from profiler.metrics.host_states import PROFILER_OVERHEAD
+from profiler.metrics.ledger_long_calls import Spent, bounded_ns
 from profiler.metrics.ledger_recording import Marks, cost_of_a_mark, idle_of, kept_ns
 from profiler.metrics.ledger_segments import BUSY, Cut, in_windows
 from profiler.metrics.windows import CALL, STEP
@@ -68,7 +69,25 @@ def pricing_of(manifest: Manifest, cut: Cut, windows: pl.DataFrame, marks: Marks
         traced = (sums.busy + sums.idle + sums.overhead) // sums.windows if sums.windows else None
         note = why or "no untraced time: idle prices are as traced, and may be as low as 0"
         return Pricing(1.0, 0.0, 1.0, False, 1.0, "", traced, None, note)
-    return _calibrated(sums, untraced, basis, lambda: idle_of(cut, marks, chosen))
+    bounded = _bounded(manifest, cut, windows, sums, untraced) if basis == CALL else untraced
+    pricing = _calibrated(sums, bounded, basis, lambda: idle_of(cut, marks, chosen))
+    return pricing if bounded == untraced else replace(pricing, note=_bound_note(manifest, untraced, pricing.note))
+
+
+def _bounded(manifest: Manifest, cut: Cut, windows: pl.DataFrame, sums: _Sums, untraced: int) -> int:
+    """Ranks wait for each other in every call: what bounds one of them is not known."""
+    chosen = windows.filter(pl.col("name") == STEP)
+    if manifest.world_size > 1 or chosen.is_empty():
+        return untraced
+    steps, calls = _sums(cut, chosen), sums.windows
+    call, in_steps = Spent(sums.busy / calls, sums.idle / calls), Spent(steps.busy / calls, steps.idle / calls)
+    return bounded_ns(manifest, untraced, call, in_steps, steps.windows // calls)
+
+
+def _bound_note(manifest: Manifest, untraced: int, note: str) -> str:
+    timed, short = manifest.timed.get("steps"), manifest.untraced.get("steps")
+    why = f"calls of {short} steps took {untraced / 1e6:,.1f} ms, which is slower a step than those of {timed}: priced by these"
+    return f"{why}; {note}" if note else why
 
 
 def knows_untraced(manifest: Manifest) -> bool:
@@ -85,10 +104,20 @@ def stretch_of(manifest: Manifest, events: pl.DataFrame, windows: pl.DataFrame) 
     untraced, _ = _untraced_ns(manifest)
     if untraced is None or events.is_empty():
         return 1.0
-    basis = windows.filter(pl.col("name") == _basis(manifest, windows)).select("start_ns", "end_ns").rows()
-    busy = sum(_busy_ns(events, start, end) for start, end in basis)
-    idle, left = sum(end - start for start, end in basis) - busy, untraced * len(basis) - busy
+    spent, calls = _spent(events, windows, _basis(manifest, windows))
+    if _basis(manifest, windows) == CALL and manifest.world_size == 1 and calls:
+        in_steps, steps = _spent(events, windows, STEP)
+        per_call, of_steps = (Spent(each.busy / calls, each.idle / calls) for each in (spent, in_steps))
+        untraced = bounded_ns(manifest, untraced, per_call, of_steps, steps // calls)
+    idle, left = spent.idle, untraced * calls - spent.busy
     return max(1.0, idle / left) if left > 0 else float("inf")
+
+
+def _spent(events: pl.DataFrame, windows: pl.DataFrame, name: str) -> tuple[Spent, int]:
+    """Of all windows of a name, and how many they are."""
+    spans = windows.filter(pl.col("name") == name).select("start_ns", "end_ns").rows()
+    busy = sum(_busy_ns(events, start, end) for start, end in spans)
+    return Spent(busy, sum(end - start for start, end in spans) - busy), len(spans)
 
 
 def _busy_ns(events: pl.DataFrame, start: int, end: int) -> int:

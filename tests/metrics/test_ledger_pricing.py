@@ -40,6 +40,29 @@ def test_a_recordings_call_is_priced_as_the_untraced_call(tmp_path):
     assert (call.rows["priced_low_ns"] == call.rows["priced_ns"]).all()
 
 
+def test_longer_calls_bound_what_a_step_takes(tmp_path):
+    short = {"kind": "record", "untraced": {"dur_ns": 130_000, "steps": 2}, "traced": {"dur_ns": 201_000, "steps": 2}}
+    # Twelve such steps have 360 us busy and 590 idle. At the short call's half of it they would take 655; at a fifth, 478.
+    timed = {"iterations_ns": [470_000, 478_000, 900_000], "steps": 12}
+    call = ledger(run_of(tmp_path / "bound", _EVENTS, timed=timed, **short), "call")
+    check_conserved(call)
+    assert (call.pricing.factor, call.pricing.untraced_ns) == (pytest.approx(0.2), 88_000)
+    assert call.pricing.note == "calls of 2 steps took 0.1 ms, which is slower a step than those of 12: priced by these"
+    assert _priced(call) == [88_000]
+    # Within the noise, of no more steps, or of several ranks: the short call stands.
+    for name, other in (("near", {"iterations_ns": [643_000]}), ("slow", {"iterations_ns": [900_000]}), ("same", {"steps": 2})):
+        run = run_of(tmp_path / name, _EVENTS, timed=timed | other, **short)
+        assert ledger(run, "call").pricing.untraced_ns == 130_000
+    ranks = run_of(tmp_path / "ranks", _EVENTS, timed=timed, world_size=2, **short)
+    assert ledger(ranks, "call").pricing.untraced_ns == 130_000
+
+
+def test_a_long_call_without_idle_time_leaves_none(tmp_path):
+    timed, untraced = {"iterations_ns": [300_000], "steps": 12}, {"dur_ns": 130_000, "steps": 2}
+    run = run_of(tmp_path / "run", _EVENTS, kind="record", timed=timed, untraced=untraced, traced={"dur_ns": 201_000, "steps": 2})
+    assert ledger(run, "call").pricing.untraced_ns == 60_000
+
+
 def test_an_imports_untraced_time_is_that_of_one_step(tmp_path):
     found = ledger(run_of(tmp_path / "run", _EVENTS, untraced={"dur_ns": 52_500}))
     assert (found.pricing.basis, found.pricing.factor) == ("step", 0.5)
