@@ -22,4 +22,4 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def fake_cells_importable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every process that a test starts, nodes of a cluster too, can import this checkout and the fake cells."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE.parents[1]), str(HERE)]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (HERE.parents[1], HERE, HERE / "quick_ray"))))

@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from profiler.sweep.cells import make_cells
 from profiler.sweep.executors.cluster import RayExecutor, pack, remove_left, unpack
 from profiler.sweep.session import Request, sweep
 
-ray = pytest.importorskip("ray", reason="the extra cluster is not installed")
+pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="the extra cluster is not installed")
 
 
 class Unprobed(RayExecutor):
@@ -48,11 +49,14 @@ def head(tries: int = 3) -> Any:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head that runs nothing and two nodes of one CPU; this process is connected to it."""
-    ours = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)]), "OMP_NUM_THREADS": "1"}
+    ours = {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, HERE, HERE / "quick_ray"))), "OMP_NUM_THREADS": "1"}
     # Short: Ray's sockets lie below it, and their names may have 107 bytes.
     ours["TMPDIR"] = tempfile.mkdtemp(prefix="ray-")
     before = {name: os.environ.get(name) for name in ours}
     os.environ |= ours
+    # Not before there is a test that needs it: other processes of pytest collect this file too.
+    import ray
+
     nodes = head()
     for _ in range(2):
         nodes.add_node(num_cpus=1, object_store_memory=80 << 20)
