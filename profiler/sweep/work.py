@@ -143,10 +143,11 @@ def _record(start: _Start, starter: WarmStarter | None) -> tuple[int, str | None
     Raises:
         StarterLost: how it would have ended is not known.
     """
+    deadline = time.monotonic() + start.task.limit_s
     with start.log.open("wb") as log:
-        child = _forked(start, starter, log) or _by_itself(start, log)
+        child = _forked(start, starter, log, lambda: start.stop() or time.monotonic() >= deadline) or _by_itself(start, log)
         try:
-            ended = wait_for(child, start.task.limit_s, start.stop)
+            ended = wait_for(child, max(0.0, deadline - time.monotonic()), start.stop)
             if ended:
                 end(child, start.task.mark)
         finally:
@@ -154,10 +155,10 @@ def _record(start: _Start, starter: WarmStarter | None) -> tuple[int, str | None
         return child.wait(), ended
 
 
-def _forked(start: _Start, starter: WarmStarter | None, log: BinaryIO) -> Process | None:
+def _forked(start: _Start, starter: WarmStarter | None, log: BinaryIO, stop: Callable[[], bool]) -> Process | None:
     if starter is None:
         return None
-    found = starter.start(start.task.child, start.arguments, start.request, start.environment, log, start.stop)
+    found = starter.start(start.task.child, start.arguments, start.request, start.environment, log, stop)
     if found is None and starter.why:
         log.write(f"begins by itself, its libraries not imported before: {starter.why}\n".encode())
         log.flush()
