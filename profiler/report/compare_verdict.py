@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from profiler.core.scheme_bytes import DENSE_TWIN, PRUNED
 from profiler.metrics.compare import Comparison
 from profiler.metrics.quality import LAST_LATENTS, TENSORS
 from profiler.report import compare_verdict_memory, compare_verdict_ranks, compare_verdict_time
@@ -42,6 +43,8 @@ def _of_quality(comparison: Comparison) -> Verdict:
         text += f"; PSNR {comparison.quality.psnr.db:.1f} dB of the picture"
     if not comparison.run.manifest.spec.get("weights"):
         text += " (random weights: they order schemes, and say nothing about pictures)"
+    if comparison.run.manifest.spec.get("scheme") in DENSE_TWIN:
+        text += f". {PRUNED}"
     return Verdict("quality", "measured", text)
 
 

@@ -28,7 +28,7 @@ _WORTH = 0.02
 _EATEN = 0.5
 # What unpacking may add to the GEMMs of schemes that store weights in fewer bits and multiply in the base dtype.
 _NEAR = 0.05
-_WEIGHT_ONLY = ("int8wo", "fp8wo", "int4wo", "fp6_e3m2", "fp5_e2m2", "fp4_e2m1")
+_WEIGHT_ONLY = ("int8wo", "fp8wo", "int4wo", "fp6_e3m2", "fp5_e2m2", "fp4_e2m1", "int4dq")
 
 
 def main_window(comparison: Comparison) -> WindowDifference | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from profiler.core.finding import Finding, Saving
@@ -18,6 +19,9 @@ _UNPACKING = ("dequantize_packed_kernel", "dequantize_tiles_kernel")
 _PAY = "where memory allows, a dynamic scheme (fp8dqrow) multiplies what is stored"
 _BEFORE = "each product of more than a few rows has a pass before it that writes the weight in bf16; the product itself is bf16's"
 _QUANTIZED = tuple(f"GEMM {dtype}{kind}" for dtype in ("fp8", "int8") for kind in ("", SPARSE))
+# Fused kernels that find a range or round to it, beside their own work.
+_ROUNDING = re.compile(r"^triton_\w*(amax|amin|clamp\w*round)")
+_UNUSED = "no product uses the 8 bits: a weight-only scheme (int4wo) multiplies the same way and rounds no activation"
 _EAGER = "compile what produces the activation together with the Linear, so that quantizing fuses into it"
 _COMPILED = (
     "what is left quantizes the output of a GEMM or of attention, which compiling does not fuse with: "
@@ -31,8 +35,15 @@ def check(context: Context) -> Iterable[Finding]:
     rows = context.select(window, lambda row: row.kind == "busy" and row.label == QUANTIZE)
     unpacking = [row for row in rows if any(name in row.detail for name in _UNPACKING)]
     rows = [row for row in rows if row not in unpacking]
-    if _matters(context, rows):
-        gemm = context.select(window, lambda row: row.kind == "busy" and row.label in _QUANTIZED)
+    gemm = context.select(window, lambda row: row.kind == "busy" and row.label in _QUANTIZED)
+    rounding = _rounding(context) if unpacking and not gemm else []
+    if _matters(context, rounding):
+        title = (
+            f"activations are rounded to 8 bits and multiplied in bf16: in kernels of {milliseconds(rounding):.1f} ms a {window}"
+        )
+        # Most of them would run without that, and do less.
+        yield kernel_finding(RULE.name, window, rounding, title, Saving(share_low=0.3, share_high=0.6), _UNUSED)
+    elif _matters(context, rows):
         yield kernel_finding(
             RULE.name,
             window,
@@ -43,6 +54,12 @@ def check(context: Context) -> Iterable[Finding]:
         )
     if _matters(context, unpacking):
         yield _of_unpacking(context, unpacking)
+
+
+def _rounding(context: Context) -> list[Row]:
+    """Kernels that round activations, with those that find their range; none where nothing is rounded."""
+    rows = context.select(context.main, lambda row: row.kind == "busy" and bool(_ROUNDING.search(row.detail)))
+    return rows if any("round" in row.detail for row in rows) else []
 
 
 def _of_unpacking(context: Context, rows: list[Row]) -> Finding:

@@ -273,6 +273,12 @@ def test_quality(levels, psnr, kind, text):
     assert judge("quality", quality=Quality(dict.fromkeys(TENSORS, levels), psnr, 2)) == (kind, text)
 
 
+def test_the_quality_of_pruned_weights_says_why():
+    run = Run(Path("new"), Manifest(spec={"scheme": "sparsify"}))
+    _, text = judge("quality", quality=Quality(dict.fromkeys(TENSORS, Level(6.6)), Level(18.0), 2), run=run)
+    assert text.endswith("random weights have no redundancy to prune, and real ones need training for it")
+
+
 def test_units_follow_the_size():
     assert (size(3 * GIB), size(-GIB / 20), scale_of(None, 5.0).unit, scale_of().unit) == ("3.00 GiB", "51.20 MiB", "MiB", "GiB")
     assert [signed(each) for each in (0.0001, -0.0001, 1.5, -1.5)] == ["0.000", "0.000", "+1.500", "-1.500"]

@@ -149,6 +149,21 @@ def test_unpacking_weights_is_the_price_of_a_weight_only_scheme(run_with, kernel
     assert not found(run_with(busy([(kernel, 15), (NVJET, 984)]), name="b"), "quantize-overhead")
 
 
+def test_rounding_activations_for_a_bf16_product(run_with):
+    fused = "triton_red_fused__to_copy_add_amax_amin_clamp_div_gelu_maximum_minimum_mul_reciprocal_round_view_14"
+    largest = "triton_red_fused_amax_amin_cat_gelu_permute_view_3"
+    events = [("dequantize_packed_kernel", 100), (fused, 200), (largest, 100)]
+    first, second = found(run_with(busy([*events, (NVJET, 599)])), "quantize-overhead")
+    assert first.finding.title == "activations are rounded to 8 bits and multiplied in bf16: in kernels of 0.3 ms a step"
+    assert (first.cost_ns, first.saving_low_ns, first.saving_high_ns) == (300_000, 90_000, 180_000)
+    assert second.finding.title.startswith("unpacking weights")
+    # A quantized product uses it; without unpacking, or without rounding, it is another scheme.
+    used = run_with(busy([*events, ("sm90_xmma_gemm_e4m3e4m3_x", 599)]), name="b")
+    assert [each.finding.title[:9] for each in found(used, "quantize-overhead")] == ["unpacking"]
+    assert not found(run_with(busy([(fused, 200), (NVJET, 799)]), name="c"), "quantize-overhead")
+    assert len(found(run_with(busy([events[0], events[2], (NVJET, 799)]), name="d"), "quantize-overhead")) == 1
+
+
 def test_what_packed_weights_save():
     linear = {"module": "transformer.a", "in_features": 1 << 15, "out_features": 1 << 15, "scheme": "fp6_e3m2"}
     left = linear | {"module": "vae.b", "scheme": "left"}
