@@ -18,22 +18,35 @@ from profiler.tables.run import Run
 ON_CPU = [each.name for each in FAULTS.values() if not each.needs_cuda]
 
 
+# What no control may have; "python-in-step" is also what a machine that is busy elsewhere does to a step.
+UNCLEAN = {"graph-break", "recompile", "recompile-limit", "nothing-compiled", "python-in-step"}
+
+
 @pytest.fixture(scope="session")
 def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Verdict]:
-    """Record what runs on a CPU as the script for the GPU does, and diagnose it here."""
-    folder = tmp_path_factory.mktemp("clinic")
+    """Record what runs on a CPU as the script for the GPU does, and diagnose it here; a control that was paused, once more."""
+    found = judged(tmp_path_factory.mktemp("clinic"), ON_CPU)
+    paused = [name for name in ON_CPU if FAULTS.get(name).control and said(found[name]) & UNCLEAN == {"python-in-step"}]
+    return found | (judged(tmp_path_factory.mktemp("again"), paused) if paused else {})
+
+
+def judged(folder: Path, names: list[str]) -> dict[str, Verdict]:
     script = [sys.executable, str(ROOT / "benchmarks" / "clinic_h100.py"), "--out", str(folder), "--device", "cpu"]
-    done = subprocess.run(
-        [*script, "--limit-s", "600", "--fault-limit-s", "120"], env=environment(), capture_output=True, text=True, check=False
-    )
+    limits = ["--limit-s", "600", "--fault-limit-s", "120", "--only", ",".join(names)]
+    done = subprocess.run([*script, *limits], env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     lines = [json.loads(line) for line in (folder / "clinic.jsonl").read_text().splitlines()]
     runs = {(each["fault"], each["role"]): Run.open(folder / each["run"]) for each in lines}
     found = {}
-    for name in ON_CPU:
+    for name in names:
         faulty, fixed = runs[name, "faulty"], runs[name, "fixed"]
         found[name] = judge(FAULTS.get(name), to_json(diagnose(faulty)), faulty.manifest, fixed.manifest)
     return found
+
+
+def said(verdict: Verdict) -> set[str]:
+    """The rules that found something."""
+    return {verdict.found, *(each.partition(" ")[0] for each in verdict.others)}
 
 
 def test_enough_of_them_need_no_gpu():
@@ -54,8 +67,7 @@ def test_the_finding_names_the_planted_line(verdicts: dict[str, Verdict], name: 
 
 @pytest.mark.parametrize("name", [name for name in ON_CPU if FAULTS.get(name).control])
 def test_a_control_has_no_break_and_no_recompile(verdicts: dict[str, Verdict], name: str):
-    said = (verdicts[name].found, *(each.partition(" ")[0] for each in verdicts[name].others))
-    assert {"graph-break", "recompile", "recompile-limit", "nothing-compiled", "python-in-step"}.isdisjoint(said)
+    assert UNCLEAN.isdisjoint(said(verdicts[name]))
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=lambda fault: fault.name)
