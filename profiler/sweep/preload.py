@@ -26,6 +26,8 @@ _MODELS = {
 }
 _COMPILE = ("torch._inductor.compile_fx", "torch._inductor.codegen.triton", "torch._inductor.codegen.cpp_wrapper_cpu")
 _TRIAL_S = 120
+# pyarrow's allocator has a thread of its own, stops it around a fork and starts it anew in the child.
+_FORKABLE = frozenset({"jemalloc_bg_thd"})
 Capability = tuple[int, int]
 
 
@@ -155,10 +157,18 @@ def _try_fork(capabilities: list[Capability]) -> str | None:
     with os.fdopen(read) as answer:
         why = answer.read()
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    threads = len(list(Path("/proc/self/task").iterdir()))
-    if code or threads > 1:
-        return why or (f"the trial fork ended with code {code}" if code else f"{threads} threads run after the imports")
+    if code:
+        return why or f"the trial fork ended with code {code}"
+    if threads := _threads():
+        return f"the imports left threads running: {', '.join(threads)}"
     return "the trial fork began CUDA here" if torch.cuda.is_initialized() else None
+
+
+def _threads() -> list[str]:
+    """Names of this process's other threads, but for those that get over a fork."""
+    own = str(os.getpid())
+    names = [(each / "comm").read_text().strip() for each in Path("/proc/self/task").iterdir() if each.name != own]
+    return sorted(name for name in names if name not in _FORKABLE)
 
 
 def _answer(capabilities: list[Capability], write: int) -> None:

@@ -17,7 +17,7 @@ import pytest
 from drive import Notes, Warm, drive, rows, specs
 
 from profiler.sweep.cells import make_cells
-from profiler.sweep.preload import modules_for, preload, visible_capabilities
+from profiler.sweep.preload import _threads, modules_for, preload, visible_capabilities
 from profiler.sweep.processes import MARK, end, kill, wait_for
 from profiler.sweep.warm import StarterLost, WarmStarter
 from profiler.sweep.work import cell_environment
@@ -163,3 +163,23 @@ def test_the_gpus_that_nvidia_smi_knows(
     tool.write_text("#!/bin/sh\nexit 9\n")
     assert visible_capabilities() == []
     assert subprocess.run(["nvidia-smi"], check=False).returncode == 9
+
+
+def test_threads_that_do_not_get_over_a_fork_are_named():
+    """By the kernel's names: a library's own threads have others than Python's."""
+
+    def run() -> None:
+        Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text(names.pop())
+        begun.wait()
+        ended.wait()
+
+    names, begun, ended = ["jemalloc_bg_thd", "left behind"], threading.Barrier(3), threading.Event()
+    before = _threads()
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for each in threads:
+        each.start()
+    begun.wait()
+    assert _threads() == sorted([*before, "left behind"])
+    ended.set()
+    for each in threads:
+        each.join()
