@@ -20,6 +20,8 @@ _ABSENT = pytest.mark.skip(reason="no ../shared/h100 and ../shared/peers beside 
 
 # Kept small: tests share two cores with whatever else runs.
 os.environ.setdefault("POLARS_MAX_THREADS", "2")
+# The width of a terminal, which is not that of the one that the tests happen to run in.
+os.environ["COLUMNS"] = "100"
 # Hundreds of child processes import this project: they compile it once.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False

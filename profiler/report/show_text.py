@@ -115,7 +115,7 @@ def describe_ranks(data: dict[str, Any]) -> str:
     if not data.get("ranks"):
         return ""
     held, traced = data["memory_rank"], data["trace"]["rank"]
-    return f"{len(data['ranks'])}; phases and memory of rank {held}, kernels of rank {traced}, calls of the slowest (--rank N)"
+    return f"{len(data['ranks'])}; memory of rank {held}, kernels of rank {traced}, calls of the slowest (--rank N)"
 
 
 def describe_timed(data: dict[str, Any]) -> str:

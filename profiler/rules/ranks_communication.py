@@ -8,7 +8,7 @@ from profiler.core.finding import Finding, Saving
 from profiler.metrics.classes import COMMUNICATION
 from profiler.rules.base import RULES, Rule
 from profiler.rules.context import Context
-from profiler.rules.kernels_of import short
+from profiler.rules.kernels_of import priced
 
 NAME = "exposed-communication"
 # Less than this share of a window is what any run has.
@@ -35,7 +35,7 @@ def check(context: Context) -> Iterable[Finding]:
         count=round(sum(row.count for row in rows)),
         evidence=(
             f"hidden by computation: {hidden / 1e3:,.2f} ms a {window}",
-            *(f"{row.count:,.0f} x {short(row.detail)}: {row.priced_ns / 1e6:,.2f} ms a {window}" for row in rows[:_SHOWN]),
+            *priced(rows[:_SHOWN], window),
         ),
         change=_change(context),
     )

@@ -54,7 +54,8 @@ def summarize(run: Path, manifest: Manifest) -> str:
     timed = timed_ms(manifest)
     if timed:
         median, spread, repeats = timed
-        call = f"a call of {manifest.timed.get('steps')} steps"
+        steps = manifest.timed.get("steps")
+        call = f"a call of {steps} step{'' if steps == 1 else 's'}"
         lines.append(f"  time            {format_ms(median)} {call} ({describe_repeats(repeats, spread)})")
     warmup = manifest.phase(layout.WARMUP)
     if warmup and warmup.detail.get("first_call_ns"):

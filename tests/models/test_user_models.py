@@ -58,7 +58,7 @@ def test_a_module_whose_own_import_fails_says_so(mine: str):
 
 
 def test_what_is_no_pipeline_is_refused_by_its_type():
-    for made, kind in ((None, "NoneType"), ((1, 2), "tuple"), (print, "builtin_function_or_method")):
+    for made, kind in ((None, "NoneType"), ((1, 2), "tuple"), (len, "builtin_function_or_method")):
         with pytest.raises(UsageError, match=f"mine:f returned a {kind}, which is no pipeline"):
             refuse_no_pipeline("mine:f", made)
 

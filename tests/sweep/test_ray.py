@@ -64,6 +64,7 @@ def cluster() -> Iterator[Any]:
     yield nodes
     ray.shutdown()
     nodes.shutdown()
+    assert print.__module__ == "builtins"
     for name, value in before.items():
         os.environ.pop(name, None) if value is None else os.environ.update({name: value})
     shutil.rmtree(ours["TMPDIR"], ignore_errors=True)

@@ -71,6 +71,12 @@ def test_the_best_of_every_space_is_kept():
     assert found.spaces["slow"][1] == 800.0
 
 
+def test_the_winner_is_the_best_of_its_space_whatever_two_lucky_calls_said():
+    found = search(SHAPE, candidates("one:a", "one:b"), FakeBench({"one:a": 5.0, "one:b": 9.0}, lucky={"one:b": 1.0}))
+    assert (found.best.kernel, found.us) == ("one:a", 5.0)
+    assert {space: (each.kernel, us) for space, (each, us) in found.spaces.items()} == {"one": ("one:a", 5.0)}
+
+
 def test_progress_counts_each_candidate_twice():
     ticks = []
     search(SHAPE, candidates("one:a", "one:b"), FakeBench({"one:a": 1.0, "one:b": 2.0}), lambda: ticks.append(1))

@@ -29,6 +29,8 @@ class RayExecutor:
     """Tasks of a Ray cluster: the one of `RAY_ADDRESS`, one that runs on this machine, or a new one of this machine alone."""
 
     def __init__(self, site: Site) -> None:
+        # Else Ray puts a `print` of its own in place of this process's.
+        os.environ.setdefault("RAY_TQDM_PATCH_PRINT", "0")
         try:
             import ray
         except ImportError:
