@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,14 +64,16 @@ def _fallback_of(wanted: Path) -> Path:
 
 def find(cache_dir: Path, name: str, key: Key) -> Path | None:
     """The folder of an entry made from the same source, or None."""
-    for folder in (cache_dir / name, _fallback_of(cache_dir) / name):
-        try:
-            facts = facts_of(folder)
-            if facts["key"] == key and facts["files"] == _sizes(folder):
-                return folder
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return None
+    places = (cache_dir / name, _fallback_of(cache_dir) / name)
+    return next((folder for folder in places if _is_whole(folder, key)), None)
+
+
+def _is_whole(folder: Path, key: Key) -> bool:
+    try:
+        facts = facts_of(folder)
+        return bool(facts["key"] == key and facts["files"] == _sizes(folder))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def facts_of(folder: Path) -> dict[str, Any]:
@@ -79,18 +82,19 @@ def facts_of(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def store(cache_dir: Path, name: str, key: Key, fill: Callable[[Path], dict[str, Any]]) -> Path:
+def store(cache_dir: Path, name: str, key: Key, fill: Callable[[Path], dict[str, Any]], again: bool = False) -> Path:
     """Make one entry and return its folder; where its disk is full, in the temporary directory.
 
     Args:
         fill: writes the entry's files into a folder and returns its facts.
+        again: it replaces an entry of the same key, since it holds more; else one that is whole stays, whoever made it.
 
     Raises:
         UnreadableInput: there is no room in the temporary directory either.
     """
     for place in (cache_dir, _fallback_of(cache_dir)):
         try:
-            with writing(place, name, key) as entry:
+            with writing(place, name, key, again) as entry:
                 entry.facts = fill(entry.partial)
         except OSError as error:
             if error.errno != errno.ENOSPC:
@@ -104,21 +108,37 @@ def store(cache_dir: Path, name: str, key: Key, fill: Callable[[Path], dict[str,
 
 
 @contextmanager
-def writing(cache_dir: Path, name: str, key: Key) -> Iterator[Entry]:
-    """Write one entry; it appears under its name only once it is whole."""
+def writing(cache_dir: Path, name: str, key: Key, again: bool = False) -> Iterator[Entry]:
+    """Write one entry; it appears under its name only once it is whole. `again`: see `store`."""
     place = writable_dir(cache_dir)
     partial = Path(tempfile.mkdtemp(prefix=f".{name}.partial-", dir=place))
     entry = Entry(partial, place / name)
     try:
         yield entry
         (partial / _FACTS).write_text(json.dumps(entry.facts | {"key": key, "files": _sizes(partial)}), encoding="utf-8")
-        _install(partial, entry.final)
+        with _alone(place):
+            # Another process that made the same is read by now: taking its files away would fail its readers.
+            if again or not _is_whole(entry.final, key):
+                _install(partial, entry.final)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def _sizes(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.name != _FACTS}
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time puts entries into a folder."""
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        # A file system without locks (some network disks) is as safe as one reader at a time makes it.
+        with suppress(OSError):
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def _install(partial: Path, final: Path) -> None:

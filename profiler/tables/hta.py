@@ -186,7 +186,7 @@ class Hta:
             (partial / _KEPT).write_text(json.dumps(kept), encoding="utf-8")
             return {}
 
-        cache.store(self.run.path / layout.CACHE_DIR, f"hta-rank{rank}", self._key(rank), fill)
+        cache.store(self.run.path / layout.CACHE_DIR, f"hta-rank{rank}", self._key(rank), fill, again=True)
 
 
 def installed() -> bool:

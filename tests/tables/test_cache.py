@@ -117,3 +117,19 @@ def test_no_room_anywhere_is_one_clear_error(tmp_path: Path) -> None:
 
     with pytest.raises(UnreadableInput, match=r"no room for the tables of trace-rank0"):
         cache.store(tmp_path / "cache", "trace-rank0", {}, fill)
+
+
+@pytest.mark.parametrize(("again", "kept"), [(False, "first"), (True, "second")])
+def test_what_another_process_made_meanwhile_stays_for_its_readers(tmp_path: Path, again: bool, kept: str) -> None:
+    def quick(folder: Path) -> dict[str, int]:
+        (folder / "rows").write_text("first")
+        return {}
+
+    def slow(folder: Path) -> dict[str, int]:
+        cache.store(tmp_path, "trace-rank0", {"of": "this"}, quick)
+        (folder / "rows").write_text("second")
+        return {}
+
+    found = cache.store(tmp_path, "trace-rank0", {"of": "this"}, slow, again=again)
+    assert (found / "rows").read_text() == kept
+    assert [path.name for path in tmp_path.iterdir()] == ["trace-rank0"]
