@@ -24,6 +24,8 @@ CALLS = {
 }
 _GLOO = "gloo:"
 _KIND = r"(?i)(all_?reduce|all_?gather|reduce_?scatter|all_?to_?all|broadcast|send_?recv|reduce|gather|scatter|send|recv|barrier)"
+# Between two ranks, not among all of a group: the nth of one rank is not the nth of another. `monitored_barrier` is made of them.
+_PAIRWISE = ("send", "recv")
 _END = pl.col("ts_ns") + pl.col("dur_ns")
 
 
@@ -69,7 +71,9 @@ def matched(calls: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, int]]:
     """Calls (CALLS, of all ranks) with `key`, the same for one collective on all its ranks; and, by rank, how many had no match.
 
     Where there are no numbers, a rank that made more or fewer calls of a kind than most is left out: order says nothing then.
+    What one rank sends to another is no collective: it has no match and lacks none.
     """
+    calls = calls.filter(~pl.col("kind").is_in(_PAIRWISE))
     numbered = pl.col("number").is_not_null().all().over("group", "kind")
     within = pl.when(numbered).then("number").fill_null(-1).alias("number")
     ordered = calls.sort("rank", "start_ns", maintain_order=True).with_columns(within)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from profiler.core.finding import Finding, Saving
 from profiler.metrics.classes import COMMUNICATION
+from profiler.metrics.ranks import RankSummary
 from profiler.rules.base import RULES, Rule
 from profiler.rules.context import Context
 from profiler.rules.kernels_of import priced
@@ -14,6 +15,7 @@ NAME = "exposed-communication"
 # Less than this share of a window is what any run has.
 _LEAST = 0.02
 _SHOWN = 3
+_FEWER = "fewer ranks with a larger batch each"
 
 
 def check(context: Context) -> Iterable[Finding]:
@@ -36,17 +38,29 @@ def check(context: Context) -> Iterable[Finding]:
         evidence=(
             f"hidden by computation: {hidden / 1e3:,.2f} ms a {window}",
             *priced(rows[:_SHOWN], window),
+            *_unmatched(summary, context.rank),
         ),
         change=_change(context),
     )
 
 
+def _unmatched(summary: RankSummary, rank: int) -> Iterable[str]:
+    """What keeps waiting apart from communication is missing: who says nothing may have been waited for."""
+    (alone,) = summary.ranks.filter(summary.ranks["rank"] == rank)["unmatched"].to_list() or [0]
+    if alone:
+        yield f"{alone:,} collectives of the trace are on no other rank's: waiting for that rank is part of this"
+
+
 def _change(context: Context) -> str:
-    kind = (context.spec.get("parallel") or {}).get("kind")
-    if kind == "ulysses":
-        return "--parallel ring exchanges keys and values while it computes; or fewer ranks with a larger batch each"
-    if kind == "ring":
-        return "--parallel ulysses moves fewer bytes where the heads divide among the ranks; or fewer ranks"
+    """Both kinds of diffusers wait for their data before they compute on."""
+    asked = context.spec.get("parallel") or {}
+    kind, pair = asked.get("kind"), asked.get("degree") == 2
+    if kind == "ulysses" and pair:
+        return f"--parallel ring moves the same bytes between two ranks in one collective a block instead of four; or {_FEWER}"
+    if kind == "ring" and not pair:
+        return f"--parallel ulysses moves fewer bytes where the heads divide among the ranks; or {_FEWER}"
+    if kind in ("ulysses", "ring"):
+        return f"{_FEWER}: diffusers waits for each exchange before it computes on"
     return "begin a collective earlier (async_op=True) and wait for it where its result is used; fewer and larger collectives"
 
 

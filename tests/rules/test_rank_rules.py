@@ -176,3 +176,29 @@ def test_with_ranks_missing_and_cut_the_others_are_diagnosed(tmp_path):
     assert data["slowest"] == 2 and data["findings"][0]["rule"] == "straggler"
     text = show_text(show_data(run), 5)
     assert "rank 0 has no times: rank 0 left no folder" in text and "rank 3: 1 events of its trace" in text
+
+
+@pytest.mark.parametrize(
+    ("parallel", "advised"),
+    [
+        ({"kind": "ulysses", "degree": 2}, "--parallel ring moves the same bytes between two ranks"),
+        ({"kind": "ulysses", "degree": 4}, "fewer ranks with a larger batch each: diffusers waits"),
+        ({"kind": "ring", "degree": 2}, "fewer ranks with a larger batch each: diffusers waits"),
+        ({"kind": "ring", "degree": 4}, "--parallel ulysses moves fewer bytes"),
+    ],
+)
+def test_nothing_is_promised_that_diffusers_does_not_do(tmp_path, parallel, advised):
+    """Its ring gathers all keys and values before it computes: it hides no communication either."""
+    run = imported(tmp_path, Planted(world=2, layers=2, steps=1))
+    run.manifest.spec["parallel"] = parallel
+    change = of_ranks(diagnose(run))["exposed-communication"]["change"]
+    assert change.startswith(advised) and "while it computes" not in change
+
+
+def test_communication_that_no_other_rank_has_says_that_it_may_be_waiting(tmp_path):
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in", SLOW, "rank{rank}.json")
+    for rank in (1, 2, 3):
+        (tmp_path / "in" / f"rank{rank}.json").unlink()
+    found = of_ranks(diagnose(import_ranks(tmp_path / "in", tmp_path / "run")))["exposed-communication"]
+    assert "24 collectives of the trace are on no other rank's: waiting for that rank is part of this" in found["evidence"]
