@@ -56,7 +56,7 @@ class RankSummary:
         waits: one row a rank and the rank that it waited for: rank, for_rank, us, collectives (how many, a window), steady (the
             share of `us` that comes again, in three of four windows and without the longest single wait: nothing of a hiccup,
             most of what a slow rank makes others wait).
-        slowest: the rank of the greatest `own_us`; None where no rank has times.
+        slowest: the rank of the greatest `own_us`, of a cut trace only where all are; None where no rank has times.
         median: the rank of the middle `own_us`, of an even number the faster one.
     """
 
@@ -106,7 +106,9 @@ def _made(run: Run) -> RankSummary:
     timed = [_row(run, each, known) | {"late_us": late.get(each.rank)} for each, _ in measured]
     rows = pl.DataFrame(timed + _absent(run, known), schema=ROW, orient="row")
     waited = pl.DataFrame([row for _, each in measured for row in each], schema=_WAIT, orient="row")
-    order = rows.filter(pl.col("own_us").is_not_null()).sort("own_us", "rank")["rank"].to_list()
+    known = rows.filter(pl.col("own_us").is_not_null()).sort("own_us", "rank")
+    # What a cut trace lacks looks like idle time.
+    order = known.filter(pl.col("lost") == 0)["rank"].to_list() or known["rank"].to_list()
     window = STEP if any(each.window == STEP for each, _ in measured) else CALL
     slowest, median = (order[-1], order[(len(order) - 1) // 2]) if order else (None, None)
     return RankSummary(window, rows.sort("rank"), waited, slowest, median)

@@ -57,8 +57,18 @@ def epoch_base(run: Run, rank: int) -> int:
     return base if 0 < base < _LAST_NS else 0
 
 
-def _made(run: Run) -> Waits:
+def _with_times(run: Run) -> tuple[list[int], dict[int, str]]:
+    """The ranks that have times, and why others have none. Kernels come last in a trace: one cut before them looks idle."""
     ranks, problems = readable(run)
+    kernels = {rank: run.trace(rank).events.get("gpu", 0) for rank in ranks}
+    cut = {rank: "; ".join(lost) for rank in ranks if not kernels[rank] and (lost := run.trace(rank).lost)}
+    if any(kernels.values()):
+        problems |= {rank: f"rank {rank}'s trace is cut before its first GPU event: {why}" for rank, why in cut.items()}
+    return [rank for rank in ranks if rank not in problems], problems
+
+
+def _made(run: Run) -> Waits:
+    ranks, problems = _with_times(run)
     every = pl.concat([pl.DataFrame(schema=CALLS), *(collectives_of(run.trace(rank), rank) for rank in ranks)])
     shared, unmatched = matched(every)
     hosts = {rank: host_of(run, rank) for rank in ranks}

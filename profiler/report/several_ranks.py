@@ -15,6 +15,8 @@ from profiler.tables.ranks import is_spread
 from profiler.tables.run import Run
 
 _TIMES = ("step_us", "compute_us", "exposed_us", "hidden_us", "waiting_us", "idle_us")
+# A folder may hold eight of a thousand ranks: of those without times only the first have a row.
+_UNTIMED = 8
 _OWN = ("call_ms", "model_gib", "inference_peak_gib")
 
 
@@ -95,6 +97,8 @@ def text(report: RanksReport, width: int) -> list[str]:
 
 def ranks_text(ranks: list[dict[str, Any]], window: str, width: int) -> str:
     """A row a rank, ms; below it the ranks that have no times, and clocks that were read from the collectives."""
+    untimed = [row["rank"] for row in ranks if row["problem"] and row["step_us"] is None][_UNTIMED:]
+    ranks = [row for row in ranks if row["rank"] not in set(untimed)]
     headers = ["rank", "host", f"{window} ms", "compute", "exposed", "hidden", "waiting", "idle", "waits most for"]
     body = [
         [str(row["rank"]), row["host"] or "-", *(_ms(row[key]) for key in _TIMES), _most(row["waiting_for_us"])] for row in ranks
@@ -103,12 +107,19 @@ def ranks_text(ranks: list[dict[str, Any]], window: str, width: int) -> str:
         headers.append("peak GiB")
         body = [[*cells, number(row["inference_peak_gib"], 2)] for cells, row in zip(body, ranks, strict=True)]
     title = f"ranks, a {window} as traced: compute + exposed communication + waiting + idle"
-    return "\n".join([title, table(headers, body, width, left=(1, 8)), *notes(ranks)])
+    return "\n".join([title, table(headers, body, width, left=(1, 8)), *notes(ranks), *_rest(untimed)])
+
+
+def _rest(untimed: list[int]) -> list[str]:
+    return [f"{len(untimed):,} more ranks have no times, the last of them rank {untimed[-1]}"] if untimed else []
 
 
 def notes(ranks: list[dict[str, Any]]) -> list[str]:
+    """What a reader of the table must know of single ranks."""
     lines = [f"rank {row['rank']} has no times: {row['problem']}" for row in ranks if row["problem"]]
-    lines += [f"rank {row['rank']}: {row['lost']:,} events of its trace could not be read" for row in ranks if row["lost"]]
+    lines += [
+        f"rank {row['rank']}: its trace is cut or damaged, its times are of what is left" for row in ranks if row["lost"]
+    ]
     lines += [f"rank {row['rank']}: {row['unmatched']:,} collectives that no other rank has" for row in ranks if row["unmatched"]]
     shifted = [row for row in ranks if row["clock_shift_us"]]
     lines += [

@@ -93,5 +93,6 @@ def _ms(value: Any) -> float | None:
 
 def _lost(manifest: Manifest, from_trace: dict[tuple[str, str], int]) -> dict[str, Any]:
     items: list[dict[str, Any]] = [{"what": each.what, "why": each.why, "count": each.count} for each in manifest.lost]
-    items += [{"what": what, "why": why, "count": count} for (what, why), count in from_trace.items()]
+    said = {(each.what, each.why) for each in manifest.lost}
+    items += [{"what": what, "why": why, "count": n} for (what, why), n in from_trace.items() if (what, why) not in said]
     return {"count": sum(each["count"] for each in items), "items": items}

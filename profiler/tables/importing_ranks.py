@@ -11,6 +11,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,12 @@ from profiler.tables.run import Run
 from profiler.tables.stream import EventStream
 
 _ENDINGS = (".json", ".json.gz")
-_NAMED = re.compile(r"rank[-_]?(\d{1,6})", re.IGNORECASE)
+# A longer number is a date.
+_NAMED = re.compile(r"rank[-_]?([0-9]{1,5})(?![0-9])", re.IGNORECASE)
 # `trace_3.json`, `3.pt.trace.json.gz`: nothing else in the name may be taken for a rank.
-_LONE_NUMBER = re.compile(r"\D*?(\d{1,4})(\.pt)?(\.trace)?\.json(\.gz)?")
+_LONE_NUMBER = re.compile(r"\D*?([0-9]{1,4})(\.pt)?(\.trace)?\.json(\.gz)?")
 # Enough for what comes before the first event, and that event.
 _HEAD_BYTES = 1 << 19
-_MOST_RANKS = 1 << 16
 # Traces of one run are of the same steps.
 _ONE_RUN_S = 3600.0
 
@@ -97,7 +98,8 @@ def _peek(path: Path) -> RankFile:
     about, base = stream.metadata, stream.metadata.get("baseTimeNanoseconds")
     began = None if started is None or not isinstance(base, int) or base <= 0 else base / 1e9 + started / 1e6
     world = _distributed(about).get("world_size")
-    return RankFile(path, rank, world if isinstance(world, int) and world > 0 else None, str(about.get("host_name") or ""), began)
+    world = world if isinstance(world, int) and 0 < world <= layout.MOST_RANKS else None
+    return RankFile(path, rank, world, str(about.get("host_name") or ""), began)
 
 
 def _distributed(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -107,13 +109,13 @@ def _distributed(metadata: dict[str, Any]) -> dict[str, Any]:
 
 def _said_rank(metadata: dict[str, Any]) -> int | None:
     rank = _distributed(metadata).get("rank")
-    return rank if isinstance(rank, int) and 0 <= rank < _MOST_RANKS else None
+    return rank if isinstance(rank, int) and 0 <= rank < layout.MOST_RANKS else None
 
 
 def _named_rank(path: Path) -> int | None:
     """By the file's name, else by its folder's."""
     for name in (path.name, path.parent.name):
-        if found := _NAMED.search(name):
+        if (found := _NAMED.search(name)) and int(found[1]) < layout.MOST_RANKS:
             return int(found[1])
     lone = _LONE_NUMBER.fullmatch(path.name)
     return int(lone[1]) if lone else None
@@ -133,8 +135,18 @@ def _one_run(found: list[RankFile], folder: Path) -> tuple[list[RankFile], list[
         else:
             kept[each.rank] = each
     expected = world if world is not None else max(kept, default=-1) + 1
-    lost += [Lost(what=f"rank {rank}", why="the folder holds no trace of it") for rank in range(expected) if rank not in kept]
-    return list(kept.values()), lost
+    return list(kept.values()), lost + list(_absent(kept, expected))
+
+
+def _absent(kept: dict[int, RankFile], expected: int) -> Iterator[Lost]:
+    """The ranks without a trace: of a thousand in a row one word."""
+    ends = [-1, *sorted(kept), expected]
+    for before, after in pairwise(ends):
+        first, last = before + 1, after - 1
+        if first == last:
+            yield Lost(what=f"rank {first}", why="the folder holds no trace of it")
+        elif first < last:
+            yield Lost(what=f"ranks {first} to {last}", why="the folder holds no trace of them", count=last - first + 1)
 
 
 def _apart(each: RankFile, middle: float | None) -> float:
@@ -192,4 +204,6 @@ def _file(each: RankFile, writer: RunWriter, run: Run) -> None:
     except UnreadableInput as error:
         writer.manifest.lose((place / layout.TRACE).as_posix(), error.message)
         return
+    for why, count in tables.lost.items():
+        writer.manifest.lose((place / layout.TRACE).as_posix(), why, count)
     writer.manifest.environment = writer.manifest.environment or environment_of(tables.metadata)

@@ -18,7 +18,6 @@ from rank_traces import COMPUTE, GATHER, REDUCE, Planted, ranks_of
 from profiler.metrics.ledger import ledger
 from profiler.metrics.ranks import _steady, rank_summary
 from profiler.metrics.ranks_clock import COLLECTIVES, SAME_HOST, UNKNOWN
-from profiler.metrics.ranks_collectives import CALLS, matched
 from profiler.metrics.ranks_cut import flat, overlay
 from profiler.metrics.ranks_waits import waits
 from profiler.rundir.manifest import Manifest
@@ -327,12 +326,3 @@ def test_hta_agrees_on_one_rank_of_a_real_training(tmp_path, name):
     assert mine["compute"] + mine["other"] == theirs["compute"] + theirs["other"]
     assert mine["other"] - mine["memory"] <= theirs["other"]
     check_conserved(ledger(run, "step", 0))
-
-
-def test_what_one_rank_sends_to_another_is_no_collective():
-    """A barrier of gloo is sends and receives: rank 0 has one of each for every other rank, and lacks nothing."""
-    rows = [(0, "recv", 100), (0, "recv", 110), (0, "send", 120), (0, "send", 130), (0, "allreduce", 200)]
-    rows += [(rank, kind, at) for rank in (1, 2) for kind, at in (("send", 90), ("recv", 140), ("allreduce", 210))]
-    calls = pl.DataFrame([(rank, kind, kind, "", None, at, at + 5) for rank, kind, at in rows], schema=CALLS, orient="row")
-    shared, alone = matched(calls)
-    assert (shared["kind"].unique().to_list(), alone) == (["allreduce"], {})

@@ -9,6 +9,7 @@ import pytest
 from rank_traces import Planted, ranks_of, write
 
 from profiler.core.errors import UnreadableInput, UsageError
+from profiler.report.show import show_data
 from profiler.rundir.reader import read_manifest
 from profiler.tables.importing_ranks import find_ranks, import_ranks
 from profiler.tables.ranks import rank_facts
@@ -64,7 +65,9 @@ def test_one_rank_cut_one_missing_and_the_others_whole(tmp_path):
     whole = paths[1].read_bytes()
     paths[1].write_bytes(whole[: len(whole) * 2 // 3])
     run = import_ranks(tmp_path / "in", tmp_path / "run")
-    assert _lost(run) == {"rank 3": "the folder holds no trace of it"}
+    cut = "the file ends inside an event (truncated file); what came after is unknown"
+    assert _lost(run) == {"rank 3": "the folder holds no trace of it", "rank1/trace.json.gz": cut}
+    assert [each["what"] for each in show_data(run, rank=1)["lost"]["items"]] == ["rank 3", "rank1/trace.json.gz"]
     assert [run.trace(rank).lost for rank in (0, 2)] == [{}, {}]
     assert any("truncated" in why for why in run.trace(1).lost)
     assert 0 < run.trace(1).events["gpu"] < run.trace(0).events["gpu"]
