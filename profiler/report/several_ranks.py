@@ -98,7 +98,8 @@ def text(report: RanksReport, width: int) -> list[str]:
 def ranks_text(ranks: list[dict[str, Any]], window: str, width: int) -> str:
     """A row a rank, ms; below it the ranks that have no times, and clocks that were read from the collectives."""
     untimed = [row["rank"] for row in ranks if row["problem"] and row["step_us"] is None][_UNTIMED:]
-    ranks = [row for row in ranks if row["rank"] not in set(untimed)]
+    more = set(untimed)
+    ranks = [row for row in ranks if row["rank"] not in more]
     headers = ["rank", "host", f"{window} ms", "compute", "exposed", "hidden", "waiting", "idle", "waits most for"]
     body = [
         [str(row["rank"]), row["host"] or "-", *(_ms(row[key]) for key in _TIMES), _most(row["waiting_for_us"])] for row in ranks
@@ -117,9 +118,7 @@ def _rest(untimed: list[int]) -> list[str]:
 def notes(ranks: list[dict[str, Any]]) -> list[str]:
     """What a reader of the table must know of single ranks."""
     lines = [f"rank {row['rank']} has no times: {row['problem']}" for row in ranks if row["problem"]]
-    lines += [
-        f"rank {row['rank']}: its trace is cut or damaged, its times are of what is left" for row in ranks if row["lost"]
-    ]
+    lines += [f"rank {row['rank']}: its trace is cut or damaged, its times are of what is left" for row in ranks if row["lost"]]
     lines += [f"rank {row['rank']}: {row['unmatched']:,} collectives that no other rank has" for row in ranks if row["unmatched"]]
     shifted = [row for row in ranks if row["clock_shift_us"]]
     lines += [
@@ -128,8 +127,12 @@ def notes(ranks: list[dict[str, Any]]) -> list[str]:
         for row in shifted
     ]
     timed = [row for row in ranks if row["step_us"] is not None]
-    unknown = [str(row["rank"]) for row in timed if row["clock_error_us"] is None]
-    return [*lines, *([f"no clock of rank {', '.join(unknown)}: it shares no collective"] if unknown else [])]
+    unknown = [row for row in timed if row["clock_error_us"] is None]
+    strange = [str(row["rank"]) for row in unknown if row["collectives"] > row["unmatched"]]
+    alone = [str(row["rank"]) for row in unknown if row["collectives"] <= row["unmatched"]]
+    lines += [f"no clock of rank {', '.join(alone)}: it shares no collective"] if alone else []
+    why = "its collectives are of another time and do not end with the others': of another run? It waits for nobody here"
+    return [*lines, *([f"no clock of rank {', '.join(strange)}: {why}"] if strange else [])]
 
 
 def _most(waiting: dict[str, float]) -> str:

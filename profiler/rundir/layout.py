@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 SCHEMA_VERSION = 1
@@ -28,6 +29,10 @@ MEMORY_TRACE = "memory.json.gz"
 COMPILE_LOG_DIR = "compile_log"
 WEIGHTS = "weights.json"
 SOURCES = "sources.json"
+# More than any run has: what names more is no count of ranks, and every rank has a row wherever they are listed.
+MOST_RANKS = 1 << 16
+# `rank07` and other scripts' digits are no folders of ours.
+_RANK_DIR = re.compile(r"rank(0|[1-9][0-9]{0,4})")
 # One a rank of a run of several: how far it came, what it lost, its peaks.
 RANK_STATUS = "rank.json"
 GRAPH_BREAK_REGISTRY = "graph_break_registry.json.gz"
@@ -49,3 +54,9 @@ MARK_MODULE = MARK_PREFIX + "module/"
 def rank_dir(run: Path, rank: int = 0) -> Path:
     """The folder of one process's artifacts."""
     return run / f"rank{rank}"
+
+
+def rank_numbers(run: Path) -> list[int]:
+    """The ranks that a run directory holds folders of."""
+    found = (_RANK_DIR.fullmatch(path.name) for path in run.iterdir() if path.is_dir())
+    return sorted(rank for match in found if match and (rank := int(match[1])) < MOST_RANKS)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, get_type_hints
 
 from profiler.core.spec import RunSpec
-from profiler.rundir.layout import SCHEMA_VERSION
+from profiler.rundir.layout import MOST_RANKS, SCHEMA_VERSION
 from profiler.rundir.shape import build, check_inside
 
 _CALLS = {"dur_ns": float, "calls_ns": list[float], "iterations_ns": list[float], "steps": int}
@@ -111,6 +111,8 @@ class Manifest:
     def from_dict(cls, raw: object) -> Manifest:
         """Read a mapping, leaving out fields of a later version; raises TypeError on a wrong shape."""
         manifest = build(cls, raw, "run")
+        if not 0 < manifest.world_size <= MOST_RANKS:
+            raise TypeError(f"run.world_size is {manifest.world_size}, and should be from 1 to {MOST_RANKS}")
         for name, shapes in _INSIDE.items():
             check_inside(shapes, getattr(manifest, name), name)
         for index, linear in enumerate(manifest.applied.get("linears") or []):

@@ -11,7 +11,7 @@ from profiler.core.errors import UnreadableInput, UsageError
 from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
 from profiler.rundir.rank_writer import take_in
-from profiler.rundir.ranks import RankStatus, rank_numbers, read_rank
+from profiler.rundir.ranks import RankStatus, read_rank
 from profiler.rundir.reader import read_manifest
 from profiler.rundir.writer import write_atomic
 
@@ -58,7 +58,7 @@ def _open(folder: Path) -> Part:
         raise UsageError(f"{folder} is a run of one process", "give the folders that the hosts of one run wrote")
     if manifest.status == "running":
         raise UsageError(f"{folder} is still being recorded", "merge when the run has ended")
-    ranks = {rank: status for rank in rank_numbers(folder) if (status := read_rank(folder, rank)) is not None}
+    ranks = {rank: status for rank in layout.rank_numbers(folder) if (status := read_rank(folder, rank)) is not None}
     strange = [each for each in ranks.values() if each.run_id != manifest.run_id]
     if strange:
         raise UnreadableInput(f"rank {strange[0].rank} in {folder} is of another run", "take its folder out, and merge again")

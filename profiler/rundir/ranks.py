@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import socket
 import time
 from dataclasses import asdict, dataclass, field
@@ -18,7 +17,6 @@ from profiler.rundir.processes import alive
 from profiler.rundir.shape import build
 from profiler.rundir.writer import write_atomic
 
-_RANK = re.compile(r"rank(\d+)")
 _MAX_BYTES = 16 << 20
 GONE = "is gone and left no word"
 
@@ -70,12 +68,6 @@ class RankStatus:
         return self.host == socket.gethostname()
 
 
-def rank_numbers(run: Path) -> list[int]:
-    """The ranks that a run directory holds folders of."""
-    found = (_RANK.fullmatch(path.name) for path in run.iterdir() if path.is_dir())
-    return sorted(int(match[1]) for match in found if match)
-
-
 def read_rank(run: Path, rank: int) -> RankStatus | None:
     """What a rank says; None where it left no `rank.json`.
 
@@ -108,7 +100,7 @@ def write_rank(run: Path, status: RankStatus) -> None:
 def read_ranks(run: Path) -> list[RankStatus]:
     """What every rank says that left a word that can be read; the others are `missing_ranks`."""
     found = []
-    for rank in rank_numbers(run):
+    for rank in layout.rank_numbers(run):
         with contextlib.suppress(UnreadableInput):
             found.append(read_rank(run, rank))
     return [each for each in found if each is not None]

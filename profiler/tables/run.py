@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +14,6 @@ from profiler.tables.trace import TraceTables, open_trace
 
 if TYPE_CHECKING:
     from profiler.tables.compile_log import CompileLog
-
-_RANK = re.compile(r"rank(\d+)")
 
 
 class Run:
@@ -46,8 +43,7 @@ class Run:
     @property
     def ranks(self) -> list[int]:
         """The processes that left artifacts, by rank."""
-        found = (_RANK.fullmatch(path.name) for path in self.path.iterdir() if path.is_dir())
-        return sorted(int(match[1]) for match in found if match)
+        return layout.rank_numbers(self.path)
 
     def has(self, artifact: str, rank: int = 0) -> bool:
         """Whether the file `artifact` (a name of `layout`) is there for `rank`."""

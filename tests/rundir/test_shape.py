@@ -10,6 +10,7 @@ import pytest
 from profiler.cli.app import run as run_command
 from profiler.core.errors import UnreadableInput
 from profiler.core.spec import RunSpec
+from profiler.rundir.layout import rank_numbers
 from profiler.rundir.manifest import Failure, Lost, Manifest, Phase
 from profiler.rundir.reader import read_manifest
 
@@ -113,3 +114,17 @@ def test_half_a_surrogate_pair_reads_as_no_character_and_a_whole_one_as_its_own(
     (tmp_path / "run.json").write_text(json.dumps(raw))
     found = read_manifest(tmp_path)
     assert (found.phases[0].name, found.applied["notes"]) == ("warm\ufffdup", ["\U0001f600"])
+
+
+@pytest.mark.parametrize("count", [0, -1, (1 << 16) + 1, 10**12])
+def test_a_count_of_ranks_that_no_run_has_is_refused(tmp_path, count):
+    (tmp_path / "run.json").write_text(json.dumps(Manifest().to_dict() | {"world_size": count}))
+    with pytest.raises(UnreadableInput, match=f"world_size is {count}, and should be from 1 to 65536"):
+        read_manifest(tmp_path)
+
+
+def test_only_folders_of_our_own_naming_are_ranks(tmp_path):
+    for name in ("rank0", "rank12", "rank00", "rank٣", "rank65536", "rank" + "9" * 200, "rank"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "rank3").write_text("")
+    assert rank_numbers(tmp_path) == [0, 12]

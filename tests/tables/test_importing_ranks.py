@@ -10,6 +10,7 @@ from rank_traces import Planted, ranks_of, write
 
 from profiler.core.errors import UnreadableInput, UsageError
 from profiler.report.show import show_data
+from profiler.report.show_text import show_text
 from profiler.rundir.reader import read_manifest
 from profiler.tables.importing_ranks import find_ranks, import_ranks
 from profiler.tables.ranks import rank_facts
@@ -114,3 +115,39 @@ def test_a_folder_without_a_rank_is_one_clear_error(tmp_path):
     import_ranks(folder, tmp_path / "run", timed_ms=5)
     with pytest.raises(UnreadableInput, match="is a run directory already"):
         find_ranks(tmp_path / "run")
+
+
+def _said(tmp_path, **distributed):
+    """Two ranks, `distributedInfo` changed in both."""
+    traces = ranks_of(Planted(world=2, steps=1, layers=1))
+    for trace in traces:
+        trace["distributedInfo"] |= distributed
+    return _written(tmp_path, {f"rank{rank}.json": trace for rank, trace in enumerate(traces)})
+
+
+def _written(tmp_path, traces):
+    (tmp_path / "in").mkdir()
+    for name, trace in traces.items():
+        (tmp_path / "in" / name).write_text(json.dumps(trace))
+    return tmp_path / "in"
+
+
+def test_a_world_size_that_no_run_has_is_not_believed(tmp_path):
+    ranks, lost = find_ranks(_said(tmp_path, world_size=10**12))
+    assert ([each.rank for each in ranks], [each.world_size for each in ranks], lost) == ([0, 1], [None, None], [])
+
+
+def test_a_thousand_missing_ranks_are_one_word_and_few_rows(tmp_path):
+    run = import_ranks(_said(tmp_path, world_size=1000), tmp_path / "run")
+    assert [(each.what, each.count) for each in run.manifest.lost] == [("ranks 2 to 999", 998)]
+    shown = show_text(show_data(run), 10, 100)
+    assert shown.count(" left no folder") == 8
+    assert "990 more ranks have no times, the last of them rank 999" in shown
+
+
+def test_a_date_in_a_name_is_no_rank(tmp_path):
+    trace, other = ranks_of(Planted(world=2, steps=1, layers=1))
+    del trace["distributedInfo"], other["distributedInfo"]
+    ranks, lost = find_ranks(_written(tmp_path, {"rank20241123.json": trace, "rank0.json": other}))
+    assert [each.rank for each in ranks] == [0]
+    assert [each.what for each in lost] == ["rank20241123.json"]
