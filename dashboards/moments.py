@@ -7,7 +7,6 @@ import polars as pl
 from profiler.metrics.break_spans import break_spans
 from profiler.metrics.compile_regions import compilations, regions, resumes
 from profiler.metrics.ledger import Ledger
-from profiler.report.diagnose import Report
 from profiler.report.grant import Granted
 from profiler.tables import schema
 from profiler.tables.run import Run
@@ -16,7 +15,6 @@ Span = tuple[int, int]
 # Of what is shown, the moment itself takes about a quarter.
 _AROUND = 1.5
 _LEAST_NS = 20_000
-CALL_LABEL = "call"
 
 
 def around(span: Span) -> Span:
@@ -61,11 +59,6 @@ def of_finding(granted: Granted, ledgers: dict[str, Ledger]) -> Span | None:
         return rows
     first = ledger.windows.row(0, named=True)
     return first["start_ns"], first["end_ns"]
-
-
-def of_number(report: Report, number: int, ledgers: dict[str, Ledger]) -> Span | None:
-    """The same for a finding by its number, from 1."""
-    return of_finding(report.findings[number - 1], ledgers) if 0 < number <= len(report.findings) else None
 
 
 def of_kernel(run: Run, name: str, within: Span | None = None, rank: int = 0) -> Span | None:

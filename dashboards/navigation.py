@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -193,11 +193,11 @@ def choose_rank(run: Run, usual: Callable[[Run], int] = main_rank, called: str =
             format_func=lambda rank: f"{rank} ({called})" if rank == shown else str(rank),
             width=160,
         )
-    _absent(run, ranks, at)
+    _absent(run, at)
     return chosen
 
 
-def _absent(run: Run, ranks: Collection[int], asked: int) -> None:
+def _absent(run: Run, asked: int) -> None:
     for each in rank_facts(run):
         if each.problem:
             parts.note(f"{each.problem}{': another is shown' if each.rank == asked and not each.here else ''}")

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from dashboards.charts.style import CONFIG, empty
+from profiler.report.html_cards import is_hit
 
 
 def head(question: str, answer: str, note: str = "") -> None:
@@ -103,13 +104,9 @@ def _list(items: Sequence[str]) -> str:
 
 
 def _place(where: str, lines: Sequence[str]) -> str:
-    marked = (("hit" if _is_hit(each) else "line", each) for each in lines)
+    marked = (("hit" if is_hit(each) else "line", each) for each in lines)
     shown = "".join(f'<span class="{mark}">{escape(each)}\n</span>' for mark, each in marked)
     return f'<p class="ds-where">{escape(where)}</p>' + (f'<div class="ds-code">{shown}</div>' if lines else "")
-
-
-def _is_hit(line: str) -> bool:
-    return line.lstrip().partition(" ")[0].endswith(">")
 
 
 def table_height(rows: int, most: int = 420) -> int:

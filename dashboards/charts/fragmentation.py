@@ -5,10 +5,9 @@ from __future__ import annotations
 import plotly.graph_objects as go
 import polars as pl
 
-from dashboards.charts.memory import unit_of
 from dashboards.charts.style import MUTED, figure
 from profiler.core import palette
-from profiler.core.units import GIB, MIB
+from profiler.core.units import GIB, MIB, unit_of
 from profiler.metrics.memory import MemoryTimeline
 
 _POINTS = 1400

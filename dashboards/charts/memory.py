@@ -10,7 +10,7 @@ import polars as pl
 from dashboards.charts import boxes
 from dashboards.charts.style import MUTED, figure, label
 from profiler.core import palette
-from profiler.core.units import GIB, MIB, format_size
+from profiler.core.units import format_size, unit_of
 from profiler.metrics.memory import MemoryPeak, MemorySummary, MemoryTimeline
 
 # Labels drawn one by one; the others are together.
@@ -23,11 +23,6 @@ COLOURS: dict[str, Callable[[str], str]] = {
     "role": palette.spare,
     "module": palette.spare,
 }
-
-
-def unit_of(size_bytes: float) -> tuple[str, int]:
-    """GiB, or MiB for what is below 0.1 GiB, and its bytes."""
-    return ("GiB", GIB) if size_bytes >= GIB / 10 else ("MiB", MIB)
 
 
 def shown(timeline: MemoryTimeline) -> list[str]:

@@ -9,7 +9,7 @@ from dashboards import data, findings, navigation, parts
 from dashboards.charts import memory as charts
 from dashboards.pages import memory_beside, memory_pieces
 from profiler.core.errors import UnreadableInput
-from profiler.core.units import format_size
+from profiler.core.units import format_size, unit_of
 from profiler.metrics.main_rank import memory_rank
 from profiler.metrics.memory import (
     LOAD_PART,
@@ -22,7 +22,6 @@ from profiler.metrics.memory import (
     oom_report,
 )
 from profiler.metrics.memory.timeline import BY
-from profiler.tables.run import Run
 
 _QUESTION = "Where is every byte, and what would lower the peak?"
 _PARTS = {MEMORY_PART: "a call", LOAD_PART: "loading, quantizing, warm-up"}
@@ -46,7 +45,7 @@ def page() -> None:
         return
     failed = oom_report(found, rank)
     peak = data.memory_peak(name, held[0], rank) if held else None
-    _head(found, summary, peak, failed)
+    _head(summary, peak, failed)
     if failed and failed.message:
         parts.note(failed.message)
     if held:
@@ -61,7 +60,7 @@ def page() -> None:
     memory_beside.ranks(name)
 
 
-def _head(found: Run, summary: MemorySummary, peak: MemoryPeak | None, failed: OomReport | None) -> None:
+def _head(summary: MemorySummary, peak: MemoryPeak | None, failed: OomReport | None) -> None:
     if failed and failed.asked_bytes:
         answer = (
             f"Out of memory: {format_size(failed.asked_bytes)} asked, {format_size(failed.device_free_bytes)} free on the device"
@@ -88,7 +87,7 @@ def _head(found: Run, summary: MemorySummary, peak: MemoryPeak | None, failed: O
 
 
 def _figure(name: str, size_bytes: int, what: str) -> tuple[str, str, str, str]:
-    unit, size = charts.unit_of(size_bytes)
+    unit, size = unit_of(size_bytes)
     return name, f"{size_bytes / size:,.2f}", unit, what
 
 
@@ -152,7 +151,7 @@ def _biggest(peak: MemoryPeak) -> None:
     parts.section(
         "Biggest allocations at the peak", "tick one for its stack; relief is by how much the peak falls if it alone were gone"
     )
-    unit, size = charts.unit_of(peak.requested_bytes / 10)
+    unit, size = unit_of(peak.requested_bytes / 10)
     rows = peak.rows.select(
         (pl.col("size_bytes") / size).alias("size"),
         (pl.col("relief_bytes") / size).alias("relief"),

@@ -31,3 +31,8 @@ def format_size(size_bytes: float | None) -> str:
     if abs(size_bytes) >= GIB / 10:
         return f"{size_bytes / GIB:.3f} GiB"
     return f"{size_bytes / MIB:.2f} MiB"
+
+
+def unit_of(size_bytes: float) -> tuple[str, int]:
+    """GiB, or MiB for what is below 0.1 GiB, and its bytes."""
+    return ("GiB", GIB) if size_bytes >= GIB / 10 else ("MiB", MIB)

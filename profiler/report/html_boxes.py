@@ -49,7 +49,7 @@ def icicle(
     total = sum(each.value for each in leaves)
     if not total:
         return joined()
-    made = _boxes((), leaves, 0.0, WIDTH, total)
+    made = _boxes((), leaves, 0.0, total)
     rows = max((len(each.path) for each in made), default=0) + 1
     top = box(0.0, 0.0, WIDTH, _ROW, palette.TOTAL, f"{title}: {shown(total)}")
     said = words(WIDTH / 2, 28, f"{title}, {shown(total)}", anchor="middle", fill="#FFFFFF", class_="value")
@@ -57,7 +57,7 @@ def icicle(
     return svg(_ROW * rows, f"{title} by its parts", top, said, *drawn)
 
 
-def _boxes(path: Path, leaves: Sequence[Leaf], x: float, width: float, total: float) -> list[_Box]:
+def _boxes(path: Path, leaves: Sequence[Leaf], x: float, total: float) -> list[_Box]:
     """Boxes of all levels below a path, biggest first; what is too narrow to be seen is one at the end."""
     groups: dict[str, list[Leaf]] = {}
     for each in leaves:
@@ -70,7 +70,7 @@ def _boxes(path: Path, leaves: Sequence[Leaf], x: float, width: float, total: fl
             small.append(value)
             continue
         found.append(_Box((*path, key), value, x, value * scale))
-        found += _boxes((*path, key), groups[key], x, value * scale, total)
+        found += _boxes((*path, key), groups[key], x, total)
         x += value * scale
     if sum(small) * scale >= 0.5:
         found.append(_Box((*path, f"{len(small)} smaller"), sum(small), x, sum(small) * scale))

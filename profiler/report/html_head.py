@@ -7,10 +7,10 @@ from pathlib import PurePath
 from typing import Any
 
 from profiler.core.finding import CRITICAL, HIGH
-from profiler.core.units import GIB
+from profiler.core.units import GIB, unit_of
 from profiler.report import html_tune
 from profiler.report.html_data import Gathered
-from profiler.report.html_parts import Figure, figures, lines, unit_of
+from profiler.report.html_parts import Figure, figures, lines
 from profiler.report.html_tags import Html, tag
 from profiler.report.memory_findings import FATAL
 from profiler.report.show_text import (

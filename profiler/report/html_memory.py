@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from profiler.core import palette
-from profiler.core.units import GIB, format_size
+from profiler.core.units import GIB, format_size, unit_of
 from profiler.report import html_bars, memory_words
 from profiler.report.html_data import Gathered, Memory
 from profiler.report.html_memory_peak import peak, where
 from profiler.report.html_memory_time import over_time
-from profiler.report.html_parts import chip, lines, part, section, table, unit_of
+from profiler.report.html_parts import chip, lines, part, section, table
 from profiler.report.html_tags import Html, joined, tag
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from profiler.core import palette
-from profiler.core.units import format_ms, format_size
+from profiler.core.units import format_ms, format_size, unit_of
 from profiler.report import html_area, memory_words
 from profiler.report.html_data import Memory
-from profiler.report.html_parts import legend, lines, part, unit_of
+from profiler.report.html_parts import legend, lines, part
 from profiler.report.html_tags import Html, joined
 
 # What lives throughout hides the rest from this share of the peak on.

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from profiler.core.printable import one_line
-from profiler.core.units import GIB, MIB
 from profiler.report.html_tags import Html, Inside, coordinate, joined, tag
 
 
@@ -115,8 +114,3 @@ def bullets(items: Iterable[Inside]) -> Html:
 def lines(items: Iterable[Inside]) -> Html:
     """Quiet lines; none where there are none."""
     return joined(*(tag("p", each, class_="note") for each in items if each))
-
-
-def unit_of(size_bytes: float) -> tuple[str, int]:
-    """GiB, or MiB for what is below 0.1 GiB, and its bytes."""
-    return ("GiB", GIB) if size_bytes >= GIB / 10 else ("MiB", MIB)

@@ -25,7 +25,7 @@ def chart(timeline: dict[str, Any], peak_us: int | None, width: int) -> str:
     total = columns(timeline["total"], inner)
     band = _band(timeline["windows"], slots, timeline["slots"], inner)
     rows = [f"{'':<{_LABEL + _GAP}}{band}".rstrip()] if timeline["windows"] else []
-    rows += _tall("total", total, inner)
+    rows += _tall("total", total)
     rows += [_row(each["label"], columns(each["bytes"], inner), each["highest_bytes"]) for each in timeline["labels"]]
     if peak_us is not None:
         at = slots.number(peak_us) * inner // timeline["slots"]
@@ -48,7 +48,7 @@ def _band(windows: list[dict[str, Any]], slots: Slots, count: int, inner: int) -
     return "".join(line[:inner])
 
 
-def _tall(label: str, values: list[int], inner: int) -> list[str]:
+def _tall(label: str, values: list[int]) -> list[str]:
     """A row of `_TOTAL_LINES` lines."""
     highest = max(values, default=0)
     eighths = [round(value * _TOTAL_LINES * 8 / highest) if highest else 0 for value in values]

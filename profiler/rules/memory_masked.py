@@ -23,7 +23,7 @@ def check(context: Context) -> Iterable[Finding]:
     if since is None or inference is None or since - inference < LEAST * inference:
         return
     excess = since - inference
-    low, high = _saving(summary, context, excess)
+    low, high = _saving(summary, excess)
     yield Finding(
         rule=RULE.name,
         title=f"{_WORDS.get(phase, phase)} peaks {format_size(excess)} above any call: it decides what device the run fits on",
@@ -39,7 +39,7 @@ def check(context: Context) -> Iterable[Finding]:
     )
 
 
-def _saving(summary: MemorySummary, context: Context, excess: int) -> tuple[int, int]:
+def _saving(summary: MemorySummary, excess: int) -> tuple[int, int]:
     """Without the weights unquantized on the device its highest is the call's, or the model with one layer in conversion."""
     phases = {each.name: each for each in summary.phases}
     loaded, quantize = phases.get(layout.LOAD), summary.quantize_peak_bytes

@@ -64,7 +64,7 @@ def _limit(memory_bytes: int, cpu_s: int) -> None:
     limits = {
         resource.RLIMIT_DATA: memory_bytes,
         resource.RLIMIT_CPU: cpu_s,
-        resource.RLIMIT_FSIZE: 1 << 28,
+        resource.RLIMIT_FSIZE: _ANSWER_BYTES,
         resource.RLIMIT_CORE: 0,
     }
     for kind, limit in limits.items():

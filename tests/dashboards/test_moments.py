@@ -39,7 +39,7 @@ def test_windows_are_those_of_the_metrics(run: Run, cut: dict[str, Ledger]):
 def test_a_finding_about_kernels_stands_on_one_of_them(run: Run, cut: dict[str, Ledger], report: Report):
     first = report.findings[0]
     assert first.finding.rule == "old-architecture-gemm"
-    start, end = moments.of_number(report, 1, cut) or (0, 0)
+    start, end = moments.of_finding(first, cut) or (0, 0)
     ran = run.trace().lazy("gpu").filter((pl.col("ts_ns") == start) & (pl.col("dur_ns") == end - start)).collect()
     assert "cutlass_80" in ran["name"][0]
     window = moments.windows(cut)["step/1"]
@@ -53,11 +53,6 @@ def test_every_finding_that_has_rows_has_a_moment_in_its_window(cut: dict[str, L
         start, end = moments.of_finding(each, cut) or (0, 0)
         spans = [span for label, span in moments.windows(cut).items() if label.startswith(each.finding.window)]
         assert any(first <= start < end <= last for first, last in spans), each.finding.title
-
-
-def test_numbers_that_no_finding_has(report: Report, cut: dict[str, Ledger]):
-    assert moments.of_number(report, 0, cut) is None
-    assert moments.of_number(report, 99, cut) is None
 
 
 def test_a_kernel_is_found_at_its_longest(run: Run, cut: dict[str, Ledger]):

@@ -13,7 +13,6 @@ from profiler.metrics.memory.intervals import BEFORE_RECORDING
 
 # Sizes of the workspaces that cuBLAS takes at its first product and keeps: cuBLASLt, cuBLAS before Hopper, cuBLAS since.
 _CUBLAS_BYTES = (1 << 20, (4096 * 2 + 16 * 8) << 10, 32 << 20)
-_LABELS = ("category", "component", "role", "dtype", "module", "name")
 
 _WEIGHT = pl.col("weight_component").is_not_null()
 _OUTSIDE = pl.col("owner").is_in([labels.SCHEDULER, labels.PIPELINE])
