@@ -47,7 +47,7 @@ class SweepFolder:
         command: what the user typed.
 
     Raises:
-        UsageError: another sweep works in it, it holds something else, or it cannot be written.
+        UsageError: another sweep works in it, it holds something else or cells of another model, or it cannot be written.
         UnreadableInput: its `sweep.json` is no such file.
     """
 
@@ -60,6 +60,7 @@ class SweepFolder:
         except OSError as error:
             raise UsageError(f"cannot write to {path}: {error.strerror}", "name a writable place with -o") from None
         self.before = read_cells(path) if (path / layout.SWEEP).exists() else []
+        self._refuse_other_model()
         self.manifest = Manifest(kind="sweep", command=command, spec=spec, process=process_identity(), created_ns=time.time_ns())
 
     @property
@@ -71,6 +72,16 @@ class SweepFolder:
     def cache(self) -> Path:
         """Where the cells' compile caches lie."""
         return self.path / CACHE
+
+    def _refuse_other_model(self) -> None:
+        """Cells are named by their options alone: those of another model would take the places of finished ones."""
+        others = {each.spec.model for each in self.before if each.ended} - {self.header.model}
+        if others:
+            self.close()
+            raise UsageError(
+                f"{self.path} is a sweep of {', '.join(sorted(others))}, this is of {self.header.model}",
+                "name another folder with -o",
+            )
 
     def begin(self, cells: list[Cell], retry: bool = False) -> None:
         """Take over what earlier sweeps of this folder finished, and write the cells down.

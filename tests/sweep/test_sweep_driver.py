@@ -18,6 +18,7 @@ import pytest
 from drive import HERE, Notes, Silent, Unprobed, Warm, drive, rows, specs
 
 from profiler.core.errors import UnreadableInput, UsageError
+from profiler.core.spec import RunSpec
 from profiler.rundir.reader import read_manifest
 from profiler.sweep.cells import make_cells
 from profiler.sweep.driver import Limits
@@ -229,6 +230,20 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, notes: Notes):
         drive(tmp_path, make_cells(specs(notes.folder, "bf16")))
     assert (tmp_path / "mine.txt").read_text() == "precious"
     assert not (tmp_path / ".lock").exists()
+
+
+def test_a_sweep_of_another_model_is_left_alone(folder: Path, notes: Notes):
+    drive(folder, make_cells(specs(notes.folder, "bf16")))
+    before = (folder / "sweep.json").read_text(), (folder / "run.json").read_text()
+    other = Request(base=RunSpec(model="cogvideox-tiny"), out=folder)
+    with pytest.raises(
+        UsageError, match=f"is a sweep of {specs(notes.folder, 'bf16')[0].model}, this is of cogvideox-tiny"
+    ) as caught:
+        sweep(other, Silent())
+    assert caught.value.hint == "name another folder with -o"
+    assert ((folder / "sweep.json").read_text(), (folder / "run.json").read_text()) == before
+    drive(folder, make_cells(specs(notes.folder, "bf16")))
+    assert notes.starts() == ["bf16-none"], "the folder was let go of, and nothing runs twice"
 
 
 @pytest.mark.parametrize(
