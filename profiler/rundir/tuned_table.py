@@ -21,7 +21,7 @@ KERNEL_VERSION = 1
 _VERSION = 1
 _SHIPPED = Path(__file__).parents[1] / "kernels" / "shipped"
 _MAX_BYTES = 64 << 20
-AGAIN = "remove it and tune again with `diffuscope tune`, or use --tuned off"
+AGAIN = "name another file, or remove it and tune again with `diffuscope tune`; --tuned off does without"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,11 @@ def read_table(path: Path) -> Table:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise UnreadableInput(f"{path} is no table of tuned kernels: it has more than {_MAX_BYTES >> 20} MiB", AGAIN)
-        table = build(Table, json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None), "table")
+        raw = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+        if isinstance(raw, dict) and "sections" not in raw:
+            # Any other JSON object would read as an empty table, and be written over.
+            raise ValueError("it has no sections")
+        table = build(Table, raw, "table")
         for section in table.sections:
             for name, entry in section.entries.items():
                 parse_shape(name)

@@ -105,6 +105,7 @@ CORRUPT = {
     "not JSON": "{",
     "empty": "",
     "a list": "[]",
+    "an object of something else": '{"schema": 1, "kind": "plan"}',
     "sections of another kind": '{"sections": 3}',
     "a key without a device": '{"sections": [{"key": {"torch": "t"}}]}',
     "a shape of no numbers": json.dumps({"sections": [{"key": WHOLE, "entries": {"axb": {"kernel": "k", "us": 1}}}]}),
