@@ -11,6 +11,14 @@ from profiler.core.errors import Refused, UnreadableInput, UsageError
 from profiler.core.plan_file import Entry, PlanFile, names_plan, read_plan
 from profiler.schemes.base import SCHEMES, Hardware, Scheme
 
+# Names of schemes elsewhere, the seed's tables among them: what to ask for here.
+_ELSEWHERE = {
+    "autoquant": "torchao has none any more: make a plan with `diffuscope plan MODEL -o plan.json`, and name --scheme plan.json",
+    "fp8": "the seed's rows of fp8 are fp8dq",
+    "fp6": "the seed's rows of fp6 are fp6_e3m2",
+    "None": "unquantized is bf16",
+}
+
 # In `run.json`, before the type of a torchao config that is none of the registered schemes'.
 FOREIGN = "torchao:"
 
@@ -67,6 +75,8 @@ def find_scheme(name: str) -> Scheme:
         UnreadableInput: a plan that cannot be read, or names a scheme that there is not.
     """
     if not names_plan(name):
+        if name in _ELSEWHERE and name not in SCHEMES:
+            raise UsageError(f"no scheme is called {name!r}", _ELSEWHERE[name])
         return SCHEMES.get(name)
     file, foreign = read_plan(name), dict[str, Scheme]()
     members = {key: _member(name, key, entry, foreign) for key, entry in file.layers.items()}

@@ -51,6 +51,15 @@ def test_a_registered_name_is_that_scheme():
         find_scheme("int3")
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"), [("autoquant", "diffuscope plan"), ("fp8", "fp8dq"), ("fp6", "fp6_e3m2"), ("None", "bf16")]
+)
+def test_names_of_the_seed_that_are_none_here_say_what_to_ask_for(name: str, hint: str):
+    with pytest.raises(UsageError, match="no scheme is called") as caught:
+        find_scheme(name)
+    assert hint in caught.value.hint
+
+
 def test_torchaos_config_of_a_known_scheme_is_that_scheme_and_another_is_applied_as_it_is(tmp_path: Path):
     layers = {"m.0": config_json(SCHEMES.get("int8dq")), "m.1": FOREIGN}
     layers["m.0"]["_data"]["set_inductor_config"] = True  # no part of what it does to a weight
