@@ -77,6 +77,7 @@ def against_seed(tables: SweepTables, rows: Sequence[dict[str, Any]]) -> SeedCom
     found: list[dict[str, Any]] = []
     why: dict[str, list[Cause]] = {}
     unmatched: dict[str, str] = {}
+    runs = {each.cell.id: each for each in tables.cells}
     for row, each in zip(rows, tables.cells, strict=True):
         seed, reason = _match(row, each)
         if seed is None:
@@ -84,7 +85,7 @@ def against_seed(tables: SweepTables, rows: Sequence[dict[str, Any]]) -> SeedCom
             continue
         beside = _beside(row, seed, each)
         found.append(beside)
-        said = causes(row, seed, each, rows, seed_rows()) if row["status"] == "ok" else []
+        said = causes(row, seed, each, rows, seed_rows(), runs) if row["status"] == "ok" else []
         if said:
             why[row["id"]] = said
     models = {row["model"] for row in rows}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,7 @@ class Pair:
         row, seed: the cell's row and the seed's.
         each: the cell's run.
         rows, seeds: all cells and all rows of the seed: counterparts that differ in one option.
+        runs: the cells' runs by id.
     """
 
     row: dict[str, Any]
@@ -46,6 +47,7 @@ class Pair:
     each: CellRun
     rows: Sequence[dict[str, Any]]
     seeds: Sequence[dict[str, Any]]
+    runs: Mapping[str, CellRun]
 
 
 _SOURCES: dict[str, tuple[str, Callable[[Any], list[tuple[str, bool]]]]] = {
@@ -56,10 +58,15 @@ _SOURCES: dict[str, tuple[str, Callable[[Any], list[tuple[str, bool]]]]] = {
 
 
 def causes(
-    row: dict[str, Any], seed: dict[str, Any], each: CellRun, rows: Sequence[dict[str, Any]], seeds: Sequence[dict[str, Any]]
+    row: dict[str, Any],
+    seed: dict[str, Any],
+    each: CellRun,
+    rows: Sequence[dict[str, Any]],
+    seeds: Sequence[dict[str, Any]],
+    runs: Mapping[str, CellRun],
 ) -> list[Cause]:
     """The causes of every difference above its threshold; what is measured first."""
-    pair = Pair(row, seed, each, rows, seeds)
+    pair = Pair(row, seed, each, rows, seeds, runs)
     found: list[Cause] = []
     for quantity, (column, explain) in _SOURCES.items():
         mine, theirs = row.get(column), seed[column]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from profiler.core.scheme_bytes import DENSE
-from profiler.metrics.sweep_seed_beside import BF16, counterpart, ratios, versions
+from profiler.metrics.sweep_seed_beside import BF16, Row, counterpart, ratios, versions
 from profiler.metrics.sweep_seed_facts import COMPILE_MODE, SETUPS
 from profiler.metrics.sweep_seed_step import slow_parts
 
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from profiler.metrics.sweep_seed_causes import Pair
 
 Said = list[tuple[str, bool]]
-# Two ratios nearer than this are the same difference.
-_SAME = 0.10
+# Of a difference: a share this small is none of it, and all but that is all of it.
+_LITTLE = 0.2
 
 
 def time(pair: Pair) -> Said:
@@ -63,11 +64,21 @@ def _plain(pair: Pair) -> Said:
     if found is None:
         return []
     row, ratio = found
-    own = pair.row["time_s"] / pair.seed["time_s"]
-    if abs(ratio - 1) > _SAME and abs(own / ratio - 1) <= _SAME:
+    share, left = _share(pair, ratio)
+    if share >= 1 - _LITTLE:
         return [(f"{row['id']} is at {ratio:.2f} of the seed's time too: not the scheme, but the machine and its software", True)]
-    whose = "this difference is the scheme's own" if abs(ratio - 1) <= _SAME else "that much is not the scheme's"
+    whose = "this difference is the scheme's own"
+    if share > _LITTLE:
+        whose = f"so much is the machine's and its software's, and what is left, {left:.2f}, the scheme's own"
     return [(f"{row['id']} is at {ratio:.2f} of the seed's time: {whose}", True)]
+
+
+def _share(pair: Pair, ratio: float) -> tuple[float, float]:
+    """How much of a cell's difference one of this ratio makes, of 1 and below 0 where it goes the other way; the ratio left."""
+    own = pair.row["time_s"] / pair.seed["time_s"]
+    if min(own, ratio) <= 0:
+        return 0.0, own
+    return math.log(ratio) / math.log(own), own / ratio
 
 
 def _other_mode(pair: Pair) -> Said:
@@ -77,10 +88,12 @@ def _other_mode(pair: Pair) -> Said:
         return []
     row, ratio = found
     mode = "eager" if pair.row["compile"] else "compiled"
-    if abs(ratio - 1) > _SAME:
-        return [(f"{mode} ({row['id']}) it is at {ratio:.2f} of the seed's time", True)]
+    share, left = _share(pair, ratio)
+    if share >= 1 - _LITTLE:
+        return [(f"{mode} ({row['id']}) it is at {ratio:.2f} of the seed's time too", True)]
     where = "what compiling gives" if pair.row["compile"] else "what compiling removes: kernels between the GEMMs, and launches"
-    return [(f"{mode} ({row['id']}) it is at {ratio:.2f} of the seed's time: the difference lies in {where}", True)]
+    what = "the difference" if share <= _LITTLE else f"what is left of the difference, {left:.2f},"
+    return [(f"{mode} ({row['id']}) it is at {ratio:.2f} of the seed's time: {what} lies in {where}", True)]
 
 
 def _mode(pair: Pair) -> Said:
@@ -91,10 +104,25 @@ def _mode(pair: Pair) -> Said:
 
 
 def _tuned(pair: Pair) -> Said:
-    """Kernels that `tune` chose, as the run itself notes them."""
+    """Kernels that `tune` chose, as the run itself notes them; what they are worth, where a cell does without."""
     applied = pair.each.run.manifest.applied if pair.each.run else {}
     notes = [note for note in applied.get("notes") or [] if "tuned kernel" in note]
-    return [(f"kernels tuned for this GPU: {'; '.join(notes)}", True)] if applied.get("tuned_tables") and notes else []
+    if not applied.get("tuned_tables") or not notes:
+        return []
+    without = _untuned(pair)
+    beside = f"; without them ({without['id']}) {without['time_s']:.3f} s" if without else ""
+    return [(f"kernels tuned for this GPU: {'; '.join(notes)}{beside}", without is not None)]
+
+
+def _untuned(pair: Pair) -> Row | None:
+    """The same cell with torchao's own products."""
+    plain = [
+        row
+        for row in pair.rows
+        if (other := pair.runs.get(row["id"])) and other.run and not other.run.manifest.applied.get("tuned_tables")
+        if row.get("time_s") is not None and row["compile_mode"] == pair.row["compile_mode"]
+    ]
+    return counterpart(plain, pair.row)
 
 
 def _layers(pair: Pair) -> Said:

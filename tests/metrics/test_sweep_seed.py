@@ -79,8 +79,8 @@ def test_the_causes_of_the_kept_runs(kept):
             (
                 TIME,
                 True,
-                "compiled (bf16-default) it is at 0.93 of the seed's time: the difference lies in what compiling removes: "
-                "kernels between the GEMMs, and launches",
+                "compiled (bf16-default) it is at 0.93 of the seed's time: what is left of the difference, 0.86, lies in what "
+                "compiling removes: kernels between the GEMMs, and launches",
             ),
             (TIME, False, software),
         ],
@@ -202,19 +202,29 @@ def test_where_bf16_differs_as_much_it_is_not_the_scheme(tmp_path: Path):
 
 def test_bf16_that_differs_less_leaves_the_rest_to_the_scheme(tmp_path: Path):
     part = {"a": manifest(FLUX, (4.615 * 2,)), "b": manifest(spec(compile="regional"), (4.209 * 1.3,))}
-    assert texts(beside(tmp_path, **part), "a", TIME)[0] == "b is at 1.30 of the seed's time: that much is not the scheme's"
+    assert texts(beside(tmp_path, **part), "a", TIME)[0] == (
+        "b is at 1.30 of the seed's time: so much is the machine's and its software's, and what is left, 1.54, the scheme's own"
+    )
     near = {"a": manifest(FLUX, (4.615 * 0.87,)), "b": manifest(spec(compile="regional"), (4.209 * 0.93,))}
     assert texts(beside(tmp_path / "near", **near), "a", TIME)[0] == (
-        "b is at 0.93 of the seed's time: this difference is the scheme's own"
+        "b is at 0.93 of the seed's time: so much is the machine's and its software's, and what is left, 0.94, the scheme's own"
+    )
+    none = {"a": manifest(FLUX, (4.615 * 0.87,)), "b": manifest(spec(compile="regional"), (4.209 * 0.98,))}
+    assert texts(beside(tmp_path / "none", **none), "a", TIME)[0] == (
+        "b is at 0.98 of the seed's time: this difference is the scheme's own"
     )
 
 
 def test_tuned_kernels_are_named(tmp_path: Path):
     notes = {"tuned_tables": ["h100.json"], "notes": ["418 of 418 int8dq Linears run tuned kernels", "other"]}
     made = manifest(spec("int8dq", "regional"), (2.967,), (20.386, 31.6, 22.8), **notes)
-    assert texts(beside(tmp_path, a=made), "a", TIME)[0] == (
-        "kernels tuned for this GPU: 418 of 418 int8dq Linears run tuned kernels"
-    )
+    alone = beside(tmp_path, a=made)
+    assert texts(alone, "a", TIME)[0] == ("kernels tuned for this GPU: 418 of 418 int8dq Linears run tuned kernels")
+    assert alone.causes["a"][0].measured is False, "no cell says what they are worth"
+    plain = manifest(spec("int8dq", "regional"), (4.452,), (20.386, 31.6, 22.8))
+    found = beside(tmp_path / "both", a=made, b=plain)
+    assert texts(found, "a", TIME)[0].endswith("run tuned kernels; without them (b) 4.452 s")
+    assert found.causes["a"][0].measured is True
 
 
 def test_another_gpu_offloads_and_graph_breaks_are_said(tmp_path: Path):
