@@ -106,9 +106,9 @@ def _made(run: Run) -> RankSummary:
     timed = [_row(run, each, known) | {"late_us": late.get(each.rank)} for each, _ in measured]
     rows = pl.DataFrame(timed + _absent(run, known), schema=ROW, orient="row")
     waited = pl.DataFrame([row for _, each in measured for row in each], schema=_WAIT, orient="row")
-    known = rows.filter(pl.col("own_us").is_not_null()).sort("own_us", "rank")
+    able = rows.filter(pl.col("own_us").is_not_null()).sort("own_us", "rank")
     # What a cut trace lacks looks like idle time.
-    order = known.filter(pl.col("lost") == 0)["rank"].to_list() or known["rank"].to_list()
+    order = able.filter(pl.col("lost") == 0)["rank"].to_list() or able["rank"].to_list()
     window = STEP if any(each.window == STEP for each, _ in measured) else CALL
     slowest, median = (order[-1], order[(len(order) - 1) // 2]) if order else (None, None)
     return RankSummary(window, rows.sort("rank"), waited, slowest, median)

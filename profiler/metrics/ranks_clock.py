@@ -12,7 +12,9 @@ import polars as pl
 
 # Those that end together on all ranks: the root of a broadcast may leave early.
 _BLOCKING = r"^_?(all|reducescatter|barrier|sendrecv)"
-SAME_HOST, COLLECTIVES, UNKNOWN = "same host", "collectives", "not aligned"
+SAME_HOST, COLLECTIVES, UNKNOWN, FOREIGN = "same host", "collectives", "not aligned", "another run"
+# Collectives of one run end together to within far less than this share of the time that they span.
+_MOST_APART = 0.01
 
 _SCHEMA = {"rank": pl.Int64, "shift_ns": pl.Int64, "error_ns": pl.Int64, "collectives": pl.Int64, "by": pl.String}
 _Row = tuple[int, int | None, int | None, int, str]
@@ -22,7 +24,8 @@ def clocks(calls: pl.DataFrame, bases: Mapping[int, int], hosts: Mapping[int, st
     """One row a rank: `shift_ns` (add it to a time of the rank's trace for the time on the first rank's clock, epoch where that
     one has it), `error_ns` (median distance of the collectives from it), `collectives` (how many it was read from), `by`.
 
-    Ranks of one host with epoch times share a clock. One that shares no collective with any other has no shift.
+    Ranks of one host with epoch times share a clock. One that shares no collective with any other has no shift, nor has one whose
+    collectives lie at another time and do not end with the other's: its trace is of another run.
 
     Args:
         calls: of `ranks_collectives.matched`.
@@ -36,7 +39,8 @@ def clocks(calls: pl.DataFrame, bases: Mapping[int, int], hosts: Mapping[int, st
     rows: dict[int, _Row] = {first: (first, bases[first], 0, 0, SAME_HOST)}
     waiting = set(bases) - {first}
     while waiting:
-        near = {rank: found for rank in waiting if (found := _place(rank, rows, ends, bases, hosts))}
+        placed = {rank: row for rank, row in rows.items() if row[1] is not None}
+        near = {rank: found for rank in waiting if (found := _place(rank, placed, ends, bases, hosts))}
         if not near:
             break
         rows |= near
@@ -60,7 +64,17 @@ def _place(
     middle = apart.median()
     spread = (apart - middle).abs().median()
     assert shift is not None and error is not None and isinstance(middle, int | float) and isinstance(spread, int | float)
+    ahead = shift + middle - bases[rank]
+    if bases[rank] and bases[other] and _strange(abs(ahead), spread, ends.filter(pl.col("rank") == rank)["end_ns"]):
+        return rank, None, None, 0, FOREIGN
     return rank, shift + round(middle), error + round(spread), len(apart), COLLECTIVES
+
+
+def _strange(ahead_ns: float, spread_ns: float, ends: pl.Series) -> bool:
+    """Whether collectives lie at another time, and do not end with the other rank's however its clock is set."""
+    first, last = ends.min(), ends.max()
+    assert isinstance(first, int) and isinstance(last, int)
+    return ahead_ns > last - first and spread_ns > _MOST_APART * (last - first)
 
 
 def _differences(rank: int, other: int, ends: pl.DataFrame) -> tuple[int, pl.Series]:

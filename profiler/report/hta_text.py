@@ -10,6 +10,7 @@ from profiler.core.printable import one_line, printable
 from profiler.report.hta import OURS
 from profiler.report.names import readable, shorten
 from profiler.report.render import MAX_WIDTH, MIN_WIDTH, number, percent, table
+from profiler.report.several_ranks import clock_notes
 from profiler.rundir import layout
 from profiler.tables.hta_answer import CRITICAL_PATH, IDLE, LATE_KERNEL_US, LAUNCHES, OVERLAP, QUEUE, SLOW_CALL_US, TEMPORAL
 
@@ -49,7 +50,8 @@ def _own(data: dict[str, Any], width: int) -> str:
     ]
     slow = f"; rank {summary['slowest']} is the slowest" if len(timed) > 1 else ""
     title = f"{OURS}: traced ms a {summary['window']}{slow}"
-    return f"{title}\n" + table(headers, rows, width, left=(0, len(headers) - 1))
+    notes = [_filled(note, width) for note in clock_notes(summary["ranks"])]
+    return "\n".join([title, table(headers, rows, width, left=(0, len(headers) - 1)), *notes])
 
 
 def _most(waited: list[tuple[int, float]]) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from profiler.core.printable import one_line, printable
 from profiler.metrics.main_rank import main_rank
 from profiler.metrics.per_rank import RankTotals, rank_totals
 from profiler.metrics.ranks import ROW, RankSummary, rank_summary
-from profiler.report.render import number, table
+from profiler.report.render import MIN_WIDTH, number, table
 from profiler.rules.context import Context
 from profiler.rules.ranks_beside import Beside, beside
 from profiler.tables.ranks import is_spread
@@ -108,7 +110,12 @@ def ranks_text(ranks: list[dict[str, Any]], window: str, width: int) -> str:
         headers.append("peak GiB")
         body = [[*cells, number(row["inference_peak_gib"], 2)] for cells, row in zip(body, ranks, strict=True)]
     title = f"ranks, a {window} as traced: compute + exposed communication + waiting + idle"
-    return "\n".join([title, table(headers, body, width, left=(1, 8)), *notes(ranks), *_rest(untimed)])
+    return "\n".join([title, table(headers, body, width, left=(1, 8)), *_wrapped([*notes(ranks), *_rest(untimed)], width)])
+
+
+def _wrapped(lines: list[str], width: int) -> list[str]:
+    cleaned, wide = (printable(one_line(line)) for line in lines), max(width, MIN_WIDTH)
+    return [textwrap.fill(line, wide, subsequent_indent="  ", break_on_hyphens=False) for line in cleaned]
 
 
 def _rest(untimed: list[int]) -> list[str]:
@@ -120,8 +127,13 @@ def notes(ranks: list[dict[str, Any]]) -> list[str]:
     lines = [f"rank {row['rank']} has no times: {row['problem']}" for row in ranks if row["problem"]]
     lines += [f"rank {row['rank']}: its trace is cut or damaged, its times are of what is left" for row in ranks if row["lost"]]
     lines += [f"rank {row['rank']}: {row['unmatched']:,} collectives that no other rank has" for row in ranks if row["unmatched"]]
+    return lines + clock_notes(ranks)
+
+
+def clock_notes(ranks: list[dict[str, Any]]) -> list[str]:
+    """How the clocks of the ranks were brought together, or why not."""
     shifted = [row for row in ranks if row["clock_shift_us"]]
-    lines += [
+    lines = [
         f"rank {row['rank']}: its clock was shifted by {row['clock_shift_us'] / 1e3:+,.3f} ms (error "
         f"{row['clock_error_us']:,.1f} us), as the collectives tell"
         for row in shifted

@@ -49,6 +49,9 @@ def _unmatched(summary: RankSummary, rank: int) -> Iterable[str]:
     (alone,) = summary.ranks.filter(summary.ranks["rank"] == rank)["unmatched"].to_list() or [0]
     if alone:
         yield f"{alone:,} collectives of the trace are on no other rank's: waiting for that rank is part of this"
+    lost = summary.ranks.filter(summary.ranks["step_us"].is_not_null() & summary.ranks["clock_error_us"].is_null())["rank"]
+    if not alone and len(lost):
+        yield f"no clock is known of rank {', '.join(map(str, lost))}: waiting for it is part of this"
 
 
 def _change(context: Context) -> str:

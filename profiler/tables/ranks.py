@@ -92,12 +92,19 @@ def _facts(run: Run, rank: int) -> RankFacts:
     problem = problem or foreign
     traced = run.has(layout.TRACE, rank)
     if not traced and not problem:
-        failure = said.get("failure")
-        why = failure.get("message") if isinstance(failure, dict) else None
-        phase = f" in phase {said['phase']}" if said.get("phase") else ""
-        problem = f"rank {rank} left no trace{f': {_first_line(why)}{phase}' if why else ''}"
+        problem = f"rank {rank} left no trace{_ended(said)}"
     status = str(said.get("status") or run.manifest.status)
     return RankFacts(rank, str(said.get("host") or ""), status, problem, traced, here=not foreign)
+
+
+def _ended(said: dict[str, Any]) -> str:
+    """How a rank's recording ended, and in which phase; what a broken connection looks like from here explains nothing."""
+    failure = said.get("failure")
+    why = failure.get("message") if isinstance(failure, dict) else None
+    phase = f" in phase {said['phase']}" if said.get("phase") else ""
+    if said.get("secondhand"):
+        return f": it ended{phase} because another rank did"
+    return f": it failed{phase}: {_first_line(why)}" if why else ""
 
 
 def _said(run: Run, rank: int) -> tuple[dict[str, Any], str]:

@@ -10,7 +10,10 @@ from rank_traces import COMPUTE, Planted, ranks_of
 from test_ranks import run_of_ranks
 
 from profiler.metrics.ranks import rank_summary
+from profiler.metrics.ranks_clock import COLLECTIVES, FOREIGN, SAME_HOST
 from profiler.metrics.ranks_collectives import CALLS, matched
+from profiler.metrics.ranks_waits import waits
+from profiler.report.several_ranks import notes, ranks_text
 from profiler.tables.run import Run
 
 
@@ -40,3 +43,36 @@ def test_a_trace_cut_before_its_kernels_is_no_idle_rank(tmp_path):
     partly = rank_summary(Run(tmp_path, run.manifest))
     assert (partly.slowest, partly.ranks["lost"].to_list()) == (1, [0, 0, 1])
     assert partly.ranks["own_us"].null_count() == 0
+
+
+def test_a_rank_of_another_run_is_not_aligned_and_nobody_waits_for_it(tmp_path):
+    """The same collectives a minute later, of longer steps: no clock makes them end together."""
+    traces, other = ranks_of(Planted(world=3)), ranks_of(Planted(world=3, compute_us=2000, slow_us={1: 700}))
+    other[1]["baseTimeNanoseconds"] += 60 * 10**9
+    run = run_of_ranks(tmp_path / "a", [traces[0], other[1], traces[2]])
+    assert waits(run).clocks["by"].to_list() == [SAME_HOST, FOREIGN, COLLECTIVES]
+    found = rank_summary(run).ranks
+    assert found["waiting_us"].to_list() == [0.0, 0.0, 0.0] and found["clock_error_us"].to_list() == [0.0, None, 0.0]
+    assert any("of another run?" in line for line in notes(found.to_dicts()))
+    # The same run, on a host whose clock is far off, does.
+    far = ranks_of(Planted(world=3))
+    far[1]["baseTimeNanoseconds"] += 60 * 10**9
+    assert waits(run_of_ranks(tmp_path / "b", far)).clocks["by"].to_list() == [SAME_HOST, COLLECTIVES, COLLECTIVES]
+
+
+def test_a_rank_that_ended_with_another_says_so_and_lines_keep_to_the_width(tmp_path):
+    """What a broken connection looks like from the other ranks is no cause."""
+    run = run_of_ranks(tmp_path, ranks_of(Planted(world=3)), kind="record")
+    ends = {1: ("killed by SIGKILL", False), 2: ("[pair.cc:537] Read error: Connection reset by peer " * 5, True)}
+    for rank, (why, secondhand) in ends.items():
+        (tmp_path / f"rank{rank}" / "trace.json.gz").unlink()
+        said = {"rank": rank, "phase": "timed", "failure": {"type": "E", "message": why}, "secondhand": secondhand}
+        (tmp_path / f"rank{rank}" / "rank.json").write_text(json.dumps(said))
+    rows = rank_summary(run).ranks.to_dicts()
+    assert [row["problem"] for row in rows[1:]] == [
+        "rank 1 left no trace: it failed in phase timed: killed by SIGKILL",
+        "rank 2 left no trace: it ended in phase timed because another rank did",
+    ]
+    text = ranks_text([row | {"waiting_for_us": {}, "inference_peak_gib": None} for row in rows], "step", 80)
+    below = text[text.index("rank 1 has no times") :].splitlines()
+    assert max(map(len, below)) <= 80 and below[1] == "  SIGKILL"
