@@ -126,7 +126,8 @@ def record(spec: RunSpec, run: Path, as_json: bool) -> int:
     code = run_child(spec, run)
     if code == EXIT_USAGE or not is_run(run):
         # Refused before anything was made, as the child has said; what lies there now is the run of another.
-        return code if code > 0 else EXIT_USAGE
+        refuse_killed(code, "recording")
+        return code or EXIT_USAGE
     if code < 0:
         status = "interrupted" if -code in (signal.SIGINT, signal.SIGTERM) else "failed"
         bury_on_disk(run, status, f"the recording process was killed by {signal.Signals(-code).name}")
@@ -142,6 +143,19 @@ def record(spec: RunSpec, run: Path, as_json: bool) -> int:
         message = failure.message.splitlines()[0] if failure and failure.message else manifest.status
         raise RecordedProgramFailed(f"the recorded run ended as {manifest.status}: {message}", f"{run} holds what was recorded")
     return EXIT_OK if code == 0 else EXIT_RECORDED_FAILED
+
+
+def refuse_killed(code: int, what: str) -> None:
+    """Say by which signal a child process died that made no run: it could not say so itself.
+
+    Raises:
+        RecordedProgramFailed: it was killed (its exit code is negative).
+    """
+    import signal
+
+    if code < 0:
+        message = f"the {what} process was killed by {signal.Signals(-code).name} before it made a run"
+        raise RecordedProgramFailed(message, "where nobody ended it, the machine may be out of memory")
 
 
 def record_beside(spec: RunSpec, run: Path | None, rank: int) -> int:

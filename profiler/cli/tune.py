@@ -13,7 +13,7 @@ import typer
 
 from profiler.cli.names import free_name
 from profiler.cli.output import WHERE_READ, JsonOption, can_read, emit
-from profiler.cli.record import command_line, parse_size, start_child
+from profiler.cli.record import command_line, parse_size, refuse_killed, start_child
 from profiler.core.errors import EXIT_OK, EXIT_USAGE, MissingExtra, RecordedProgramFailed, UsageError
 from profiler.core.shape_options import shape_options
 from profiler.core.spec import DEVICES, RunSpec
@@ -55,6 +55,10 @@ def command(
     }
     spec = RunSpec(model=model, scheme="int8dq", **shaped) if model else None
     _check(spec, shapes, device, import_torchao)
+    defaults = (("batch", 1), ("fuse_qkv", False))
+    given = dict.fromkeys(_option(each[0]) for each in shaped.items() if each[1] is not None and each not in defaults)
+    if spec is None and given:
+        raise UsageError(f"{', '.join(given)} without a model says nothing about a shape", "name a model, or leave it out")
     run = out or free_name(f"tune-{model or 'shapes'}")
     if run.exists():
         raise UsageError(f"{run} exists already", "name another directory with -o: a run is never overwritten")
@@ -81,7 +85,7 @@ def _check(spec: RunSpec | None, shapes: list[str], device: str, import_torchao:
         for name in ("batch", "height", "width", "frames"):
             value = getattr(spec, name)
             if value is not None and value < 1:
-                raise UsageError(f"--{'size' if name in ('height', 'width') else name} is {value}, and must be at least 1")
+                raise UsageError(f"{_option(name)} is {value}, and must be at least 1")
         find_model(spec.model).resolve(spec)
     if importlib.util.find_spec("torch") is None:
         raise MissingExtra("tune", "record")
@@ -93,7 +97,8 @@ def _tune(request: dict[str, Any], run: Path, spec: RunSpec | None, as_json: boo
     code = start_child("profiler.tune", request)
     if code == EXIT_USAGE or not is_run(run):
         # Refused before anything was made, as the child has said.
-        return code if code > 0 else EXIT_USAGE
+        refuse_killed(code, "tuning")
+        return code or EXIT_USAGE
     if code < 0:
         status = "interrupted" if -code in (signal.SIGINT, signal.SIGTERM) else "failed"
         bury_on_disk(run, status, f"the tuning process was killed by {signal.Signals(-code).name}")
@@ -140,6 +145,10 @@ def _next(spec: RunSpec | None) -> str:
     if spec is None:
         return "diffuscope tune flux-dev"
     return f"diffuscope record {shlex.quote(spec.model)} --scheme int8dq --compile regional{shape_options(spec.to_dict())}"
+
+
+def _option(name: str) -> str:
+    return "--size" if name in ("height", "width") else f"--{name.replace('_', '-')}"
 
 
 def _text(path: Path | None) -> str | None:

@@ -6,7 +6,9 @@ kernel: a, b, the row scales expanded to the output's size, and the output.
 
 from __future__ import annotations
 
+import math
 import pickle
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +77,7 @@ def read(path: Path) -> list[Saved]:
         raise UnreadableInput(f"{path} is no file of torchao's autotuner: {error.message}", "name another") from None
     try:
         found = [_saved(key, value) for key, value in raw.items()]
-    except (AttributeError, TypeError, ValueError, KeyError, IndexError) as error:
+    except (AttributeError, TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
         raise UnreadableInput(f"{path} is no file of torchao's autotuner: {error}", "name another") from None
     return [each for each in found if each is not None]
 
@@ -108,6 +110,11 @@ def _saved(key: Any, value: Any) -> Saved | None:
     ours |= {name: _whole(state[theirs]) for theirs, name in _REST.items()}
     group = _whole(state["kwargs"]["GROUP_M"])
     # Another grouping is another kernel than any of ours.
+    if not isinstance(ms, int | float) or not ms > 0:
+        raise ValueError(f"{reprlib.repr(ms)} is no time")
+    if math.isinf(ms):
+        # What Triton notes of a configuration that does not run.
+        return None
     return Saved(Shape(_whole(m), _whole(k), _whole(n)), ours | ({} if group == _GROUP else {"group": group}), float(ms))
 
 
@@ -118,5 +125,5 @@ def _size(raw: Any) -> Any:
 
 def _whole(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 1 << 31:
-        raise ValueError(f"{value!r} is no size")
+        raise ValueError(f"{reprlib.repr(value)} is no size")
     return value

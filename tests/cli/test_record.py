@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from processes import QUICK, TIMEOUT_S, diffuscope, eager, show, start
 
+from profiler.cli.app import run as run_command
+
 OPTIONS = (
     "--scheme",
     "int8dq",
@@ -144,3 +146,16 @@ def test_weights_that_are_none_are_a_failed_run(tmp_path: Path):
     assert json.loads(done.stdout) == {"run": str(tmp_path / "run"), "status": "failed"}
     assert "Traceback" not in done.stderr
     assert show(tmp_path / "run")["failure"]["phase"] == "load"
+
+
+@pytest.mark.parametrize(
+    ("asked", "what"), [(["record", "flux-tiny"], "recording"), (["tune", "--shape", "64x64x64", "--device", "cpu"], "tuning")]
+)
+def test_a_child_that_is_killed_before_it_makes_a_run_is_not_passed_over(tmp_path, monkeypatch, capsys, asked, what):
+    import profiler.cli.record
+    import profiler.cli.tune
+
+    for module in (profiler.cli.record, profiler.cli.tune):
+        monkeypatch.setattr(module, "start_child", lambda *_: -9)
+    assert run_command([*asked, "-o", str(tmp_path / "run")]) == 3
+    assert f"the {what} process was killed by SIGKILL before it made a run" in capsys.readouterr().err

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from profiler.core.errors import Refused, UnreadableInput, UsageError
+from profiler.core.safe_pickle import StandIn
 from profiler.kernels.candidate import Shape
 from profiler.tune import torchao_file
 from profiler.tune.torchao_file import Saved, read, write
@@ -143,6 +144,37 @@ def test_another_pickle_is_one_error(tmp_path: Path, name: str):
     path.write_bytes(pickle.dumps(OTHERWISE[name]))
     with pytest.raises(UnreadableInput, match="is no file of torchao's autotuner"):
         read(path)
+
+
+def _deep(levels: int) -> list[Any]:
+    found: list[Any] = []
+    for _ in range(levels):
+        found = [found]
+    return found
+
+
+# Warps and milliseconds: what a pickle may hold in their places.
+STRANGE = [(_deep(2000), 1.0), (10**5000, 1.0), (4, 10**400), (4, float("nan")), (4, -1.0), (4, 0), (4, "1.5"), (4, None)]
+
+
+def _one(monkeypatch: pytest.MonkeyPatch, path: Path, warps: Any, ms: Any) -> list[Saved]:
+    config = type("Config", (StandIn,), {"__slots__": (), "name": torchao_file._CONFIG})()
+    blocks = {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 256, "GROUP_M": 8}
+    config.state = {"kwargs": blocks, "num_stages": 2, "num_warps": warps}
+    monkeypatch.setattr(torchao_file, "load", lambda *_: {_key(SMALL): (config, ms)})
+    path.write_bytes(b"")
+    return read(path)
+
+
+@pytest.mark.parametrize(("warps", "ms"), STRANGE, ids=range(len(STRANGE)))
+def test_numbers_that_are_none_are_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warps: Any, ms: Any):
+    with pytest.raises(UnreadableInput, match="is no file of torchao's autotuner"):
+        _one(monkeypatch, tmp_path / "data.pkl", warps, ms)
+
+
+def test_a_configuration_that_did_not_run_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert _one(monkeypatch, tmp_path / "data.pkl", 4, 0.0195) == [Saved(SMALL, OTHER, 0.0195)]
+    assert _one(monkeypatch, tmp_path / "data.pkl", 4, float("inf")) == []
 
 
 def test_bare_products_are_passed_over(tmp_path: Path):
