@@ -6,13 +6,12 @@ What is no trace of the run is left out and named: the others come all the same.
 from __future__ import annotations
 
 import json
-import re
 import statistics
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from profiler.core.errors import UnreadableInput, UsageError
@@ -22,23 +21,22 @@ from profiler.rundir.writer import NO_ROOM, RunWriter, write_atomic
 from profiler.tables.chunks import read_chunks
 from profiler.tables.importing import copy_gzipped, environment_of, seal_failed
 from profiler.tables.losses import Losses
+from profiler.tables.rank_names import host_of_name, rank_of_name, ranks_by_place
 from profiler.tables.run import Run
 from profiler.tables.stream import EventStream
 
 _ENDINGS = (".json", ".json.gz")
-# A longer number is a date.
-_NAMED = re.compile(r"rank[-_]?([0-9]{1,5})(?![0-9])", re.IGNORECASE)
-# `trace_3.json`, `3.pt.trace.json.gz`: nothing else in the name may be taken for a rank.
-_LONE_NUMBER = re.compile(r"\D*?([0-9]{1,4})(\.pt)?(\.trace)?\.json(\.gz)?")
 # Enough for what comes before the first event, and that event.
 _HEAD_BYTES = 1 << 19
 # Traces of one run are of the same steps.
 _ONE_RUN_S = 3600.0
 
+UNSAID = -1
+
 
 @dataclass(frozen=True)
 class RankFile:
-    """A trace, and the rank that it is of; `began_s` is epoch time, None where the trace has none."""
+    """A trace, and the rank that it is of (UNSAID: nothing says it); `began_s` is epoch time, None where the trace has none."""
 
     path: Path
     rank: int
@@ -61,12 +59,25 @@ def find_ranks(folder: Path) -> tuple[list[RankFile], list[Lost]]:
         try:
             found.append(_peek(path))
         except UnreadableInput as error:
-            lost.append(Lost(what=path.relative_to(folder).as_posix(), why=error.message))
-    kept, others = _one_run(found, folder)
+            lost.append(Lost(what=path.relative_to(folder).as_posix(), why=error.message.removeprefix(f"{path} ")))
+    said, unsaid = _named(found, folder)
+    kept, others = _one_run(said, folder)
+    lost += unsaid
     if not kept:
         why = "; ".join(f"{each.what}: {each.why}" for each in (lost + others)[:3]) or "it holds no .json or .json.gz"
-        raise UnreadableInput(f"{folder} holds no trace of a rank ({why})", "give a folder with one Kineto trace a rank")
+        hint = "name each by its rank: rank0.json, rank1.json, ..." if unsaid else "give a folder with one Kineto trace a rank"
+        raise UnreadableInput(f"{folder} holds no trace of a rank ({why})", hint)
     return kept, lost + others
+
+
+def _named(found: list[RankFile], folder: Path) -> tuple[list[RankFile], list[Lost]]:
+    """Those whose rank is known, and the others; where none is, the one number that tells the names apart is it."""
+    names = [PurePosixPath(each.path.relative_to(folder).as_posix()) for each in found]
+    if all(each.rank == UNSAID for each in found) and (ranks := ranks_by_place(names)):
+        return [replace(each, rank=rank) for each, rank in zip(found, ranks, strict=True)], []
+    why = "says no rank (distributedInfo.rank), nor does its name"
+    unsaid = [Lost(what=str(name), why=why) for each, name in zip(found, names, strict=True) if each.rank == UNSAID]
+    return [each for each in found if each.rank != UNSAID], unsaid
 
 
 def _candidates(folder: Path) -> Iterator[Path]:
@@ -88,18 +99,17 @@ def _peek(path: Path) -> RankFile:
         raise UnreadableInput(f"{path} holds no event that can be read ({why})", "copy or record the trace again")
     started = min((each.ts for each in first if each.ph == "X" and each.ts is not None), default=None)
     rank = _said_rank(stream.metadata)
-    rank = _named_rank(path) if rank is None else rank
+    rank = rank_of_name(path) if rank is None else rank
     if rank is None:
         for _ in batches:
             pass
         rank = _said_rank(stream.metadata)
-    if rank is None:
-        raise UnreadableInput(f"{path} says no rank (distributedInfo.rank), nor does its name", f"name it rank0-{path.name}, ...")
     about, base = stream.metadata, stream.metadata.get("baseTimeNanoseconds")
     began = None if started is None or not isinstance(base, int) or base <= 0 else base / 1e9 + started / 1e6
     world = _distributed(about).get("world_size")
     world = world if isinstance(world, int) and 0 < world <= layout.MOST_RANKS else None
-    return RankFile(path, rank, world, str(about.get("host_name") or ""), began)
+    host = str(about.get("host_name") or "") or host_of_name(path, next((each.pid for each in first if each.ph == "X"), None))
+    return RankFile(path, UNSAID if rank is None else rank, world, host, began)
 
 
 def _distributed(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -110,15 +120,6 @@ def _distributed(metadata: dict[str, Any]) -> dict[str, Any]:
 def _said_rank(metadata: dict[str, Any]) -> int | None:
     rank = _distributed(metadata).get("rank")
     return rank if isinstance(rank, int) and 0 <= rank < layout.MOST_RANKS else None
-
-
-def _named_rank(path: Path) -> int | None:
-    """By the file's name, else by its folder's."""
-    for name in (path.name, path.parent.name):
-        if (found := _NAMED.search(name)) and int(found[1]) < layout.MOST_RANKS:
-            return int(found[1])
-    lone = _LONE_NUMBER.fullmatch(path.name)
-    return int(lone[1]) if lone else None
 
 
 def _one_run(found: list[RankFile], folder: Path) -> tuple[list[RankFile], list[Lost]]:
