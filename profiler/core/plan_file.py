@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from profiler.core.errors import UnreadableInput
@@ -71,7 +72,7 @@ def names_plan(scheme: str) -> bool:
 def content_hash(path: str) -> str | None:
     """SHA-256 of a plan's file; None where there is none to read."""
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest() if Path(path).is_file() else None
     except OSError:
         return None
 
@@ -101,8 +102,10 @@ def read_plan(path: str) -> PlanFile:
 
 def _load(path: str) -> Any:
     try:
-        if Path(path).stat().st_size > _MAX_BYTES:
-            raise UnreadableInput(f"{path} has more than {_MAX_BYTES >> 20} MiB, and is no plan", _HINT)
+        stat = Path(path).stat()
+        # A pipe or a device would keep the reader for ever.
+        if not S_ISREG(stat.st_mode) or stat.st_size > _MAX_BYTES:
+            raise UnreadableInput(f"{path} is no file of at most {_MAX_BYTES >> 20} MiB, and no plan", _HINT)
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UnreadableInput(f"cannot read the plan {path}: {error.strerror}", _HINT) from None
@@ -125,6 +128,6 @@ def _checked(path: str, layers: Any) -> dict[str, Entry]:
         if key.startswith(REGEX):
             try:
                 re.compile(key.removeprefix(REGEX))
-            except re.error as error:
+            except (re.error, OverflowError, RecursionError) as error:
                 raise UnreadableInput(f"{path} has the expression {key[:80]!r}, which cannot be read: {error}", _HINT) from None
     return layers

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from profiler.core.errors import UnreadableInput
-from profiler.core.plan_file import names_plan, read_plan
+from profiler.core.plan_file import content_hash, names_plan, read_plan
 from profiler.core.spec import RunSpec
 
 PLAN: dict[str, Any] = {"schema": 1, "kind": "plan", "model": "m", "layers": {"a": "int8wo"}}
@@ -52,6 +53,8 @@ def test_torchaos_own_form_names_layers_within_the_transformer(tmp_path: Path):
         (PLAN | {"layers": {}}, "a plan without layers"),
         (PLAN | {"layers": {"a": 3}}, "gives a no scheme and no torchao config"),
         (PLAN | {"layers": {"re:(": "int8wo"}}, "has the expression 're:\\('"),
+        (PLAN | {"layers": {"re:a{99999999999}": "int8wo"}}, "which cannot be read: the repetition number is too large"),
+        (PLAN | {"layers": {f"re:{'(' * 3000}{')' * 3000}": "int8wo"}}, "which cannot be read: maximum recursion depth"),
         (PLAN | {"model": 3}, "whose model or spec cannot be read"),
         ({"_type": "FqnToConfig", "_data": 3}, "a plan without layers"),
     ],
@@ -81,3 +84,12 @@ def test_a_spec_with_another_plan_is_another_spec(tmp_path: Path):
     written(tmp_path, PLAN | {"layers": {"a": "int8dq"}})
     assert spec.hash != before
     assert RunSpec(model="m", scheme=str(tmp_path / "none.json")).hash != before
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_would_never_end_is_no_plan(tmp_path: Path, kind: str):
+    path = tmp_path / "plan.json"
+    {"pipe": os.mkfifo, "device": lambda each: each.symlink_to("/dev/zero"), "folder": Path.mkdir}[kind](path)
+    with pytest.raises(UnreadableInput, match="is no file of at most 64 MiB, and no plan"):
+        read_plan(str(path))
+    assert content_hash(str(path)) is None
