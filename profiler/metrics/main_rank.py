@@ -10,6 +10,7 @@ from profiler.metrics.memory.source import has_part
 from profiler.metrics.ranks import rank_summary
 from profiler.rundir import layout, summary
 from profiler.rundir.manifest import Manifest
+from profiler.rundir.ranks import longest_calls
 from profiler.tables.ranks import is_spread, manifest_of, rank_facts
 from profiler.tables.run import Run
 
@@ -56,7 +57,5 @@ def slowest_calls(run: Run) -> Manifest:
     if not is_spread(run):
         return run.manifest
     each = [calls for fact in rank_facts(run) if (calls := manifest_of(run, fact.rank).timed.get(_CALLS))]
-    if not each or len({len(calls) for calls in each}) != 1:
-        return run.manifest
-    longest = [max(of) for of in zip(*each, strict=True)]
-    return replace(run.manifest, timed=run.manifest.timed | {_CALLS: longest})
+    longest = longest_calls(each)
+    return replace(run.manifest, timed=run.manifest.timed | {_CALLS: longest}) if longest else run.manifest

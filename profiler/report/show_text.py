@@ -114,8 +114,10 @@ def describe_ranks(data: dict[str, Any]) -> str:
     """Of several ranks, whose figures are shown; empty for a run of one process."""
     if not data.get("ranks"):
         return ""
-    held, traced = data["memory_rank"], data["trace"]["rank"]
-    return f"{len(data['ranks'])}; memory of rank {held}, kernels of rank {traced}, calls of the slowest (--rank N)"
+    whose = [f"memory of rank {data['memory_rank']}"] if data["phases"] else []
+    whose += [f"kernels of rank {data['trace']['rank']}"] if data["kernels"] else []
+    whose += ["calls of the slowest"] if data["timed"]["median_ms"] is not None else []
+    return f"{len(data['ranks'])}" + (f"; {', '.join(whose)} (--rank N)" if whose else "")
 
 
 def describe_timed(data: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,15 @@ def read_ranks(run: Path) -> list[RankStatus]:
         with contextlib.suppress(UnreadableInput):
             found.append(read_rank(run, rank))
     return [each for each in found if each is not None]
+
+
+def longest_calls(calls: Sequence[Sequence[float]]) -> list[float]:
+    """The timed calls of all ranks, ns: each as long as on the rank that took longest, since all begin a call together.
+
+    Args:
+        calls: of every rank that has any. Empty where there are none, or not as many on each rank.
+    """
+    return [max(of) for of in zip(*calls, strict=True)] if len({len(each) for each in calls}) == 1 else []
 
 
 def missing_ranks(manifest: Manifest, ranks: list[RankStatus]) -> list[int]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 from profiler.core.units import format_ms, format_size, ms
 from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
+from profiler.rundir.ranks import longest_calls, read_ranks
 
+_CALLS = "iterations_ns"
 _COUNTS = (("graph", "graphs"), ("graph break", "graph_breaks"), ("recompile", "recompiles"))
 
 
@@ -37,7 +40,7 @@ def _peak(names: list[str], manifest: Manifest, *, highest: bool) -> int | None:
 
 def timed_ms(manifest: Manifest) -> tuple[float, float, int] | None:
     """(median, spread as max - min, repeats) of the timed calls in ms; None where none was timed."""
-    iterations = manifest.timed.get("iterations_ns")
+    iterations = manifest.timed.get(_CALLS)
     if not iterations:
         return None
     return statistics.median(iterations) / 1e6, (max(iterations) - min(iterations)) / 1e6, len(iterations)
@@ -50,8 +53,8 @@ def describe_repeats(repeats: int, spread_ms: float | None) -> str:
 
 def summarize(run: Path, manifest: Manifest) -> str:
     """What `record` prints: status, time, memory, what was applied, where it is."""
-    lines = [f"{run}: {manifest.status}"]
-    timed = timed_ms(manifest)
+    lines = [f"{run}: {manifest.status}", *_ranks_line(run, manifest)]
+    timed = timed_ms(_of_all_ranks(run, manifest))
     if timed:
         median, spread, repeats = timed
         steps = manifest.timed.get("steps")
@@ -65,6 +68,22 @@ def summarize(run: Path, manifest: Manifest) -> str:
     lines += [f"  note            {note}" for note in manifest.applied.get("notes") or []]
     lines += [f"  lost            {each.what}: {each.why}" for each in manifest.lost]
     return "\n".join(lines)
+
+
+def _of_all_ranks(run: Path, manifest: Manifest) -> Manifest:
+    """With the calls of the slowest rank each, as `show` has them; `run.json` has rank 0's."""
+    if manifest.world_size == 1:
+        return manifest
+    longest = longest_calls([calls for each in read_ranks(run) if (calls := each.timed.get(_CALLS))])
+    return replace(manifest, timed=manifest.timed | {_CALLS: longest}) if longest else manifest
+
+
+def _ranks_line(run: Path, manifest: Manifest) -> list[str]:
+    if manifest.world_size == 1:
+        return []
+    here = len(read_ranks(run))
+    count = f"{manifest.world_size}" if here == manifest.world_size else f"{here} of {manifest.world_size} are here"
+    return [f"  ranks           {count}; calls of the slowest, all else of rank {(layout.rank_numbers(run) or [0])[0]}"]
 
 
 def count_linears(manifest: Manifest) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -17,6 +18,7 @@ from profiler.rundir.processes import process_identity
 from profiler.rundir.rank_writer import LeadWriter, RankWriter
 from profiler.rundir.ranks import RankStatus, bury_rank, judge, missing_ranks, read_rank, read_ranks, write_rank
 from profiler.rundir.reader import read_manifest
+from profiler.rundir.summary import summarize
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +133,16 @@ def test_a_broken_word_is_one_clear_error(tmp_path: Path, text: str, why: str):
     with pytest.raises(UnreadableInput, match=why):
         read_rank(tmp_path, 1)
     assert read_ranks(tmp_path) == []
+
+
+def test_the_summary_has_the_calls_of_the_slowest_rank(tmp_path: Path):
+    """All ranks begin a call together: it ends with the one that takes longest, and `show` says the same."""
+    lead = LeadWriter(tmp_path / "run", manifest(timed={"iterations_ns": [50e6, 60e6], "steps": 4}), 0)
+    write_rank(lead.path, word(1, "ok", run_id="abc", timed={"iterations_ns": [70e6, 52e6], "steps": 4}))
+    lead.seal("ok")
+    text = summarize(lead.path, read_manifest(lead.path))
+    assert "  ranks           2; calls of the slowest, all else of rank 0" in text
+    assert "  time            65.0 ms a call of 4 steps (median of 2, spread 10.0 ms)" in text
+    shutil.rmtree(lead.path / "rank1")
+    text = summarize(lead.path, read_manifest(lead.path))
+    assert "1 of 2 are here" in text and "55.0 ms a call" in text
