@@ -59,7 +59,9 @@ def _head(data: dict[str, Any]) -> str:
     done = len(data["shapes"])
     of = f" of {data['wanted']}" if done != data["wanted"] else ""
     tried = sum(each["candidates"] for each in data["shapes"])
-    counts = f"{done}{of} shapes tuned, {tried} candidates, {data['rejected']} wrong ones rejected"
+    counts = (
+        f"{done}{of} shape{'' if data['wanted'] == 1 else 's'} tuned, {tried} candidates, {data['rejected']} wrong ones rejected"
+    )
     key = data["key"]
     on = f"{key.get('device', '?')}, torch {key.get('torch', '?')}" + (f", triton {key['triton']}" if key.get("triton") else "")
     return f"{data['run']}  [{data['kind']}, {data['status']}]\n{on}\n{counts}"
@@ -98,7 +100,8 @@ def _step(data: dict[str, Any], width: int) -> str:
     if not data["step_ms"]:
         return ""
     against = data["step_ms"].get(UNTUNED)
-    lines = ["all these products in one step, predicted"]
+    model = (data["spec"] or {}).get("model")
+    lines = ["all these products in one step, predicted" if model else "each of these products once, predicted"]
     for name, dur_ms in data["step_ms"].items():
         faster = name == TUNED and against and dur_ms > 0
         times = f"  {against / dur_ms:.2f} times as fast as {UNTUNED_IS}" if faster else ""

@@ -15,11 +15,14 @@ from profiler.tune.torchao_file import Saved
 
 
 def wanted_shapes(asked: RunSpec | None, shapes: list[Wanted], imported: list[Saved]) -> tuple[list[Wanted], RunSpec | None]:
-    """Those of the model, then those named by hand or found in torchao's file; and the model's spec filled in."""
+    """Those of the model, then those named by hand or found in torchao's file; and the model's spec filled in.
+
+    Beside a model, shapes that it does not multiply are in no step: their count is 0.
+    """
     of_model, spec = shapes_of_model(asked) if asked else ([], None)
     known = {each.shape for each in of_model}
     named = dict.fromkeys([*(each.shape for each in shapes), *(each.shape for each in imported)])
-    return [*of_model, *sort(Wanted(shape) for shape in named if shape not in known)], spec
+    return [*of_model, *sort(Wanted(shape, 0 if asked else 1) for shape in named if shape not in known)], spec
 
 
 def offered_for(wanted: list[Wanted], imported: list[Saved], hardware: Hardware) -> dict[Wanted, list[Candidate]]:

@@ -22,7 +22,7 @@ _TRANSFORMER = "transformer"
 
 @dataclass(frozen=True)
 class Wanted:
-    """A shape to tune, and how often a step issues it (1 where it was named by hand)."""
+    """A shape to tune, and how often a step issues it (1 where it was named by hand, 0 if beside a model without it)."""
 
     shape: Shape
     count: int = 1
@@ -59,7 +59,7 @@ def shapes_of_model(spec: RunSpec) -> tuple[list[Wanted], RunSpec]:
 
 def sort(shapes: Iterable[Wanted]) -> list[Wanted]:
     """The shapes that a step spends most on first."""
-    return sorted(shapes, key=lambda each: (-each.count * each.shape.ops, each.shape))
+    return sorted(shapes, key=lambda each: (-each.count * each.shape.ops, -each.shape.ops, each.shape))
 
 
 def _calls(part: Part, spec: RunSpec) -> dict[str, Counter[int]]:

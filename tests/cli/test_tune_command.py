@@ -178,6 +178,11 @@ def test_interrupted_it_keeps_what_it_found(tmp_path: Path):
 
 WRONG = {
     "nothing named": ((), "nothing to tune was named", "--shape 4608x3072x12288"),
+    "options of a model without one": (
+        ("--shape", "64x64x64", "--batch", "2", "--size", "512"),
+        "--batch, --size without a model says nothing about a shape",
+        "name a model",
+    ),
     "no shape": (("--shape", "4608x3072"), "'4608x3072' is no shape", "give MxKxN"),
     "no such model": (("flux-huge",), "no model is called 'flux-huge'", "flux-tiny"),
     "no batch": (("flux-tiny", "--batch", "0"), "--batch is 0, and must be at least 1", ""),

@@ -95,6 +95,7 @@ def test_json_and_text(tmp_path: Path):
     assert "untuned is torchao's eager product, int_mm x scale: `_int_mm`, then its scales" in text
     assert "5x6x7 was not tuned: no kernel fits 5x6x7" in text
     assert "data.pkl: 2 configurations" in text
+    assert "each of these products once, predicted" in text, "no model, and so no step"
     assert text.endswith("kept in /home/me/tuned.json")
 
 
