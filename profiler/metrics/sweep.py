@@ -9,7 +9,7 @@ import polars as pl
 
 from profiler.core.errors import UsageError
 from profiler.metrics.sweep_advice import Advice, Budget, advise, not_known
-from profiler.metrics.sweep_cells import cell_rows, frame_of
+from profiler.metrics.sweep_cells import cell_rows, found_compiled, frame_of
 from profiler.metrics.sweep_front import Group, groups
 from profiler.metrics.sweep_plan import PlanCheck, plan_check
 from profiler.metrics.sweep_quality import add_quality
@@ -82,7 +82,7 @@ def sweep_result(
         cells=frame_of(rows),
         groups=ranked,
         recommended=advise(ranked, rows, Budget(max_memory_gib, min_sqnr_db)),
-        not_known=not_known(rows, ranked, specs),
+        not_known=not_known(rows, ranked, specs, found_compiled(tables)),
         against_seed=against_seed(tables, rows) if against else None,
         plan=plan_check(tables, rows, plan),
     )

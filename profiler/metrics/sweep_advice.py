@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,9 @@ from profiler.core.scheme_bytes import DENSE_TWIN, PRUNED
 from profiler.metrics.sweep_front import PEAK, Group
 
 FASTEST, SMALLEST, BUDGET, NEAREST, THROUGHPUT = "fastest", "smallest", "within budget", "nearest to bf16", "most a second"
+# What `plan` asks where no other SQNR is named: below it the fastest is seldom what anyone ships.
+FAITHFUL_DB = 20.0
+FAITHFUL = f"fastest from {FAITHFUL_DB:.0f} dB"
 _NAMES = {PEAK: "at the inference peak"}
 RELATIVE = "weights are random: SQNR and PSNR order schemes, and say nothing about pictures"
 
@@ -79,6 +82,7 @@ def _advise(group: Group, by_id: dict[str, dict[str, Any]], budget: Budget) -> l
     if len(rows) == 1:
         only = replace(found[0], text=f"{found[0].text}; no other cell does this work")
         return [only, *_asked(rows, group, budget, found)]
+    found += _faithful(fastest, group, rows, budget)
     sized = [row for row in rows if group.memory and row.get(group.memory) is not None]
     if sized:
         smallest = min(sized, key=lambda row: (row[group.memory], row["time_s"]))
@@ -87,6 +91,16 @@ def _advise(group: Group, by_id: dict[str, dict[str, Any]], budget: Budget) -> l
         changed = [row for row in rows if row.get("sqnr_db") is not None and row["scheme"] not in ("bf16", "fp16")]
         found += [_nearest(changed, group, rows, found)] if changed else []
     return found + _asked(rows, group, budget, found)
+
+
+def _faithful(fastest: dict[str, Any], group: Group, rows: list[dict[str, Any]], budget: Budget) -> list[Advice]:
+    """The fastest that is near bf16, where the fastest of all is not and nobody said how near it must be."""
+    level = fastest.get("sqnr_db")
+    if budget.sqnr_db is not None or level is None or level >= FAITHFUL_DB:
+        return []
+    near = [row for row in rows if (row.get("sqnr_db") or 0.0) >= FAITHFUL_DB]
+    best = min(near, key=lambda row: row["time_s"], default=None)
+    return [Advice(FAITHFUL, group.work, best["id"], _sentence(best, group, rows))] if best else []
 
 
 def _asked(rows: list[dict[str, Any]], group: Group, budget: Budget, found: list[Advice]) -> list[Advice]:
@@ -169,8 +183,14 @@ def _doubt(row: dict[str, Any]) -> float:
     return float(row.get("error_s") or (row.get("spread_s") or 0.0) / 2)
 
 
-def not_known(rows: list[dict[str, Any]], groups: Iterable[Group], specs: Iterable[dict[str, Any]]) -> list[str]:
-    """What the answer does not rest on: cells without a result, without an axis, extrapolated ones, random weights."""
+def not_known(
+    rows: list[dict[str, Any]], groups: Iterable[Group], specs: Iterable[dict[str, Any]], found: Mapping[str, tuple[int, int]]
+) -> list[str]:
+    """What the answer does not rest on: cells without a result, without an axis, extrapolated ones, random weights.
+
+    Args:
+        found: graphs that a cell found compiled, and how many it needed, by id.
+    """
     notes = []
     unfinished = [row for row in rows if row["status"] != "ok"]
     if unfinished:
@@ -185,11 +205,31 @@ def not_known(rows: list[dict[str, Any]], groups: Iterable[Group], specs: Iterab
         notes += [] if group.quality or len(group.ids) < 2 else [_no_quality(group, rows)]
     extrapolated = [row["id"] for row in rows if row["extrapolated"]]
     notes += [f"extrapolated from shorter calls: {', '.join(extrapolated)}"] if extrapolated else []
+    notes += _found_compiled(rows, found) + _no_picture(rows)
     if any(row.get("sqnr_db") is not None or row.get("psnr_db") is not None for row in rows):
         notes += [RELATIVE] if any(spec.get("weights") is None for spec in specs) else []
         sparse = [row["id"] for row in rows if row.get("sparsify") or row.get("quantization") in DENSE_TWIN]
         notes += [f"{', '.join(sparse)}: {PRUNED}"] if sparse else []
     return list(dict.fromkeys(notes))
+
+
+def _found_compiled(rows: list[dict[str, Any]], found: Mapping[str, tuple[int, int]]) -> list[str]:
+    """Cells whose first call compiled less than it would have by itself."""
+    timed = [row["id"] for row in rows if row.get("compile_s") is not None and found.get(row["id"], (0, 0))[0]]
+    listed = ", ".join(f"{name} ({found[name][0]} of {found[name][1]})" for name in timed)
+    return (
+        [f"graphs that were compiled before were found by {listed}: their compile s is less than compiling takes"]
+        if timed
+        else []
+    )
+
+
+def _no_picture(rows: list[dict[str, Any]]) -> list[str]:
+    """Cells without a PSNR where others have one."""
+    levels = [row.get("sqnr_db") for row in rows if row.get("psnr_db") is not None]
+    lacking = [row for row in rows if row.get("psnr_db") is None and math.isfinite(row.get("sqnr_db") or math.inf)]
+    whys = next((f": {row['quality_note']}" for row in lacking if row.get("quality_note")), "")
+    return [f"PSNR is not known of {', '.join(row['id'] for row in lacking)}{whys}"] if levels and lacking else []
 
 
 def _no_quality(group: Group, rows: list[dict[str, Any]]) -> str:

@@ -163,3 +163,14 @@ def _time(each: CellRun, steps: int | None) -> dict[str, Any]:
         "time_s": statistics.median(iterations) / 1e9 if iterations else None,
         "spread_s": spread,
     }
+
+
+def found_compiled(tables: SweepTables) -> dict[str, tuple[int, int]]:
+    """By cell: FX graphs that its run found in the cache, and all that it needed; cells that say nothing of it are left out."""
+    found = {}
+    for each in tables.cells:
+        counts = (each.run.manifest.applied.get("caches") if each.run else None) or {}
+        hits, misses = (counts.get(f"fx_{name}") if isinstance(counts, dict) else None for name in ("hits", "misses"))
+        if isinstance(hits, int) and isinstance(misses, int):
+            found[each.cell.id] = (hits, hits + misses)
+    return found

@@ -108,7 +108,24 @@ def _match(row: dict[str, Any], each: CellRun) -> tuple[dict[str, Any] | None, s
         hits = [each for each in seed_rows() if _same(each, row, quantization, sparsify)]
         if hits:
             return max(hits, key=lambda each: _same_gpu(row, each)), ""
-    return None, "the seed has no row of these options"
+    return None, _other_batch(row, names) or "the seed has no row of these options"
+
+
+def _other_batch(row: dict[str, Any], names: Sequence[tuple[str, bool]]) -> str:
+    """Rows that differ in their batch alone: model memory does not depend on it."""
+    hits = [
+        each
+        for each in seed_rows()
+        if any(_same(each, row | {"batch_size": each["batch_size"]}, *name) for name in names)
+        if _same_gpu(row, each) and each["model_memory_gib"] is not None
+    ]
+    if not hits:
+        return ""
+    sizes = ", ".join(str(each) for each in sorted({each["batch_size"] for each in hits}))
+    theirs = min(hits, key=lambda each: abs(each["batch_size"] - (row["batch_size"] or 0)))["model_memory_gib"]
+    mine = row.get("model_memory_gib")
+    here = f", here {mine:.3f}" if mine is not None else ""
+    return f"the seed measured these options at batch {sizes} alone: model memory {theirs:.3f} GiB there{here}"
 
 
 def _other_work(row: dict[str, Any], setup: Setup) -> str:

@@ -115,7 +115,7 @@ def _unfinished(data: dict[str, Any]) -> str:
 
 def _seed(found: dict[str, Any]) -> str:
     if not found["rows"]:
-        return "## Against the seed\n\nNone of its rows was measured."
+        return "\n\n".join(["## Against the seed\n\nNone of its rows was measured.", *_not_in_seed(found)])
     rows = found["rows"]
     headers = ("cell", "seed's GPU", "time s", "seed", "ratio", "model GiB", "seed", "ratio", "since start GiB", "seed", "ratio")
     table = _table(headers, [_beside(row) for row in rows], 2)
@@ -130,10 +130,13 @@ def _seed(found: dict[str, Any]) -> str:
         table,
     ]
     parts += [_list(facts(found)), "### Why they differ\n\n" + _list(why) if why else ""]
-    parts += ["Not in the seed:\n\n" + _list(f"`{each['cell']}`: {each['why']}" for each in found["unmatched"])] * bool(
-        found["unmatched"]
-    )
+    parts += _not_in_seed(found)
     return "\n\n".join(part for part in parts if part)
+
+
+def _not_in_seed(found: dict[str, Any]) -> list[str]:
+    named = [f"`{each['cell']}`: {each['why']}" for each in found["unmatched"]]
+    return ["Not in the seed:\n\n" + _list(named)] if named else []
 
 
 def _beside(row: dict[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from sweep_folders import GIB, cell, manifest, spec, sweep_json, sweep_of, write
 from profiler.core.errors import UsageError
 from profiler.metrics.quality import TENSORS
 from profiler.metrics.sweep import sweep_result
-from profiler.metrics.sweep_advice import BUDGET, FASTEST, NEAREST, RELATIVE, SMALLEST, THROUGHPUT
+from profiler.metrics.sweep_advice import BUDGET, FAITHFUL, FASTEST, NEAREST, RELATIVE, SMALLEST, THROUGHPUT, not_known
 from profiler.metrics.sweep_cells import COLUMNS
 from profiler.rundir.manifest import Failure, Manifest
 
@@ -199,6 +199,27 @@ def test_the_recommendation_in_words(tmp_path: Path):
             "choose --quantize-on cpu or per-layer",
         ),
     }
+
+
+def test_where_the_fastest_is_far_from_bf16_the_fastest_near_it_is_named_too(tmp_path: Path):
+    folder = rated(tmp_path / "s")
+    found = {each.what: (each.cell, each.text) for each in sweep_result(folder).recommended}
+    assert found[FAITHFUL] == ("bf16-compiled", "bf16-compiled: 3.000 s, 33.00 GiB at the inference peak, SQNR 48.2 dB")
+    assert list(found) == [FASTEST, FAITHFUL, SMALLEST, NEAREST]
+    tensors(folder / "fast", 2**-4)
+    assert FAITHFUL not in {each.what for each in sweep_result(folder).recommended}
+
+
+def test_graphs_from_the_cache_and_missing_pictures_are_said(tmp_path: Path):
+    made = manifest(spec(compile="regional"), caches={"fx_hits": 3, "fx_misses": 1})
+    cold = manifest(spec("int8wo", "regional"), caches={"fx_hits": 0, "fx_misses": 3})
+    notes = sweep_result(sweep_of(tmp_path / "s", {"warm": made, "cold": cold})).not_known
+    assert "graphs that were compiled before were found by warm (3 of 4): their compile s is less than compiling takes" in notes
+    rows = [{"id": "a", "status": "ok", "time_s": 1.0, "extrapolated": False, "sqnr_db": 20.0, "psnr_db": 30.0}]
+    rows += [rows[0] | {"id": "b", "psnr_db": None, "quality_note": "b holds no output.png"}]
+    rows += [rows[1] | {"id": "base", "sqnr_db": math.inf}]
+    assert "PSNR is not known of b: b holds no output.png" in not_known(rows, [], [], {})
+    assert not [note for note in not_known(rows[1:], [], [], {}) if "PSNR is" in note], "nobody has one"
 
 
 @pytest.mark.parametrize(

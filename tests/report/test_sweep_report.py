@@ -157,4 +157,6 @@ def test_a_sweep_that_the_seed_lacks_says_so(tmp_path):
     text = sweep_text(data)
     assert "against the seed: none of its rows was measured" in text
     assert "not in the seed: a: the seed did not measure flux-tiny" in text
-    assert "None of its rows was measured" in sweep_markdown(data)
+    written = sweep_markdown(data)
+    assert "None of its rows was measured" in written
+    assert "- `a`: the seed did not measure flux-tiny" in written
