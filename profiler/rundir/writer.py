@@ -27,6 +27,8 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def write_atomic(path: Path, text: str) -> None:
     """Replace `path` by `text` in one step: a reader sees the old file or the new one."""
     partial = path.with_name(f".{path.name}.partial")
+    # What lies there may be a link: what it leads to is not ours to write.
+    partial.unlink(missing_ok=True)
     with partial.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

@@ -9,6 +9,7 @@ from typing import Any
 
 from profiler.core.errors import UnreadableInput
 from profiler.core.spec import RunSpec
+from profiler.rundir.shape import build
 
 QUEUED, RUNNING, OK, OOM, FAILED = "queued", "running", "ok", "oom", "failed"
 TIMEOUT, REFUSED, INTERRUPTED = "timeout", "refused", "interrupted"
@@ -55,13 +56,14 @@ class Cell:
         """The inverse of `to_dict`; fields of a later version are left out.
 
         Raises:
-            UnreadableInput: no id, no spec, or a status that there is not.
+            UnreadableInput: no id, no spec, a field of another type, a status that there is not, or a run that is no name.
         """
         try:
-            known = {field.name: raw[field.name] for field in fields(cls) if field.name in raw}
-            cell = cls(**known | {"spec": RunSpec.from_dict(raw["spec"])})
-        except (TypeError, KeyError, AttributeError) as error:
-            raise UnreadableInput(f"a cell of the sweep has a wrong shape: {error!r}", "sweep into another folder") from None
+            cell = build(cls, raw, "cell")
+        except TypeError as error:
+            raise UnreadableInput(f"a cell of the sweep has a wrong shape: {error}", "sweep into another folder") from None
+        if not all(map(_is_name, (cell.id, cell.run or cell.id))):
+            raise UnreadableInput(f"cell {cell.id!r} lies outside the sweep's folder", "sweep into another folder")
         if cell.status not in STATUSES:
             raise UnreadableInput(f"cell {cell.id} has the status {cell.status!r}", f"there are: {', '.join(STATUSES)}")
         return cell
@@ -70,6 +72,10 @@ class Cell:
     def ended(self) -> bool:
         """Whether it has a result that is not asked for again."""
         return self.status in RESULTS
+
+
+def _is_name(text: str) -> bool:
+    return text.isprintable() and PurePath(text).name == text != ".."
 
 
 def cell_id(spec: RunSpec) -> str:

@@ -55,8 +55,10 @@ class SweepFolder:
         refuse_other(path)
         self.path, self.header, self.cells = path, header, []  # type: Path, Header, list[Cell]
         try:
-            (path / WORK).mkdir(parents=True, exist_ok=True)
+            path.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(path)
+            # Only now: a sweep that ends removes it before it lets another one in.
+            self.work.mkdir(exist_ok=True)
         except OSError as error:
             raise UsageError(f"cannot write to {path}: {error.strerror}", "name a writable place with -o") from None
         self.before = read_cells(path) if (path / layout.SWEEP).exists() else []
@@ -95,7 +97,7 @@ class SweepFolder:
         asked = {each.id for each in cells}
         self.cells += [each for each in self.before if each.ended and each.id not in asked]
         for left in self.work.iterdir():
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
         for each in self.cells:
             self.note_extrapolation(each)
         self.write()
@@ -129,7 +131,7 @@ class SweepFolder:
         cell.run = self._move(made, cell.id) if is_run(made) else None
         if log:
             (self.path / LOGS).mkdir(exist_ok=True)
-            (self.path / LOGS / f"{cell.id}.log").write_text(log, encoding="utf-8")
+            write_atomic(self.path / LOGS / f"{cell.id}.log", log)
         self.note_extrapolation(cell)
         self.write()
 
@@ -189,12 +191,16 @@ def refuse_other(path: Path) -> None:
     """Refuse a path that holds anything but a sweep.
 
     Raises:
-        UsageError: a file, a folder with other content, or a run of another kind.
+        UsageError: a file, a folder with other content, one that leads elsewhere, or a run of another kind.
     """
     if not path.exists():
         return
     if not path.is_dir():
         raise UsageError(f"{path} is no folder", "name another with -o")
+    link = next((each for each in (WORK, LOGS, LOCK) if (path / each).is_symlink()), None)
+    if link is not None:
+        # What is left there is removed, and what it leads to is not the sweep's.
+        raise UsageError(f"{path / link} is a link, and leads out of the sweep's folder", "remove the link")
     names = {each.name for each in path.iterdir()}
     sweep = {layout.SWEEP, WORK} & names or not names
     kind = read_manifest(path).kind if is_run(path) else "sweep"

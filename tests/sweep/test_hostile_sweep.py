@@ -1,0 +1,116 @@
+"""A sweep's folder from elsewhere: links that lead out of it, and a `sweep.json` of any shape, are one error and cost nothing."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from profiler.core.errors import DiffuscopeError, UnreadableInput, UsageError
+from profiler.core.spec import RunSpec
+from profiler.sweep.cells import Cell, make_cells
+from profiler.sweep.folder import Header, SweepFolder
+
+GARBAGE = [None, True, "x", -1, 10**400, 1e308, float("nan"), [], [None], {}, {"a": None}, "../..", "/etc", "\x1b[31m", "a\0b"]
+
+
+def cells() -> list[Cell]:
+    return make_cells([RunSpec(model="flux-tiny", scheme=each, steps=4) for each in ("bf16", "int8wo")])
+
+
+def swept(path: Path) -> SweepFolder:
+    """A folder at work, with what its first cell printed."""
+    folder = SweepFolder(path, Header(model="flux-tiny", steps=8), {}, "diffuscope sweep")
+    try:
+        folder.begin(cells())
+        for each in folder.cells:
+            each.attempts += each.status == "queued"
+        folder.seal(folder.cells[0], "log")
+    finally:
+        folder.close()
+    return folder
+
+
+@pytest.fixture
+def precious(tmp_path: Path) -> Path:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").write_text("mine")
+    return tmp_path / "precious"
+
+
+@pytest.mark.parametrize("name", [".work", "logs", ".lock"])
+def test_a_link_out_of_the_folder_is_refused(tmp_path: Path, precious: Path, name: str):
+    swept(tmp_path / "sweep")
+    place = tmp_path / "sweep" / name
+    place.rename(tmp_path / "before") if place.exists() else None
+    place.symlink_to(precious)
+    with pytest.raises(UsageError, match="is a link, and leads out of the sweep's folder"):
+        swept(tmp_path / "sweep")
+    assert [each.name for each in precious.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    "name", [".sweep.json.partial", ".run.json.partial", "logs/bf16-none.log", "logs/.bf16-none.log.partial"]
+)
+def test_nothing_is_written_through_a_link(tmp_path: Path, precious: Path, name: str):
+    swept(tmp_path / "sweep")
+    (tmp_path / "sweep" / name).unlink(missing_ok=True)
+    (tmp_path / "sweep" / name).symlink_to(precious / "file")
+    swept(tmp_path / "sweep")
+    assert (precious / "file").read_text() == "mine"
+
+
+def test_links_among_what_was_left_half_made_go_and_what_they_lead_to_stays(tmp_path: Path, precious: Path):
+    swept(tmp_path / "sweep")
+    (tmp_path / "sweep" / ".work").mkdir()
+    (tmp_path / "sweep" / ".work" / "left").symlink_to(precious)
+    swept(tmp_path / "sweep")
+    assert (precious / "file").read_text() == "mine"
+
+
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in items:
+        yield from _paths(each, (*path, key))
+
+
+def _changed(raw: Any, path: tuple[Any, ...], value: Any) -> Any:
+    if not path:
+        return value
+    raw = copy.deepcopy(raw)
+    inner = raw
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return raw
+
+
+@pytest.mark.parametrize("status", ["queued", "ok"])
+def test_a_list_of_cells_of_any_shape_is_taken_over_or_one_error(tmp_path: Path, status: str):
+    swept(tmp_path)
+    file = tmp_path / "sweep.json"
+    whole = json.loads(file.read_text())
+    whole["cells"] = [each | {"status": status} for each in whole["cells"]]
+    whole["cells"] += [copy.deepcopy(whole["cells"][0]) | {"id": "other", "status": "ok"}]
+    refused = 0
+    for path in _paths(whole):
+        for value in GARBAGE:
+            file.write_text(json.dumps(_changed(whole, path, value)))
+            try:
+                swept(tmp_path)
+            except DiffuscopeError:
+                refused += 1
+    assert refused > 100
+
+
+@pytest.mark.parametrize("field", ["id", "run"])
+@pytest.mark.parametrize("name", ["..", "../other", "/etc", "a/b", "a\nb", "."])
+def test_a_cell_lies_in_the_folder(tmp_path: Path, field: str, name: str):
+    raw = cells()[0].to_dict() | {field: name}
+    with pytest.raises(UnreadableInput, match="lies outside the sweep's folder"):
+        Cell.from_dict(raw)
