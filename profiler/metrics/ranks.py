@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -101,13 +102,18 @@ def rank_summary(run: Run) -> RankSummary:
 
 def _made(run: Run) -> RankSummary:
     known = waits(run)
-    measured = [_measure(run, rank, known) for rank in known.ranks]
+    every = [_measure(run, rank, known) for rank in known.ranks]
+    # What a cut trace lacks looks like idle time.
+    measured = [(each, waited) for each, waited in every if each.busy or not run.trace(each.rank).lost]
+    emptied = [each for each, _ in every if not each.busy and run.trace(each.rank).lost]
+    problems = known.problems | {
+        each.rank: f"rank {each.rank}'s trace is cut before what ran in a {each.window}" for each in emptied
+    }
     late = _late([each for each, _ in measured], known)
     timed = [_row(run, each, known) | {"late_us": late.get(each.rank)} for each, _ in measured]
-    rows = pl.DataFrame(timed + _absent(run, known), schema=ROW, orient="row")
+    rows = pl.DataFrame(timed + _absent(run, problems), schema=ROW, orient="row")
     waited = pl.DataFrame([row for _, each in measured for row in each], schema=_WAIT, orient="row")
     able = rows.filter(pl.col("own_us").is_not_null()).sort("own_us", "rank")
-    # What a cut trace lacks looks like idle time.
     order = able.filter(pl.col("lost") == 0)["rank"].to_list() or able["rank"].to_list()
     window = STEP if any(each.window == STEP for each, _ in measured) else CALL
     slowest, median = (order[-1], order[(len(order) - 1) // 2]) if order else (None, None)
@@ -130,6 +136,10 @@ class _Times:
     @property
     def windows(self) -> int:
         return len(self.begins)
+
+    @property
+    def busy(self) -> int:
+        return self.compute + self.exposed + self.waiting
 
 
 def _measure(run: Run, rank: int, known: Waits) -> tuple[_Times, list[_Waited]]:
@@ -227,11 +237,11 @@ def _row(run: Run, each: _Times, known: Waits) -> dict[str, object]:
     }
 
 
-def _absent(run: Run, known: Waits) -> list[dict[str, object]]:
+def _absent(run: Run, problems: Mapping[int, str]) -> list[dict[str, object]]:
     """Rows of ranks that have no times."""
     nothing = dict.fromkeys(ROW)
     return [
-        nothing | {"rank": each.rank, "host": each.host, "status": each.status, "lost": 0, "problem": known.problems[each.rank]}
+        nothing | {"rank": each.rank, "host": each.host, "status": each.status, "lost": 0, "problem": problems[each.rank]}
         for each in rank_facts(run)
-        if each.rank in known.problems
+        if each.rank in problems
     ]

@@ -39,6 +39,12 @@ def test_a_trace_cut_before_its_kernels_is_no_idle_rank(tmp_path):
     found = rank_summary(run)
     assert (found.slowest, found.median, found.ranks["own_us"].null_count()) == (1, 0, 1)
     assert found.ranks["problem"][2].startswith("rank 2's trace is cut before its first GPU event: the file ends inside an event")
+    # One kernel from before the first step is left: nothing is known of the steps.
+    early = {"ph": "X", "cat": "kernel", "name": "k", "pid": 0, "tid": 7, "ts": 5, "dur": 1, "args": {"stream": 7}}
+    text = json.dumps(trace | {"traceEvents": [early, *host, *device]})
+    path.write_bytes(gzip.compress(text[: text.index('"cudaLaunchKernel"') + 40].encode()))
+    found = rank_summary(Run(tmp_path, run.manifest))
+    assert (found.slowest, found.ranks["problem"][2]) == (1, "rank 2's trace is cut before what ran in a step")
     path.write_bytes(gzip.compress(text[: text.rindex(COMPUTE)].encode()))
     partly = rank_summary(Run(tmp_path, run.manifest))
     assert (partly.slowest, partly.ranks["lost"].to_list()) == (1, [0, 0, 1])
