@@ -10,7 +10,7 @@ import streamlit as st
 
 from dashboards import data, parts
 from dashboards.charts import ranks as charts
-from profiler.report.hta import OURS, hta_data, named
+from profiler.report.hta import OURS, hta_data, named, told
 from profiler.tables.hta import EXTRA, Hta, installed
 from profiler.tables.hta_answer import CRITICAL_PATH, IDLE, LATE_KERNEL_US, LAUNCHES, QUEUE, SLOW_CALL_US, TEMPORAL
 
@@ -81,7 +81,7 @@ def _beside_table(rows: list[dict[str, Any]], name: str) -> pl.DataFrame:
             return None
         return f"{row[key]:.1%}" if row["unit"] == "share" else f"{row[key] / 1e3:,.3f} ms"
 
-    off = [None if row["difference"] is None else f"{row['difference']:+.2%}" for row in rows]
+    off = [None if row["difference"] is None else f"{row['difference']:+z.2%}" for row in rows]
     return pl.DataFrame(
         {
             "rank": [row["rank"] for row in rows],
@@ -128,10 +128,10 @@ def _left(found: dict[str, Any]) -> None:
             for of in analysis["ranks"]
             if of["why"]
         ]
-    notes = [note for analysis in found["analyses"] for of in analysis["ranks"] for note in of["notes"]]
+    notes = told(found)
     if lines:
         parts.section("Failed")
         parts.bullets(lines)
     if notes:
         parts.section(f"What {found['hta']['name']} warns of")
-        parts.bullets(list(dict.fromkeys(notes)))
+        parts.bullets(notes)

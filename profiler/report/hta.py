@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +16,10 @@ from profiler.tables.hta_answer import ANALYSES, OVERLAP, SETTINGS, TEMPORAL, Fo
 from profiler.tables.run import Run
 
 OURS = "diffuscope"
+# How a note of `hta_child` on operators that HTA counts as kernels begins.
+_STRAYS = "HTA takes events that carry a stream"
+# From here on a warning of HTA's is about one kernel of many.
+_KERNEL = "current kernel:"
 
 
 def hta_data(run: Run, hta: Hta) -> dict[str, Any]:
@@ -59,6 +64,23 @@ def summary_data(summary: RankSummary) -> dict[str, Any]:
 def named(hta: Hta) -> str:
     """What its results are called."""
     return f"HTA {hta.version}"
+
+
+def told(data: dict[str, Any]) -> list[str]:
+    """What HTA warned of, each once: of warnings that differ in numbers and kernels alone the first, and how many."""
+    notes = dict.fromkeys(note for each in data["analyses"] for of in each["ranks"] for note in of["notes"])
+    alike: dict[str, list[str]] = {}
+    for note in notes:
+        alike.setdefault(re.sub(r"[0-9]+", "#", note.partition(_KERNEL)[0]), []).append(note)
+    return [_told(of) for of in alike.values()]
+
+
+def _told(alike: list[str]) -> str:
+    if alike[0].startswith(_STRAYS):
+        return f"{', '.join(alike)}; they are why compute, idle time and overlap differ"
+    if len(alike) == 1:
+        return alike[0]
+    return f"{alike[0].partition(_KERNEL)[0].rstrip(', ')} (and {len(alike) - 1} more like it)"
 
 
 def _analysis(name: str, hta: Hta) -> dict[str, Any]:

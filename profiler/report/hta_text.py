@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from profiler.core.printable import one_line, printable
-from profiler.report.hta import OURS
+from profiler.report.hta import OURS, told
 from profiler.report.names import readable, shorten
 from profiler.report.render import MAX_WIDTH, MIN_WIDTH, number, percent, table
 from profiler.report.several_ranks import clock_notes
@@ -79,7 +79,7 @@ def _value(row: Row, key: str) -> str:
 
 
 def _difference(share: float | None) -> str:
-    return "-" if share is None else f"{share * 100:+.2f}"
+    return "-" if share is None else f"{share * 100:+z.2f}"
 
 
 def _analysis(each: dict[str, Any], width: int) -> str:
@@ -152,10 +152,8 @@ def _failed(data: dict[str, Any], width: int) -> str:
 
 
 def _notes(data: dict[str, Any], width: int) -> str:
-    notes = [note for analysis in data["analyses"] for of in analysis["ranks"] for note in of["notes"]]
     return "\n".join(
-        _filled(note if note.startswith("HTA ") else f"{data['hta']['name']} says: {note}", width)
-        for note in dict.fromkeys(notes)
+        _filled(note if note.startswith("HTA ") else f"{data['hta']['name']} says: {note}", width) for note in told(data)
     )
 
 

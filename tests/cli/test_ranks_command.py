@@ -11,7 +11,7 @@ from processes import diffuscope, loaded
 
 from profiler.cli.app import run as run_command
 from profiler.core.errors import UnreadableInput
-from profiler.report.hta import hta_data
+from profiler.report.hta import hta_data, told
 from profiler.report.hta_text import hta_text
 from profiler.tables import hta as hta_module
 from profiler.tables.hta import Hta
@@ -128,3 +128,15 @@ def test_ranks_that_are_no_numbers(tmp_path: Path, capsys: pytest.CaptureFixture
     run = write_run(tmp_path / "run", {0: device_events()})
     assert run_command(["ranks", str(run), "--ranks", "a"]) == 2
     assert "--ranks a is no list of ranks" in capsys.readouterr().err
+
+
+def test_warnings_alike_are_one_line_and_what_explains_a_difference_says_so():
+    edge = "No edge was added - queue length is {}!= 1 but no last kernel on stream 7, current kernel: name = {}"
+    strays = "HTA takes events that carry a stream and are no kernel for kernels: 1406 cpu_op"
+    notes = [[strays, edge.format(663, "a"), "no sync events"], [strays, edge.format(1, "b"), edge.format(12, "c")]]
+    data = {"analyses": [{"ranks": [{"notes": each} for each in notes]}]}
+    assert told(data) == [
+        f"{strays}; they are why compute, idle time and overlap differ",
+        "No edge was added - queue length is 663!= 1 but no last kernel on stream 7 (and 2 more like it)",
+        "no sync events",
+    ]
