@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from profiler.core.errors import MissingExtra, Refused
+from profiler.core.errors import MissingExtra, Refused, UnreadableInput
 from profiler.sweep.executors.base import EXECUTORS, Ended, Site
 from profiler.sweep.executors.local import host_name
 from profiler.sweep.probe import probe_machine
@@ -95,8 +95,8 @@ class RayExecutor:
             return Ended(id=name, lost=f"{type(error).__name__}: {lines[0] if lines else 'no word'}")
         try:
             unpack(packed, self._site.work / name)
-        except tarfile.TarError as error:
-            return Ended(id=name, lost=f"its run directory arrived damaged: {error}")
+        except UnreadableInput as error:
+            return Ended(id=name, lost=f"its run directory could not be unpacked: {error.message}")
         return Ended(id=name, outcome=outcome)
 
     def _remote(self, function: Any) -> Any:
@@ -155,14 +155,23 @@ def pack(run: Path) -> bytes:
 
 
 def unpack(packed: bytes, run: Path) -> None:
-    """The inverse of `pack`; what lay there before is gone."""
+    """The inverse of `pack`; what lay there before is gone.
+
+    Raises:
+        UnreadableInput: the bytes are damaged, or the disk does not take them; nothing is left of them then.
+    """
     shutil.rmtree(run, ignore_errors=True)
     if not packed:
         return
-    run.mkdir(parents=True)
-    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
-        # No absolute names, no links out of the folder: workers are trusted, and bytes on a network are not.
-        tar.extractall(run, filter="data")
+    try:
+        run.mkdir(parents=True)
+        # Not packed any further, so that it cannot grow.
+        with tarfile.open(fileobj=io.BytesIO(packed), mode="r:") as tar:
+            # No absolute names, no links out of the folder: workers are trusted, and bytes on a network are not.
+            tar.extractall(run, filter="data")
+    except (tarfile.TarError, OSError, LookupError, ValueError, ArithmeticError) as error:
+        shutil.rmtree(run, ignore_errors=True)
+        raise UnreadableInput(" ".join(str(error).split()), "run the cell again") from None
 
 
 EXECUTORS.add("ray", RayExecutor)
