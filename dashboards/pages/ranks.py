@@ -15,6 +15,7 @@ from profiler.metrics.priced_waits import priced_wait_us
 from profiler.metrics.ranks import RankSummary
 from profiler.report import several_ranks
 from profiler.rundir import layout
+from profiler.tables.ranks import rank_facts
 from profiler.tables.run import Run
 
 _QUESTION = "What does each rank do, and who waits for whom?"
@@ -43,6 +44,7 @@ def page() -> None:
     if not any(run.has(layout.TRACE, rank) for rank in run.ranks):
         parts.head(_QUESTION, f"{name} was not traced.")
         parts.nothing("No trace", "No rank of this run holds a trace.", f"diffuscope import TRACE -o {run.path}-traced")
+        parts.bullets([each.problem for each in rank_facts(run) if each.problem])
         return
     summary = data.rank_summary(name)
     _own(run, summary)
@@ -62,12 +64,18 @@ def answer(run: Run, summary: RankSummary) -> str:
     text = f"Rank {summary.slowest} takes longest on its own"
     waited = summary.waits.filter((pl.col("for_rank") == summary.slowest) & (pl.col("us") > 0)).sort("us", descending=True)
     if waited.is_empty() or summary.slowest is None:
-        return f"{text}; nobody waits for it"
+        return text if _without_clock(summary) else f"{text}; nobody waits for it"
     rank, us = waited.select("rank", "us").row(0)
     priced = priced_wait_us(run, rank, summary.slowest, summary.window)
     if priced is None:
         return f"{text}; rank {rank} waits {_ms(us)} ms a {summary.window} for it, as traced"
     return f"{text}; rank {rank} waits {_ms(priced)} ms a {summary.window} for it ({_ms(us)} as traced)"
+
+
+def _without_clock(summary: RankSummary) -> bool:
+    """Whether somebody could wait for a rank, or a rank for somebody, and nobody can tell."""
+    timed = summary.ranks.filter(pl.col("step_us").is_not_null())
+    return bool((timed["clock_error_us"].is_null() | (timed["unmatched"] > 0)).any())
 
 
 def _ms(us: float) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from hta_runs import device_events, write_run
 from test_pages import answer_of, show, text_of
@@ -12,6 +15,8 @@ from test_pages import answer_of, show, text_of
 from dashboards import folder
 from dashboards.charts import ranks as charts
 from dashboards.pages import ranks_hta
+from dashboards.pages.ranks import answer
+from profiler.metrics.ranks import rank_summary
 from profiler.metrics.ranks_device import device_times
 from profiler.tables import hta as hta_module
 from profiler.tables.hta import Hta
@@ -101,3 +106,19 @@ def test_a_bar_a_rank_and_two_beside(two: Path):
     pair = charts.beside([vars(each) for each in own], {0: ANSWERS[TEMPORAL]}, "HTA 9.9").data
     assert list(pair[0].y) == ["rank 0, diffuscope", "rank 0, HTA 9.9"] and list(pair[0].x) == [0.2, 0.204]
     assert not charts.steps([], "step").data and LAUNCHES not in ANSWERS
+
+
+def test_nobody_is_said_to_wait_for_a_rank_whose_clock_is_unknown(two: Path):
+    run, summary = Run.open(two), rank_summary(Run.open(two))
+    assert answer(run, summary) == "Rank 1 takes longest on its own; nobody waits for it"
+    unknown = summary.ranks.with_columns(pl.lit(None, pl.Float64).alias("clock_error_us"))
+    assert answer(run, replace(summary, ranks=unknown)) == "Rank 1 takes longest on its own"
+
+
+def test_of_a_run_that_died_each_rank_says_how(two: Path):
+    for rank, why in enumerate(("it broke", "killed by SIGKILL")):
+        (two / f"rank{rank}" / "trace.json.gz").unlink()
+        said = {"rank": rank, "phase": "timed", "failure": {"type": "Died", "message": why}}
+        (two / f"rank{rank}" / "rank.json").write_text(json.dumps(said))
+    shown = text_of(show("ranks", run="two"))
+    assert "rank 1 left no trace: it failed in phase timed: killed by SIGKILL" in shown
