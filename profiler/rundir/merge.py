@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def merge_runs(folders: list[Path], out: Path) -> Manifest:
     """Copy the rank folders of one run into a new run directory; the folder that holds rank 0 says the rest.
 
     Raises:
-        UsageError: fewer than two folders, `out` exists, a folder of another run, a rank twice, or no rank 0.
+        UsageError: fewer than two folders, `out` exists or lies in one of them, another run, a rank twice, no rank 0.
         UnreadableInput: a folder that is no run directory, or a `rank.json` that cannot be read.
     """
     if len(folders) < 2:
@@ -40,16 +41,33 @@ def merge_runs(folders: list[Path], out: Path) -> Manifest:
         raise UsageError(f"{out} exists already", "name another directory with -o: a run is never overwritten")
     parts = [_open(folder) for folder in folders]
     _refuse_strangers(parts)
-    whole = out.with_name(f".{out.name}.partial")
+    _refuse_inside(folders, out)
+    whole = None
     try:
-        whole.mkdir(parents=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # A name of its own: another merge may be at work, or may have been killed.
+        whole = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
         manifest = _copy(parts, whole)
+        whole.chmod(0o755)
         whole.rename(out)
     except OSError as error:
-        raise UsageError(f"cannot write {out}: {error.strerror}", "name a place with room with -o") from None
+        raise UsageError(f"cannot merge into {out}: {_reason(error)}", "name a place with room with -o") from None
     finally:
-        shutil.rmtree(whole, ignore_errors=True)
+        if whole is not None:
+            shutil.rmtree(whole, ignore_errors=True)
     return manifest
+
+
+def _refuse_inside(folders: list[Path], out: Path) -> None:
+    inside = next((each for each in folders if out.resolve().is_relative_to(each.resolve())), None)
+    if inside is not None:
+        raise UsageError(f"{out} lies inside {inside}, which is merged", "name another directory with -o")
+
+
+def _reason(error: OSError) -> str:
+    """Of several files that could not be copied, the first."""
+    several = error.args[0] if isinstance(error, shutil.Error) and error.args else None
+    return str(several[0][2]) if isinstance(several, list) and several else error.strerror or str(error)
 
 
 def _open(folder: Path) -> Part:
@@ -90,7 +108,7 @@ def _copy(parts: list[Part], whole: Path) -> Manifest:
     for part in parts:
         for rank in part.ranks:
             ignored = shutil.ignore_patterns(layout.RESERVE, ".*partial*")
-            shutil.copytree(layout.rank_dir(part.path, rank), layout.rank_dir(whole, rank), ignore=ignored)
+            shutil.copytree(layout.rank_dir(part.path, rank), layout.rank_dir(whole, rank), symlinks=True, ignore=ignored)
     manifest = base.manifest
     here = {f"rank{rank}" for part in parts for rank in part.ranks}
     # Said of a rank when its folder was on another host; its own losses come with it.
