@@ -49,7 +49,9 @@ def _own(data: dict[str, Any], width: int) -> str:
         for row, waited in zip(timed, waits, strict=True)
     ]
     slow = f"; rank {summary['slowest']} is the slowest" if len(timed) > 1 else ""
-    title = f"{OURS}: traced ms a {summary['window']}{slow}"
+    traced = max(row["steps"] for row in timed)
+    mean = f" (mean of {traced})" if traced > 1 else ""
+    title = f"{OURS}: traced ms a {summary['window']}{mean}{slow}"
     notes = [_filled(note, width) for note in clock_notes(summary["ranks"])]
     return "\n".join([title, table(headers, rows, width, left=(0, len(headers) - 1)), *notes])
 

@@ -109,7 +109,9 @@ def ranks_text(ranks: list[dict[str, Any]], window: str, width: int) -> str:
     if any(row["inference_peak_gib"] is not None for row in ranks):
         headers.append("peak GiB")
         body = [[*cells, number(row["inference_peak_gib"], 2)] for cells, row in zip(body, ranks, strict=True)]
-    title = f"ranks, a {window} as traced: compute + exposed communication + waiting + idle"
+    traced = max((row["steps"] or 0 for row in ranks), default=0)
+    mean = f" (mean of {traced})" if traced > 1 else ""
+    title = f"ranks, a {window} as traced{mean}: compute + exposed communication + waiting + idle"
     return "\n".join([title, table(headers, body, width, left=(1, 8)), *_wrapped([*notes(ranks), *_rest(untimed)], width)])
 
 

@@ -211,10 +211,14 @@ def version() -> str:
     return importlib.metadata.version(PACKAGE)
 
 
+_RECORD = "record it with the traced phase, or import a trace"
+
+
 def _chosen(run: Run, ranks: Sequence[int]) -> list[int]:
     traced = [rank for rank in run.ranks if run.has(layout.TRACE, rank)]
     if not traced:
-        raise UnreadableInput(f"{run.path} holds no trace, which HTA reads", "record it with the traced phase, or import a trace")
+        hint = f"it ended as {run.manifest.status}, see: diffuscope show {run.path}" if run.manifest.failure else _RECORD
+        raise UnreadableInput(f"{run.path} holds no trace, which HTA reads", hint)
     missing = [rank for rank in ranks if rank not in traced]
     if missing:
         raise UsageError(f"{run.path} holds no trace of rank {missing[0]}", f"it has rank {', '.join(map(str, traced))}")

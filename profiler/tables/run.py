@@ -63,9 +63,7 @@ class Run:
         if key not in self._traces:
             path = self.artifact(artifact, rank)
             if not path.exists():
-                raise UnreadableInput(
-                    f"{self.path} holds no {path.relative_to(self.path)}", "record it again, or import the trace"
-                )
+                raise UnreadableInput(f"{self.path} holds no {path.relative_to(self.path)}", self._without_trace)
             self._traces[key] = open_trace(path, self.path / layout.CACHE_DIR, rank)
         return self._traces[key]
 
@@ -104,3 +102,11 @@ class Run:
                 )
             self._snapshots[key] = open_snapshot(path, self.path / layout.CACHE_DIR, rank)
         return self._snapshots[key]
+
+    @property
+    def _without_trace(self) -> str:
+        """What to do about a trace that is not there: where the run failed, why it is not."""
+        if self.manifest.failure is None:
+            return "record it again, or import the trace"
+        first = self.manifest.failure.message.partition("\n")[0]
+        return f"it ended as {self.manifest.status}: {first} (diffuscope show {self.path})"

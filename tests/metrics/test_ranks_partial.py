@@ -6,14 +6,17 @@ import gzip
 import json
 
 import polars as pl
+import pytest
 from rank_traces import COMPUTE, Planted, ranks_of
 from test_ranks import run_of_ranks
 
+from profiler.core.errors import UnreadableInput
 from profiler.metrics.ranks import rank_summary
 from profiler.metrics.ranks_clock import COLLECTIVES, FOREIGN, SAME_HOST
 from profiler.metrics.ranks_collectives import CALLS, matched
 from profiler.metrics.ranks_waits import waits
 from profiler.report.several_ranks import notes, ranks_text
+from profiler.rundir.manifest import Failure
 from profiler.tables.run import Run
 
 
@@ -74,11 +77,16 @@ def test_a_rank_that_ended_with_another_says_so_and_lines_keep_to_the_width(tmp_
         (tmp_path / f"rank{rank}" / "trace.json.gz").unlink()
         said = {"rank": rank, "phase": "timed", "failure": {"type": "E", "message": why}, "secondhand": secondhand}
         (tmp_path / f"rank{rank}" / "rank.json").write_text(json.dumps(said))
+    run.manifest.failure, run.manifest.status = Failure(type="Died", message="rank 1 on a in timed: killed\nmore"), "failed"
+    with pytest.raises(UnreadableInput, match="holds no rank1/trace") as caught:
+        run.trace(1)
+    assert caught.value.hint.startswith("it ended as failed: rank 1 on a in timed: killed (diffuscope show ")
     rows = rank_summary(run).ranks.to_dicts()
     assert [row["problem"] for row in rows[1:]] == [
         "rank 1 left no trace: it failed in phase timed: killed by SIGKILL",
         "rank 2 left no trace: it ended in phase timed because another rank did",
     ]
     text = ranks_text([row | {"waiting_for_us": {}, "inference_peak_gib": None} for row in rows], "step", 80)
+    assert text.startswith("ranks, a step as traced (mean of 3): compute")
     below = text[text.index("rank 1 has no times") :].splitlines()
     assert max(map(len, below)) <= 80 and below[1] == "  SIGKILL"
