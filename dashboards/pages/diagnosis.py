@@ -13,6 +13,7 @@ from dashboards.links import Selection
 from profiler.core import palette
 from profiler.core.errors import UnreadableInput
 from profiler.core.finding import CRITICAL, HIGH
+from profiler.core.printable import upper_first
 from profiler.core.units import format_size
 from profiler.metrics.floor import Floor
 from profiler.metrics.windows import CALL, DECODE, STEP, TEXT
@@ -47,7 +48,7 @@ def page() -> None:
         _time(at, report)
     else:
         memory = report.memory.granted
-        parts.head(_QUESTION, _upper(memory[0].finding.title) if memory else f"{name} was not traced.", _untraced(name))
+        parts.head(_QUESTION, upper_first(memory[0].finding.title) if memory else f"{name} was not traced.", _untraced(name))
     _memory(at, report)
     _not_checked(report)
 
@@ -57,10 +58,6 @@ def _untraced(name: str) -> str:
     return (
         f"No trace: it ended in phase {failure.phase or 'unknown'} with {failure.type}." if failure else "No kernel trace here."
     )
-
-
-def _upper(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _time(at: Selection, report: Report) -> None:
@@ -93,7 +90,7 @@ def _head(report: Report) -> None:
     often = [each for each in report.findings if not each.finding.once]
     worst = next((each for each in often if each.severity in (CRITICAL, HIGH)), often[0] if often else None)
     answer = worst.finding.title if worst else f"Nothing was found that costs time in every {report.window}."
-    parts.head(_QUESTION, _upper(answer))
+    parts.head(_QUESTION, upper_first(answer))
     unit = "untraced" if report.calibrated else "traced"
     figures = [(f"a {report.window}", f"{_window_ns(report) / 1e6:,.2f}", "ms", unit)]
     if report.floor and _ratio(report.floor, report):

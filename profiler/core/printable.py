@@ -14,3 +14,13 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """The text without line breaks: a name must not look like a line of ours."""
     return " ".join(text.split("\n")) if "\n" in text else text
+
+
+def plain_line(text: str) -> str:
+    """The text as one line that moves no cursor."""
+    return printable(one_line(text))
+
+
+def upper_first(text: str) -> str:
+    """The text with a capital first letter, as a sentence begins; the others stay what they are."""
+    return text[:1].upper() + text[1:]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -190,8 +189,3 @@ def _finding(granted: Granted) -> dict[str, Any]:
         "change": finding.change,
         "doc": finding.doc,
     }
-
-
-def rules_of(findings: Sequence[Granted]) -> list[str]:
-    """The rules that found something, in order."""
-    return [each.finding.rule for each in findings]

@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from profiler.core.finding import CRITICAL, HIGH
+from profiler.core.printable import upper_first
 from profiler.core.units import GIB, unit_of
 from profiler.report import html_tune
 from profiler.report.html_data import Gathered
@@ -50,7 +51,7 @@ def _answer(found: Gathered) -> str:
     worst += [each for each in in_memory if each["severity"] == CRITICAL]
     first = next(iter([*worst, *often, *in_memory]), None)
     if first:
-        return _upper(str(first["title"]))
+        return upper_first(str(first["title"]))
     if report["ledger"]:
         return f"Nothing was found that costs time in every {report['window']['name']}"
     return name_of(found)
@@ -60,11 +61,7 @@ def _ended(data: Mapping[str, Any]) -> str:
     failure = data["failure"]
     where = f" in phase {failure['phase']}" if failure.get("phase") else ""
     message = next(iter(str(failure["message"]).splitlines()), "") or failure["type"]
-    return f"{_upper(data['status'])}{where}: {message}"
-
-
-def _upper(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    return f"{upper_first(data['status'])}{where}: {message}"
 
 
 def _against(found: Gathered) -> Html | None:

@@ -11,6 +11,7 @@ from profiler.report import html_bars
 from profiler.report.html_data import Gathered
 from profiler.report.html_parts import Figure, bullets, part, section, table
 from profiler.report.html_tags import Html, Inside, joined, tag
+from profiler.report.tune import shape_name
 
 
 def headline(data: Mapping[str, Any]) -> str:
@@ -39,7 +40,7 @@ def tuning(found: Gathered) -> Html:
     data = found.tune
     if data is None:
         return joined()
-    refused = [f"{_name(each)} was not tuned: {each['why']}" for each in data["refused"]]
+    refused = [f"{shape_name(each)} was not tuned: {each['why']}" for each in data["refused"]]
     return section(
         "tuning",
         "Tuned shapes",
@@ -47,10 +48,6 @@ def tuning(found: Gathered) -> Html:
         _shapes(data),
         part("Notes", bullets([*refused, *data["notes"], *([f"kept in {data['table']}"] if data["shapes"] else [])])),
     )
-
-
-def _name(shape: Mapping[str, Any]) -> str:
-    return f"{shape['m']}x{shape['k']}x{shape['n']}"
 
 
 def _step(step_ms: Mapping[str, float]) -> Html:
@@ -77,7 +74,7 @@ def _shape(shape: Mapping[str, Any]) -> list[Inside]:
     best = shape["best"]
     kernel = best["kernel"] if shape["pays"] else f"{best['kernel']} (no gain: left untuned)"
     share = "-" if best["share"] is None else f"{best['share']:.0%}"
-    return [_name(shape), tag("code", kernel), f"{shape['count']:,}", _us(best["us"]), f"{best['tops']:,.1f}", share]
+    return [shape_name(shape), tag("code", kernel), f"{shape['count']:,}", _us(best["us"]), f"{best['tops']:,.1f}", share]
 
 
 def _us(value: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from profiler.core.printable import one_line, printable
+from profiler.core.printable import plain_line
 from profiler.core.units import format_ms
 from profiler.report.memory_slots import Slots, columns
 from profiler.report.memory_words import size
@@ -43,7 +43,7 @@ def _band(windows: list[dict[str, Any]], slots: Slots, count: int, inner: int) -
         line[start:end] = "·" * (end - start)
         # A name may run over what lies behind its window, up to the next.
         until = min([other for other, _ in edges[index + 1 :]], default=inner)
-        text = ("│" + _plain(each["name"]))[: max(1, until - start)]
+        text = ("│" + plain_line(each["name"]))[: max(1, until - start)]
         line[start : start + len(text)] = text
     return "".join(line[:inner])
 
@@ -63,12 +63,8 @@ def _tall(label: str, values: list[int]) -> list[str]:
 def _row(label: str, values: list[int], highest: int) -> str:
     """Anything above 0 is drawn."""
     blocks = "".join(_BLOCKS[0 if not value else max(1, round(value * 8 / highest))] for value in values)
-    return _line(_plain(label), blocks, size(highest))
+    return _line(plain_line(label), blocks, size(highest))
 
 
 def _line(label: str, blocks: str, size: str) -> str:
     return f"{shorten(label, _LABEL):<{_LABEL}}{'':{_GAP}}{blocks}{'':{_GAP}}{size:>{_NUMBER}}".rstrip()
-
-
-def _plain(text: str) -> str:
-    return printable(one_line(text))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from profiler.core.printable import one_line, printable
+from profiler.core.printable import plain_line
 from profiler.core.units import format_ms, format_size
 from profiler.report import memory_ranks, memory_words
 from profiler.report.memory_chart import chart
@@ -39,7 +39,7 @@ def memory_text(data: dict[str, Any], width: int = MAX_WIDTH) -> str:
 def _filled(text: str | None, width: int) -> str:
     if not text:
         return ""
-    return textwrap.fill(printable(one_line(text)), width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(plain_line(text), width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _head(data: dict[str, Any], width: int) -> str:
@@ -77,7 +77,7 @@ def _rows(peak: dict[str, Any], width: int) -> str:
         )
         for each in peak["rows"]
     ]
-    body = [(*numbers, what, shorten(_plain(memory_words.where(each)), _room(rows, width))) for *numbers, what, each in rows]
+    body = [(*numbers, what, shorten(plain_line(memory_words.where(each)), _room(rows, width))) for *numbers, what, each in rows]
     headers = ("biggest live", "peak falls", "age", "what", "whose, made where")
     return "\n".join([table(headers, body, width, left=(3, 4)), *_stack(peak["rows"], width)]) if body else ""
 
@@ -94,7 +94,7 @@ def _stack(rows: list[dict[str, Any]], width: int) -> list[str]:
     if found is None:
         return []
     frames = found["stack_text"].split("\n")
-    lines = [f"  {shorten(_plain(each), width - 2)}" for each in frames[:_FRAMES]]
+    lines = [f"  {shorten(plain_line(each), width - 2)}" for each in frames[:_FRAMES]]
     more = [f"  and {len(frames) - _FRAMES} more frames (--json)"] if len(frames) > _FRAMES else []
     return [f"stack of the biggest that is no weight ({format_size(found['size_bytes'])}), innermost first:", *lines, *more]
 
@@ -118,7 +118,7 @@ def _groups(peak: dict[str, Any], width: int) -> str:
     ]
     kinds = max((len(each[3]) for each in rows), default=0)
     room = max(12, width - _GROUP_NUMBERS - kinds)
-    body = [(*numbers, shorten(_plain(memory_words.where(each)), room)) for *numbers, each in rows]
+    body = [(*numbers, shorten(plain_line(memory_words.where(each)), room)) for *numbers, each in rows]
     return table(("many alike", "count", "peak falls", "what", "whose, made where"), body, width, left=(3, 4)) if body else ""
 
 
@@ -173,13 +173,9 @@ def _oom(oom: dict[str, Any] | None, width: int) -> str:
         (
             format_size(each["size_bytes"]),
             shorten(memory_words.kind(each), _KIND),
-            shorten(_plain(memory_words.where(each)), width - 55),
+            shorten(plain_line(memory_words.where(each)), width - 55),
         )
         for each in oom["rows"]
     ]
     grid = table(("held then", "what", "whose, made where"), held, width, left=(1, 2)) if held else ""
     return "\n".join([*(_filled(each, width) for each in oom["text"]), *([grid] if grid else [])])
-
-
-def _plain(text: str) -> str:
-    return printable(one_line(text))

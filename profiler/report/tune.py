@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 from profiler.metrics.tune import ABOUT_UNTUNED, TUNED, UNTUNED, UNTUNED_IS, TuneResult, tune_result
@@ -73,7 +74,7 @@ def _shapes(data: dict[str, Any], width: int) -> str:
     shown = [name for name in _SHOWN if any(name in each["baselines"] for each in data["shapes"])]
     headers = ["M x K x N", "count", "us", "TOPS", "limit", *(_SHOWN[name] for name in shown)]
     rows = [[*_rates(each), *(_us(each["baselines"].get(name)) for name in shown)] for each in data["shapes"]]
-    names = [shorten(f"  {_name(each):<18}{each['best']['kernel']}{_gain(each)}", width) for each in data["shapes"]]
+    names = [shorten(f"  {shape_name(each):<18}{each['best']['kernel']}{_gain(each)}", width) for each in data["shapes"]]
     return "\n".join(["microseconds a call", table(headers, rows, width), "", "kernels", *names])
 
 
@@ -81,10 +82,11 @@ def _rates(shape: dict[str, Any]) -> list[str]:
     best = shape["best"]
     tops = f"{best['tops']:.1f}" if best["tops"] >= 10 else f"{best['tops']:.3f}"
     share = "-" if best["share"] is None else f"{best['share']:.0%}"
-    return [_name(shape), str(shape["count"]), _us(best["us"]), tops, share]
+    return [shape_name(shape), str(shape["count"]), _us(best["us"]), tops, share]
 
 
-def _name(shape: dict[str, Any]) -> str:
+def shape_name(shape: Mapping[str, Any]) -> str:
+    """M x K x N of a shape in the JSON of a tuning."""
     return f"{shape['m']}x{shape['k']}x{shape['n']}"
 
 
@@ -111,7 +113,7 @@ def _step(data: dict[str, Any], width: int) -> str:
 
 
 def _notes(data: dict[str, Any]) -> str:
-    lines = [f"{_name(each)} was not tuned: {each['why']}" for each in data["refused"]]
+    lines = [f"{shape_name(each)} was not tuned: {each['why']}" for each in data["refused"]]
     limit = data["ceiling_tops"]
     lines += [f"limit: {limit:,.0f} TOPS, reached in this run by {data['ceiling_from']}"] if limit else []
     kept = [f"kept in {data['table']}"] if data["shapes"] else []

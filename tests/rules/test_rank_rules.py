@@ -7,7 +7,7 @@ import json
 import pytest
 from rank_traces import COMPUTE, Planted, ranks_of, write
 
-from profiler.report.diagnose import Report, diagnose, rules_of, to_json
+from profiler.report.diagnose import Report, diagnose, to_json
 from profiler.report.diagnose_text import render
 from profiler.report.show import show_data
 from profiler.report.show_text import show_text
@@ -34,7 +34,7 @@ def slow(tmp_path_factory):
 
 def test_a_straggler_is_the_first_finding_and_costs_what_the_others_wait(slow):
     report = diagnose(slow)
-    assert rules_of(report.findings)[0] == "straggler"
+    assert report.findings[0].finding.rule == "straggler"
     found = of_ranks(report)
     straggler = found["straggler"]
     assert straggler["rows"] == ["idle/waiting for a slower rank/rank 2"]
