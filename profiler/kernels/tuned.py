@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,12 +32,27 @@ def save_merged(path: Path, table: Table) -> None:
         UnreadableInput: the file is there and is no table.
         UsageError: it cannot be written.
     """
-    whole = read_table(path).merged(table) if path.exists() else table
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, json.dumps(asdict(whole), indent=1))
+        with _alone(path):
+            whole = read_table(path).merged(table) if path.exists() else table
+            write_atomic(path, json.dumps(asdict(whole), indent=1))
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", "name another file with --table") from None
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a table between reading and writing it: another tuning that adds to it meanwhile would be lost."""
+    # Of its folder: nothing of ours then lies beside the table.
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        # On a disk without locks what was found is kept all the same.
+        with suppress(OSError):
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def refuse_unwritable(path: Path, option: str) -> None:

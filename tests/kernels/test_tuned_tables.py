@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,11 @@ def test_every_shipped_table_can_be_read_and_is_of_these_kernels():
             assert section.entries
 
 
+def test_only_a_table_that_record_does_not_read_by_itself_must_be_named(own: Path):
+    assert [tuned_table.tuned_option(each) for each in (str(own), "profiler/kernels/shipped/h100.json", "")] == ["", "", ""]
+    assert tuned_table.tuned_option("my table.json") == " --tuned 'my table.json'"
+
+
 def test_where_the_users_table_lies(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("DIFFUSCOPE_TUNED", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
@@ -166,3 +173,24 @@ def test_what_pays():
     assert entry("k", 9.0, untuned_us=10.0).pays
     assert not entry("k", 10.0, untuned_us=10.0).pays
     assert entry("k").pays, "what was not measured is believed"
+
+
+def test_tunings_that_end_together_lose_nothing_of_each_other(own):
+    """Each of three processes adds shapes of its own to one table, all at once."""
+    code = """
+import sys
+from pathlib import Path
+from profiler.kernels.candidate import parse_shape
+from profiler.kernels.tuned import Entry, TableKey, save_merged, table_of
+sys.stdin.readline()
+for n in range(10):
+    shape = parse_shape(f"{sys.argv[2]}x64x{n + 1}")
+    save_merged(Path(sys.argv[1]), table_of(TableKey(device="d", torch="t"), {shape: Entry(kernel="k", us=1.0)}))
+"""
+    root = Path(__file__).resolve().parents[2]
+    arguments = [sys.executable, "-c", code, str(own)]
+    writers = [subprocess.Popen([*arguments, str(m)], stdin=subprocess.PIPE, cwd=root) for m in range(1, 4)]
+    for each in writers:
+        each.stdin.close()
+    assert [each.wait(60) for each in writers] == [0, 0, 0]
+    assert len(read_table(own).find(TableKey(device="d", torch="t"))) == 30
