@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from profiler.cli.output import JsonOption, emit
+from profiler.cli.sizes import MOST_S
 from profiler.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def command(
     analyses: Annotated[str, typer.Option(metavar="A,B", help="Which of HTA's analyses (default: all).")] = "",
     ranks: Annotated[str, typer.Option(metavar="0,1", help="Which ranks (default: every one with a trace).")] = "",
     time_limit: Annotated[
-        float, typer.Option(min=1, help="Seconds that HTA may take for everything; what is done by then is shown.")
+        float, typer.Option(min=1, max=MOST_S, help="Seconds that HTA may take for everything; what is done by then is shown.")
     ] = _LIMIT_S,
     as_json: JsonOption = False,
 ) -> None:

@@ -155,7 +155,7 @@ def refuse_killed(code: int, what: str) -> None:
 
     if code < 0:
         message = f"the {what} process was killed by {signal.Signals(-code).name} before it made a run"
-        raise RecordedProgramFailed(message, "where nobody ended it, the machine may be out of memory")
+        raise RecordedProgramFailed(message, "the machine may be out of memory" if -code == signal.SIGKILL else "start it again")
 
 
 def record_beside(spec: RunSpec, run: Path | None, rank: int) -> int:

@@ -7,6 +7,8 @@ import re
 from profiler.core.errors import UsageError
 from profiler.core.units import GIB, MIB
 
+# A third of a year. An endless limit is no number that JSON or a timer takes: who means none leaves it out.
+MOST_S = 10**7
 _UNITS = {"gib": GIB, "gb": 10**9, "g": GIB, "mib": MIB, "mb": 10**6, "m": MIB}
 _SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([a-z]*)", re.IGNORECASE)
 

@@ -12,6 +12,7 @@ import typer
 from profiler.cli.names import free_name
 from profiler.cli.output import JsonOption, can_read, emit
 from profiler.cli.record import command_line, parse_size
+from profiler.cli.sizes import MOST_S
 from profiler.compilers.base import COMPILERS
 from profiler.core.errors import EXIT_OK, RecordedProgramFailed, UsageError
 from profiler.core.spec import RunSpec
@@ -44,8 +45,10 @@ def command(
     extrapolate_from: Annotated[
         str | None, Option(help="Run only two step counts, for example 4,8, and extrapolate to --steps.")
     ] = None,
-    time_limit: Annotated[float, Option(min=1, help="Seconds of one cell.")] = 900.0,
-    limit_s: Annotated[float | None, Option(min=1, help="Seconds of this sweep: no cell starts that cannot end in them.")] = None,
+    time_limit: Annotated[float, Option(min=1, max=MOST_S, help="Seconds of one cell.")] = 900.0,
+    limit_s: Annotated[
+        float | None, Option(min=1, max=MOST_S, help="Seconds of this sweep: no cell starts that cannot end in them.")
+    ] = None,
     executor: Annotated[str, Option(help=f"Where cells run: {', '.join(EXECUTORS)}.")] = "local",
     retry: Annotated[bool, Option("--retry", help="Run again what failed, ran out of memory or took too long.")] = False,
     fresh: Annotated[

@@ -27,9 +27,13 @@ def find_launch(environment: Mapping[str, str] = os.environ) -> Launch | None:
         return None
     try:
         rank, size = int(environment["RANK"]), int(environment["WORLD_SIZE"])
-        return Launch(rank, size, int(environment.get("LOCAL_RANK", rank)))
+        local = int(environment.get("LOCAL_RANK", rank))
     except ValueError:
         raise UsageError("RANK, WORLD_SIZE and LOCAL_RANK must be whole numbers", "start with torchrun") from None
+    if not (0 <= rank < size and 0 <= local < size):
+        # The others would be waited for without end.
+        raise UsageError(f"RANK is {rank} and LOCAL_RANK {local} of WORLD_SIZE {size}", "start with torchrun")
+    return Launch(rank, size, local)
 
 
 def parallel_of(kind: str | None, launch: Launch | None) -> dict[str, str | int] | None:

@@ -23,6 +23,14 @@ def test_torchruns_variables_are_a_place():
         find_launch(TWO | {"RANK": "first"})
 
 
+@pytest.mark.parametrize(
+    "said", [{"RANK": "2"}, {"RANK": "-1"}, {"LOCAL_RANK": "2"}, {"LOCAL_RANK": "-1"}, {"WORLD_SIZE": "0"}, {"WORLD_SIZE": "-3"}]
+)
+def test_a_place_that_there_is_not_is_refused_before_anybody_waits(said: dict[str, str]):
+    with pytest.raises(UsageError, match="of WORLD_SIZE"):
+        find_launch(TWO | said)
+
+
 def test_the_degree_is_the_number_of_processes():
     assert parallel_of("ring", Launch(0, 4, 0)) == {"kind": "ring", "degree": 4}
     assert parallel_of(None, None) is None
