@@ -13,7 +13,7 @@ from dashboards.pages import ranks_hta
 from profiler.metrics.per_rank import rank_totals
 from profiler.metrics.priced_waits import priced_wait_us
 from profiler.metrics.ranks import RankSummary
-from profiler.report import several_ranks
+from profiler.report import rank_notes, several_ranks
 from profiler.rundir import layout
 from profiler.tables.ranks import rank_facts
 from profiler.tables.run import Run
@@ -98,7 +98,7 @@ def _own(run: Run, summary: RankSummary) -> None:
     )
     parts.plot(charts.steps(rows, summary.window), "rank_steps")
     _table(run, summary)
-    parts.bullets(several_ranks.notes(several_ranks.rows(summary, rank_totals(run))))
+    parts.bullets(rank_notes.notes(several_ranks.rows(summary, rank_totals(run))))
     _waits(summary)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from profiler.core.printable import one_line, printable
 from profiler.report.hta import OURS, told
 from profiler.report.names import readable, shorten
+from profiler.report.rank_notes import trace_notes
 from profiler.report.render import MAX_WIDTH, MIN_WIDTH, number, percent, table
-from profiler.report.several_ranks import clock_notes
 from profiler.rundir import layout
 from profiler.tables.hta_answer import CRITICAL_PATH, IDLE, LATE_KERNEL_US, LAUNCHES, OVERLAP, QUEUE, SLOW_CALL_US, TEMPORAL
 
@@ -30,8 +30,9 @@ def hta_text(data: dict[str, Any], width: int = MAX_WIDTH) -> str:
 
 
 def _head(data: dict[str, Any]) -> str:
-    ranks = len(data["ranks"])
-    what = f"{data['run']}  [{data['status']}, {ranks} rank{'s' if ranks != 1 else ''}]"
+    ranks, every = len(data["ranks"]), len(data["summary"]["ranks"])
+    count = f"{ranks} of {every}" if ranks < every else f"{ranks}"
+    what = f"{data['run']}  [{data['status']}, {count} rank{'s' if every != 1 else ''}]"
     return f"{what}\nHolistic Trace Analysis: {data['hta']['name']} ({data['hta']['package']})"
 
 
@@ -52,7 +53,7 @@ def _own(data: dict[str, Any], width: int) -> str:
     traced = max(row["steps"] for row in timed)
     mean = f" (mean of {traced})" if traced > 1 else ""
     title = f"{OURS}: traced ms a {summary['window']}{mean}{slow}"
-    notes = [_filled(note, width) for note in clock_notes(summary["ranks"])]
+    notes = [_filled(note, width) for note in trace_notes(summary["ranks"])]
     return "\n".join([title, table(headers, rows, width, left=(0, len(headers) - 1)), *notes])
 
 

@@ -13,8 +13,9 @@ from profiler.report.html_data import Gathered
 from profiler.report.html_parts import bullets, legend, part, section, table
 from profiler.report.html_svg import LETTER, WIDTH, box, ink, svg, words, x_axis
 from profiler.report.html_tags import Html, joined
+from profiler.report.rank_notes import notes
 from profiler.report.render import number
-from profiler.report.several_ranks import described, notes
+from profiler.report.several_ranks import described
 
 _IDLE = "idle"
 # Column, name, colour, and whether nothing runs then.

@@ -10,6 +10,7 @@ from profiler.core.printable import one_line, printable
 from profiler.metrics.main_rank import main_rank
 from profiler.metrics.per_rank import RankTotals, rank_totals
 from profiler.metrics.ranks import ROW, RankSummary, rank_summary
+from profiler.report.rank_notes import notes
 from profiler.report.render import MIN_WIDTH, number, table
 from profiler.rules.context import Context
 from profiler.rules.ranks_beside import Beside, beside
@@ -122,31 +123,6 @@ def _wrapped(lines: list[str], width: int) -> list[str]:
 
 def _rest(untimed: list[int]) -> list[str]:
     return [f"{len(untimed):,} more ranks have no times, the last of them rank {untimed[-1]}"] if untimed else []
-
-
-def notes(ranks: list[dict[str, Any]]) -> list[str]:
-    """What a reader of the table must know of single ranks."""
-    lines = [f"rank {row['rank']} has no times: {row['problem']}" for row in ranks if row["problem"]]
-    lines += [f"rank {row['rank']}: its trace is cut or damaged, its times are of what is left" for row in ranks if row["lost"]]
-    lines += [f"rank {row['rank']}: {row['unmatched']:,} collectives that no other rank has" for row in ranks if row["unmatched"]]
-    return lines + clock_notes(ranks)
-
-
-def clock_notes(ranks: list[dict[str, Any]]) -> list[str]:
-    """How the clocks of the ranks were brought together, or why not."""
-    shifted = [row for row in ranks if row["clock_shift_us"]]
-    lines = [
-        f"rank {row['rank']}: its clock was shifted by {row['clock_shift_us'] / 1e3:+,.3f} ms (error "
-        f"{row['clock_error_us']:,.1f} us), as the collectives tell"
-        for row in shifted
-    ]
-    timed = [row for row in ranks if row["step_us"] is not None]
-    unknown = [row for row in timed if row["clock_error_us"] is None]
-    strange = [str(row["rank"]) for row in unknown if row["collectives"] > row["unmatched"]]
-    alone = [str(row["rank"]) for row in unknown if row["collectives"] <= row["unmatched"]]
-    lines += [f"no clock of rank {', '.join(alone)}: it shares no collective"] if alone else []
-    why = "its collectives are of another time and do not end with the others': of another run? It waits for nobody here"
-    return [*lines, *([f"no clock of rank {', '.join(strange)}: {why}"] if strange else [])]
 
 
 def _most(waiting: dict[str, float]) -> str:

@@ -15,7 +15,8 @@ from profiler.metrics.ranks import rank_summary
 from profiler.metrics.ranks_clock import COLLECTIVES, FOREIGN, SAME_HOST
 from profiler.metrics.ranks_collectives import CALLS, matched
 from profiler.metrics.ranks_waits import waits
-from profiler.report.several_ranks import notes, ranks_text
+from profiler.report.rank_notes import notes
+from profiler.report.several_ranks import ranks_text
 from profiler.rundir.manifest import Failure
 from profiler.tables.run import Run
 
