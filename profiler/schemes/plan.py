@@ -115,9 +115,15 @@ def with_known_configs(scheme: Scheme) -> Scheme:
     """The plan with torchao configs that are those of registered schemes replaced by these, so that their layer policy holds.
 
     Imports torchao.
+
+    Raises:
+        UnreadableInput: a config that this torchao cannot read.
     """
-    if not isinstance(scheme, PlanScheme) or not any(each.name.startswith(FOREIGN) for each in scheme.distinct()):
+    foreign = [each for each in scheme.distinct() if each.name.startswith(FOREIGN)] if isinstance(scheme, PlanScheme) else []
+    if not isinstance(scheme, PlanScheme) or not foreign:
         return scheme
+    for each in foreign:
+        _read_config(scheme.name, each.summary)
     known = {text: each for each in SCHEMES.values() if each.config and (text := _comparable(config_json(each)))}
     replaced = {
         key: known.get(_comparable(json.loads(each.summary)), each) if each and each.name.startswith(FOREIGN) else each
@@ -141,20 +147,25 @@ def _comparable(config: dict[str, Any]) -> str:
 
 def _converter(path: str, entry: str) -> Callable[[Any, bool], None]:
     def convert(linear: Any, set_inductor_config: bool) -> None:
-        from torchao.core.config import config_from_dict
         from torchao.quantization import quantize_
 
-        try:
-            config = config_from_dict(json.loads(entry))
-        except (ValueError, TypeError, KeyError) as error:
-            raise UnreadableInput(
-                f"{path} holds a torchao config that cannot be read: {error}", "write it with this torchao"
-            ) from None
+        config = _read_config(path, entry)
         if hasattr(config, "set_inductor_config"):
             config.set_inductor_config = set_inductor_config
         quantize_(linear, config)
 
     return convert
+
+
+def _read_config(path: str, entry: str) -> Any:
+    from torchao.core.config import config_from_dict
+
+    try:
+        return config_from_dict(json.loads(entry))
+    except (ValueError, TypeError, KeyError) as error:
+        raise UnreadableInput(
+            f"{path} holds a torchao config that cannot be read: {error}", "write it with this torchao"
+        ) from None
 
 
 def refuse_other_model(scheme: Scheme, model: str) -> None:

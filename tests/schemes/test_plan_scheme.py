@@ -15,7 +15,12 @@ from profiler.schemes.base import SCHEMES, Hardware, LinearInfo, refuse_hardware
 from profiler.schemes.plan import PlanScheme, config_json, find_scheme, refuse_other_model, refuse_strangers, with_known_configs
 from profiler.schemes.policy import LEFT, plan_linears
 
-FOREIGN = {"_type": "Int8WeightOnlyConfig", "_version": 2, "_data": {"set_inductor_config": True, "group_size": 32}}
+GROUPS = {"_type": "PerGroup", "_version": 1, "_data": {"group_size": 32}}
+FOREIGN = {
+    "_type": "Int8WeightOnlyConfig",
+    "_version": 2,
+    "_data": {"set_inductor_config": True, "group_size": None, "granularity": GROUPS},
+}
 
 
 def scheme_of(folder: Path, layers: dict[str, Any], **more: Any) -> PlanScheme:
@@ -90,6 +95,8 @@ def test_a_foreign_config_quantizes_as_torchao_would(tmp_path: Path):
 
 def test_a_config_that_torchao_cannot_read_is_one_error(tmp_path: Path):
     scheme = scheme_of(tmp_path, {"m.0": {"_type": "NoSuchConfig", "_data": {}}})
+    with pytest.raises(UnreadableInput, match=r"plan\.json holds a torchao config that cannot be read"):
+        with_known_configs(scheme)  # before anything loads
     (plan,) = plan_linears(scheme, [linear("m.0")], compiling=False)
     model = torch.nn.Sequential(torch.nn.Linear(64, 64, dtype=torch.bfloat16))
     with pytest.raises(UnreadableInput, match="holds a torchao config that cannot be read"):
