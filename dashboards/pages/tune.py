@@ -13,6 +13,7 @@ from dashboards.folder import path_of
 from dashboards.navigation import TUNE
 from dashboards.pages import tune_shape
 from profiler.metrics.tune import ABOUT_UNTUNED, TUNED, UNTUNED, UNTUNED_IS, TuneResult, tune_result
+from profiler.rundir.tuned_table import tuned_option
 from profiler.tables.run import Run
 
 _QUESTION = "What are tuned int8 kernels worth?"
@@ -60,8 +61,8 @@ def _opened(name: str) -> Run:
     return Run.open(path_of(name))
 
 
-def answer(result: TuneResult) -> str:
-    """What tuning is worth, in one sentence."""
+def answer(result: TuneResult, whole: bool = True) -> str:
+    """What tuning is worth, in one sentence; `whole` where the shapes are those of a model's step."""
     tuned = result.step_ms.get(TUNED)
     if not tuned:
         return "No shape was tuned."
@@ -70,11 +71,12 @@ def answer(result: TuneResult) -> str:
         f"{ratio:.2f} times as fast as {called}" if not number else f"{ratio:.2f} as {called}"
         for number, (ratio, called) in enumerate(faster)
     ]
-    return f"Tuned, all int8 products of a step take {charts.ms(tuned)} ms" + (f": {', '.join(times)}" if times else "")
+    what = "all int8 products of a step take" if whole else "these products, once each, take"
+    return f"Tuned, {what} {charts.ms(tuned)} ms" + (f": {', '.join(times)}" if times else "")
 
 
 def _head(run: Run, result: TuneResult) -> None:
-    parts.head(_QUESTION, answer(result), about(run, result))
+    parts.head(_QUESTION, answer(result, bool(run.manifest.spec.get("model"))), about(run, result))
     if run.manifest.status == live.RUNNING:
         st.info("Still tuning: this page follows.", icon=":material/hourglass_top:")
     elif _ended(run):
@@ -177,7 +179,8 @@ def _left(run: Run, result: TuneResult) -> None:
     )
     lines += [str(each) for each in run.manifest.applied.get("notes") or []]
     model = run.manifest.spec.get("model") or "MODEL"
-    kept = f"kept in {result.tables.table}: diffuscope record {model} --scheme int8dq --compile regional uses it on this device"
+    command = f"diffuscope record {model} --scheme int8dq --compile regional{tuned_option(result.tables.table)}"
+    kept = f"kept in {result.tables.table}: {command} uses it on this device"
     lines += [] if result.shapes.is_empty() else [kept]
     parts.section("Kept")
     parts.bullets(lines)

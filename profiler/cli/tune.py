@@ -19,6 +19,7 @@ from profiler.core.shape_options import shape_options
 from profiler.core.spec import DEVICES, RunSpec
 from profiler.kernels.candidate import parse_shape
 from profiler.models.base import MODELS, find_model
+from profiler.rundir.tuned_table import tuned_option
 
 Option = typer.Option
 
@@ -138,13 +139,14 @@ def _show(run: Path, spec: RunSpec | None, as_json: bool) -> None:
 
     data = tune_data(Run.open(run))
     width = shutil.get_terminal_size((100, 24)).columns
-    emit(as_json, data, lambda: tune_text(data, width), _next(spec))
+    emit(as_json, data, lambda: tune_text(data, width), _next(spec, data["table"]))
 
 
-def _next(spec: RunSpec | None) -> str:
+def _next(spec: RunSpec | None, table: str) -> str:
     if spec is None:
         return "diffuscope tune flux-dev"
-    return f"diffuscope record {shlex.quote(spec.model)} --scheme int8dq --compile regional{shape_options(spec.to_dict())}"
+    options = f"{shape_options(spec.to_dict())}{tuned_option(table)}"
+    return f"diffuscope record {shlex.quote(spec.model)} --scheme int8dq --compile regional{options}"
 
 
 def _option(name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,12 @@ def own_table() -> Path:
         return Path(given)
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(cache).expanduser() / "diffuscope" / "tuned.json"
+
+
+def tuned_option(table: str) -> str:
+    """What makes `record` read this table, with a leading space: nothing for those that it reads by itself."""
+    known = Path(table).name in {each.name for each in shipped_tables()} or Path(table) == own_table()
+    return "" if known or not table else f" --tuned {shlex.quote(table)}"
 
 
 def shipped_tables() -> list[Path]:

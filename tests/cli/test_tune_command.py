@@ -148,6 +148,7 @@ def test_text_ends_with_the_next_command(tmp_path: Path):
     assert "all these products in one step, predicted" in done.stdout
     assert f"kept in {tmp_path / 't.json'}" in done.stdout
     next_command = "next: diffuscope record cogvideox-tiny --scheme int8dq --compile regional --frames 9 --guidance 1.0"
+    next_command += f" --tuned {tmp_path / 't.json'}"
     assert done.stdout.splitlines()[-1] == next_command
     assert json.loads((tmp_path / "run" / "run.json").read_text())["spec"]["guidance"] == 1.0
     assert "32x64x48" in done.stdout
