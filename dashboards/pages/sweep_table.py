@@ -33,7 +33,7 @@ _NAMES = {
     "quantization": "quantization",
     "sparsify": "sparsify",
     "time_s": "time, s",
-    "error_s": "±, s",
+    "error_s": "extrapolated ±, s",
     "model_memory_gib": "model memory, GiB",
     "inference_memory_gib": "inference memory, GiB",
     "inference_peak_gib": "inference peak, GiB",

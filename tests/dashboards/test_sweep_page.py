@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from dashboards import folder, sweeps
 from dashboards.charts import style
 from dashboards.charts import sweep as charts
 from dashboards.pages import sweep_progress, sweep_table
+from dashboards.pages.sweep import answer
 from profiler.core.errors import UnreadableInput
 from profiler.metrics.sweep import SweepResult, sweep_result
+from profiler.metrics.sweep_advice import FAITHFUL, FASTEST, Advice
 from profiler.report.sweep import sweep_data
 
 
@@ -167,6 +170,13 @@ def test_no_cell_leads_out_of_its_sweep(swept: Path, cell: str):
     (swept.parent / "other" / "run.json").write_text("{}")
     with pytest.raises(UnreadableInput, match="holds no run called"):
         folder.path_of(f"{NAME}/{cell}" if cell else "other/run.json")
+
+
+def test_what_to_ship_is_near_bf16_where_the_fastest_is_not(result: SweepResult):
+    group = result.groups[0]
+    far, near = Advice(FASTEST, group.work, FAST, "far: 2 s, SQNR 6.6 dB"), Advice(FAITHFUL, group.work, FAST, "near: 3 s")
+    assert answer(replace(result, recommended=[far, near]), group) == "Ship near: 3 s"
+    assert answer(replace(result, recommended=[far]), group) == f"Ship {far.text}"
 
 
 def test_the_folder_may_be_the_sweep(swept: Path, monkeypatch: pytest.MonkeyPatch):
