@@ -118,7 +118,7 @@ def ranks_of(run: Run, rank: int) -> RanksOf | None:
 def _problem(row: Mapping[str, Any]) -> str:
     if row["problem"]:
         return str(row["problem"])
-    return f"rank {row['rank']}: {row['lost']:,} events of its trace could not be read" if row["lost"] else ""
+    return f"rank {row['rank']}: the trace is cut or damaged, the times are of what is left" if row["lost"] else ""
 
 
 def scaling(

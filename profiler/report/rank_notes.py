@@ -20,7 +20,7 @@ def notes(ranks: list[Row]) -> list[str]:
 def trace_notes(ranks: list[Row]) -> list[str]:
     """The same of the traces that are read."""
     cut = [row for row in ranks if row["lost"] and not row["problem"]]
-    lines = _shared(cut, lambda _: "its trace is cut or damaged, its times are of what is left")
+    lines = _shared(cut, lambda _: "the trace is cut or damaged, the times are of what is left")
     alone = [row for row in ranks if row["unmatched"]]
     lines += _shared(alone, lambda row: f"{row['unmatched']:,} collectives that no other rank has")
     lines += _shared([row for row in ranks if row["clock_shift_us"]], _shift)
@@ -46,7 +46,7 @@ def _shared(rows: list[Row], text: Callable[[Row], str]) -> list[str]:
 
 def _shift(row: Row) -> str:
     shift, error = row["clock_shift_us"] / 1e3, row["clock_error_us"]
-    return f"its clock was shifted by {shift:+,.3f} ms (error {error:,.1f} us), as the collectives tell"
+    return f"the clock was shifted by {shift:+,.3f} ms (error {error:,.1f} us), as the collectives tell"
 
 
 def _clockless(ranks: list[Row]) -> list[str]:

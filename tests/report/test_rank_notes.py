@@ -19,7 +19,7 @@ def test_rising_numbers_in_few_words():
 
 def test_the_ranks_of_a_host_share_the_line_of_its_clock():
     rows = [row(rank, clock_shift_us=-3e6 * (rank > 3)) for rank in range(8)]
-    assert notes(rows) == ["ranks 4 to 7: its clock was shifted by -3,000.000 ms (error 0.0 us), as the collectives tell"]
+    assert notes(rows) == ["ranks 4 to 7: the clock was shifted by -3,000.000 ms (error 0.0 us), as the collectives tell"]
 
 
 def test_clocks_that_all_differ_are_not_a_page_and_one_that_has_no_times_is_told_once():

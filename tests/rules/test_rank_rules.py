@@ -175,7 +175,7 @@ def test_with_ranks_missing_and_cut_the_others_are_diagnosed(tmp_path):
     assert problems[0] == ("rank 0 left no folder", 0) and problems[3] == ("", 1)
     assert data["slowest"] == 2 and data["findings"][0]["rule"] == "straggler"
     text = show_text(show_data(run), 5)
-    assert "rank 0 has no times: rank 0 left no folder" in text and "rank 3: its trace is cut or damaged" in text
+    assert "rank 0 has no times: rank 0 left no folder" in text and "rank 3: the trace is cut or damaged" in text
 
 
 @pytest.mark.parametrize(
