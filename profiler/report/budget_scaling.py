@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from profiler.metrics.classes import COMMUNICATION
 from profiler.metrics.ledger_segments import WAITING_FOR_RANK
+from profiler.metrics.ranks import rank_summary
 from profiler.metrics.windows import STEP
 from profiler.report.budget_measure import Measured, Subject
 from profiler.report.budget_time import NO_BASE, of_window, ratio
-from profiler.tables.ranks import is_spread, rank_count, rank_facts
+from profiler.tables.ranks import is_spread, rank_count
+from profiler.tables.run import Run
 
 _ALONE = "the run is of one process"
 
@@ -36,11 +38,17 @@ def efficiency(subject: Subject) -> Measured:
     return Measured(counts[0] / counts[1] / found.value, found.note, found.at_least)
 
 
+def _silent(run: Run) -> list[str]:
+    """The ranks that others may have waited for, and nobody can tell."""
+    ranks = rank_summary(run).ranks
+    unknown = ranks.filter(ranks["step_us"].is_not_null() & ranks["clock_error_us"].is_null())["rank"]
+    return [each for each in ranks["problem"] if each] + [f"no clock of rank {rank} is known" for rank in unknown]
+
+
 def _share(subject: Subject, label: str) -> Measured:
     if not is_spread(subject.run):
         return Measured(None, _ALONE)
-    silent = [each.problem for each in rank_facts(subject.run) if each.problem]
-    if silent:
+    if silent := _silent(subject.run):
         return Measured(None, f"waiting is told from communication by the traces of all ranks, and {'; '.join(silent)}")
     total = subject.context.duration_ns(STEP)
     if not total:

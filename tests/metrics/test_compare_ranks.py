@@ -145,7 +145,7 @@ def test_a_trace_that_is_cut_is_named(fresh):
     # The other rank's trace is whole, and stands for the run.
     assert (of["rank"], of["median"]) == (1, 1)
     assert of["problems"] == ["rank 0: the trace is cut or damaged, the times are of what is left"]
-    assert scaled_ms(found)["computation"] == 6.0 and "new: rank 0: 1 events" in compare_text(found)
+    assert scaled_ms(found)["computation"] == 6.0 and "new: rank 0: the trace is cut" in compare_text(found)
 
 
 def test_the_rank_that_is_shown(fresh, runs):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import shutil
 from pathlib import Path
 
@@ -84,3 +86,15 @@ def test_a_trace_that_is_cut_has_no_share_in_times(tmp_path):
     found = checked(two, one)
     assert found["host_syncs_in_step"][0] == "not checked" and "rank 1: its trace is cut" in found["host_syncs_in_step"][2]
     assert found["inference_peak_gib"][:2] == ("fail", 32.0)
+
+
+def test_what_may_be_waiting_for_a_rank_without_a_clock_is_no_share(tmp_path):
+    one, two = pair(tmp_path)
+    path = two / "rank1" / "trace.json.gz"
+    trace = json.loads(gzip.decompress(path.read_bytes()))
+    trace["traceEvents"] = [each for each in trace["traceEvents"] if not each["name"].startswith("ncclDev")]
+    path.write_bytes(gzip.compress(json.dumps(trace).encode(), 1))
+    change_rank(two, 1, host="another")
+    found = checked(two, one)
+    for name in ("waiting_share", "exposed_communication_share"):
+        assert found[name][:2] == ("not checked", None) and "no clock of rank 1 is known" in found[name][2]
