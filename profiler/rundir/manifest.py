@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, get_type_hints
 
@@ -33,6 +34,14 @@ _INSIDE: dict[str, Any] = {
 }
 _LINEAR = {"module": str, "scheme": str, "reason": str}
 _DETAIL = {"first_call_ns": float, "calls_ns": list[float], "steps": int}
+
+
+def check_mappings(record: Any, names: Iterable[str]) -> None:
+    """Hold what a manifest's or a rank's free mappings say, and those of its phases; raises TypeError on a wrong shape."""
+    for name in names:
+        check_inside(_INSIDE[name], getattr(record, name), name)
+    for index, phase in enumerate(record.phases):
+        check_inside(_DETAIL, phase.detail, f"phases[{index}].detail")
 
 
 @dataclass(kw_only=True)
@@ -113,12 +122,9 @@ class Manifest:
         manifest = build(cls, raw, "run")
         if not 0 < manifest.world_size <= MOST_RANKS:
             raise TypeError(f"run.world_size is {manifest.world_size}, and should be from 1 to {MOST_RANKS}")
-        for name, shapes in _INSIDE.items():
-            check_inside(shapes, getattr(manifest, name), name)
+        check_mappings(manifest, _INSIDE)
         for index, linear in enumerate(manifest.applied.get("linears") or []):
             check_inside(_LINEAR, linear, f"applied.linears[{index}]")
-        for index, phase in enumerate(manifest.phases):
-            check_inside(_DETAIL, phase.detail, f"phases[{index}].detail")
         return manifest
 
     def phase(self, name: str) -> Phase | None:

@@ -13,12 +13,13 @@ from typing import Any
 
 from profiler.core.errors import UnreadableInput
 from profiler.rundir import layout
-from profiler.rundir.manifest import Failure, Lost, Manifest, Phase
+from profiler.rundir.manifest import Failure, Lost, Manifest, Phase, check_mappings
 from profiler.rundir.processes import alive
-from profiler.rundir.shape import build
+from profiler.rundir.shape import build, check_inside, loads
 from profiler.rundir.writer import write_atomic
 
 _MAX_BYTES = 16 << 20
+_MEMORY = dict.fromkeys(("model_bytes", "load_peak_bytes", "inference_peak_bytes"), int)
 GONE = "is gone and left no word"
 
 
@@ -81,7 +82,9 @@ def read_rank(run: Path, rank: int) -> RankStatus | None:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise UnreadableInput(f"{path} has more than {_MAX_BYTES >> 20} MiB", "record again")
-        status = build(RankStatus, json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None), "rank")
+        status = build(RankStatus, loads(path.read_text(encoding="utf-8")), "rank")
+        check_mappings(status, ("process", "timed", "untraced", "traced"))
+        check_inside(_MEMORY, status.memory, "memory")
     except OSError as error:
         raise UnreadableInput(f"cannot read {path}: {error.strerror}", "check its permissions") from None
     except (ValueError, TypeError, RecursionError) as error:

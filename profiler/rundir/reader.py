@@ -12,6 +12,7 @@ from profiler.rundir.manifest import Failure, Manifest
 from profiler.rundir.processes import alive
 from profiler.rundir.rank_writer import await_ranks, take_in
 from profiler.rundir.ranks import bury_rank, judge, read_ranks
+from profiler.rundir.shape import loads
 from profiler.rundir.writer import write_atomic
 
 _RECORD_HINT = "record one with `diffuscope record`, or list a folder with `diffuscope runs`"
@@ -89,7 +90,7 @@ def _parse(run: Path) -> Manifest:
         raise UnreadableInput(f"{run} is no run directory", _RECORD_HINT)
     try:
         _refuse_endless(path)
-        raw = _loads(path.read_text(encoding="utf-8"))
+        raw = loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UnreadableInput(f"{run} holds no {layout.MANIFEST}", _RECORD_HINT) from None
     except OSError as error:
@@ -101,16 +102,6 @@ def _parse(run: Path) -> Manifest:
         return Manifest.from_dict(raw)
     except TypeError as error:
         raise UnreadableInput(f"{path} has a wrong shape: {error}", _CHANGED) from None
-
-
-def _loads(text: str) -> object:
-    # NaN and Infinity are no JSON, and no time or size either.
-    raw: object = json.loads(text, parse_constant=lambda _: None)
-    if "\\ud" not in text.lower():
-        return raw
-    # Half of a surrogate pair is no text: no file, table or terminal would take it.
-    whole = json.dumps(raw, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return json.loads(whole)
 
 
 def _refuse_endless(path: Path) -> None:

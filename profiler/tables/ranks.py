@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +9,7 @@ from profiler.core.errors import UnreadableInput, UsageError
 from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
 from profiler.rundir.ranks import read_rank
+from profiler.rundir.shape import loads
 from profiler.tables.run import Run
 
 # What every rank says of itself; `run.json` has them of rank 0, and how the run ended as a whole.
@@ -110,11 +110,12 @@ def _ended(said: dict[str, Any]) -> str:
 def _said(run: Run, rank: int) -> tuple[dict[str, Any], str]:
     """`rank.json`, and what is wrong with it."""
     path = run.artifact(layout.RANK_STATUS, rank)
-    try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    # A pipe would keep the reader for ever.
+    if not path.is_file():
         return {}, ""
-    except (OSError, ValueError) as error:
+    try:
+        said = loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         return {}, f"{path} cannot be read: {error}"
     return (said, "") if isinstance(said, dict) else ({}, f"{path} is no JSON object")
 
