@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from profiler.core.errors import MissingExtra, UnreadableInput, UsageError
 from profiler.rundir import layout
+from profiler.rundir.shape import build
 from profiler.tables import cache
 from profiler.tables.hta_answer import ANALYSES, SETTINGS, Found, spoken
 from profiler.tables.run import Run
@@ -173,8 +174,12 @@ class Hta:
         folder = cache.find(self.run.path / layout.CACHE_DIR, f"hta-rank{rank}", self._key(rank))
         if folder is None:
             return {}
-        kept = json.loads((folder / _KEPT).read_text(encoding="utf-8"))
-        return {name: Found(**found) for name, found in kept.items()}
+        try:
+            kept = json.loads((folder / _KEPT).read_text(encoding="utf-8"))
+            return {name: build(Found, kept[name], name) for name in ANALYSES if name in kept}
+        except (OSError, ValueError, TypeError, RecursionError):
+            # Not of our writing, or damaged: HTA says it again, and this is replaced.
+            return {}
 
     def _keep(self, rank: int) -> None:
         """Keep what this trace gives every time."""

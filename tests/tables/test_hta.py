@@ -11,6 +11,7 @@ from processes import ROOT
 
 from profiler.core.errors import MissingExtra, UnreadableInput, UsageError
 from profiler.metrics.ranks_device import device_time, device_times
+from profiler.tables import cache
 from profiler.tables import hta as hta_module
 from profiler.tables.hta import Hta, Limits
 from profiler.tables.hta_answer import ANALYSES, CRITICAL_PATH, IDLE, LAUNCHES, OVERLAP, QUEUE, TEMPORAL, Found
@@ -100,6 +101,21 @@ def test_results_are_kept_until_the_trace_changes(ranks: Path, answer: dict[tupl
     write_rank(run, 3, device_events(late=50.0))
     assert not Hta(Run.open(run), ranks=[3]).complete
     assert Hta(Run.open(run), ranks=[0]).complete
+
+
+@needs_hta
+@pytest.mark.parametrize("text", ["null{", "[1]", '{"queue_length": 3}', '{"queue_length": {"rank": 0}}'])
+def test_kept_results_that_are_damaged_are_made_again(ranks: Path, tmp_path: Path, text: str):
+    run = Run.open(shutil.copytree(ranks, tmp_path / "run"))
+    hta = Hta(run, ranks=[0])
+
+    def fill(place: Path) -> dict[str, object]:
+        (place / "results.json").write_text(text)
+        return {}
+
+    entry = cache.store(run.path / "cache", "hta-rank0", hta._key(0), fill)
+    assert cache.find(entry.parent, "hta-rank0", hta._key(0)) == entry
+    assert not Hta(run, ranks=[0]).complete
 
 
 @needs_hta
