@@ -113,7 +113,7 @@ def test_kept_results_that_are_damaged_are_made_again(ranks: Path, tmp_path: Pat
         (place / "results.json").write_text(text)
         return {}
 
-    entry = cache.store(run.path / "cache", "hta-rank0", hta._key(0), fill)
+    entry = cache.store(run.path / "cache", "hta-rank0", hta._key(0), fill, again=True)
     assert cache.find(entry.parent, "hta-rank0", hta._key(0)) == entry
     assert not Hta(run, ranks=[0]).complete
 
