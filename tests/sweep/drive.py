@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
@@ -117,6 +118,9 @@ def rows(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 if __name__ == "__main__":
+    # The tests may run under nohup, or in the background: what is ignored there would be ignored here, and rightly.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     how = {"fresh": Unprobed, "warm": Warm}[sys.argv[4]]
     ended = drive(Path(sys.argv[1]), make_cells(specs(Path(sys.argv[2]), sys.argv[3])), how)
     sys.exit(0 if ended == "ok" else 3)
