@@ -7,16 +7,16 @@ import math
 import textwrap
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from profiler.core.errors import UnreadableInput
 from profiler.core.plan_file import KIND, SCHEMA
 from profiler.core.units import format_size
 from profiler.metrics.plan import LEFT, PlanResult, Predicted, choose, fqn_to_config
-from profiler.metrics.plan_prices import Predictor
 from profiler.report.render import MAX_WIDTH, MIN_WIDTH, number, percent, table
-from profiler.tables.plan import read_predictions
-from profiler.tables.run import Run
+
+if TYPE_CHECKING:
+    from profiler.metrics.plan_prices import Predictor
 
 _MODEL = (
     "times of the Linears add up, bytes add up, and so do the noise powers of their outputs, each times the gain of its kind; "
@@ -36,6 +36,10 @@ def make_plan(material: dict[str, Any], max_bytes: int | None, min_sqnr_db: floa
     """
     if run is None:
         return _content(material, choose(material, max_bytes, min_sqnr_db), None)
+    # What is measured here is planned where only recording is installed: tables of traces are needed for a run alone.
+    from profiler.metrics.plan_prices import Predictor
+    from profiler.tables.run import Run
+
     predictor = Predictor(Run.open(run), material)
     return _content(predictor.material, choose(predictor.material, max_bytes, min_sqnr_db), predictor)
 
@@ -96,6 +100,8 @@ def plan_data(path: Path) -> dict[str, Any]:
     Raises:
         UnreadableInput: no plan, or one without predictions (written by hand, or torchao's own form).
     """
+    from profiler.tables.plan import read_predictions
+
     read_predictions(path)
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     try:

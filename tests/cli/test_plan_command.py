@@ -45,7 +45,8 @@ def test_the_two_sides_stay_apart(planned: tuple[Path, dict[str, Any]]):
     assert len(measuring) == len(choosing) == 1
     assert "torch" in measuring[0]
     assert "polars" not in measuring[0]
-    assert "torch" not in choosing[0]
+    # Where recordings are made there may be none of these: a plan of what was measured needs no tables of traces.
+    assert {"torch", "polars", "msgspec", "isal"}.isdisjoint(choosing[0])
 
 
 def test_record_gives_each_layer_what_the_plan_says(planned: tuple[Path, dict[str, Any]], tmp_path: Path):
