@@ -15,7 +15,8 @@ from dashboards.navigation import SWEEP
 from profiler.metrics.sweep import SweepResult
 from profiler.metrics.sweep_seed import QUANTITIES, SeedComparison
 from profiler.report.sweep import result_data
-from profiler.report.sweep_seed_text import NAMES, facts
+from profiler.report.sweep_seed_text import facts
+from profiler.report.sweep_seed_why import NAMES
 
 SEED, NOTHING = "seed", "nothing"
 _NAMES = {"time": "time, s", "model_memory": "model memory, GiB", "inference_memory": "inference memory, GiB"}

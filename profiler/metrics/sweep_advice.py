@@ -98,9 +98,13 @@ def _faithful(fastest: dict[str, Any], group: Group, rows: list[dict[str, Any]],
     level = fastest.get("sqnr_db")
     if budget.sqnr_db is not None or level is None or level >= FAITHFUL_DB:
         return []
-    near = [row for row in rows if (row.get("sqnr_db") or 0.0) >= FAITHFUL_DB]
+    near = [row for row in rows if row["scheme"] == "bf16" or (row.get("sqnr_db") or 0.0) >= FAITHFUL_DB]
     best = min(near, key=lambda row: row["time_s"], default=None)
-    return [Advice(FAITHFUL, group.work, best["id"], _sentence(best, group, rows))] if best else []
+    if best is None:
+        return []
+    far = best["scheme"] == "bf16" and (best.get("sqnr_db") or math.inf) < FAITHFUL_DB
+    text = _sentence(best, group, rows) + (", by rounding alone: it is bf16" if far else "")
+    return [Advice(FAITHFUL, group.work, best["id"], text)]
 
 
 def _asked(rows: list[dict[str, Any]], group: Group, budget: Budget, found: list[Advice]) -> list[Advice]:
@@ -204,13 +208,25 @@ def not_known(
         notes += [] if group.memory else ["memory is not known, and no axis"]
         notes += [] if group.quality or len(group.ids) < 2 else [_no_quality(group, rows)]
     extrapolated = [row["id"] for row in rows if row["extrapolated"]]
-    notes += [f"extrapolated from shorter calls: {', '.join(extrapolated)}"] if extrapolated else []
+    every = len(extrapolated) > 1 and len(extrapolated) == sum(row.get("time_s") is not None for row in rows)
+    notes += [f"extrapolated from shorter calls: {'every time' if every else ', '.join(extrapolated)}"] if extrapolated else []
     notes += _found_compiled(rows, found) + _no_picture(rows)
     if any(row.get("sqnr_db") is not None or row.get("psnr_db") is not None for row in rows):
         notes += [RELATIVE] if any(spec.get("weights") is None for spec in specs) else []
+        notes += _rounding(rows)
         sparse = [row["id"] for row in rows if row.get("sparsify") or row.get("quantization") in DENSE_TWIN]
         notes += [f"{', '.join(sparse)}: {PRUNED}"] if sparse else []
     return list(dict.fromkeys(notes))
+
+
+def _rounding(rows: list[dict[str, Any]]) -> list[str]:
+    """bf16 cells that compiling or fusing alone moves below what is asked of a scheme: rounding, in another order."""
+    far = [row for row in rows if row.get("scheme") == "bf16" and (row.get("sqnr_db") or math.inf) < FAITHFUL_DB]
+    return [
+        f"{row['id']} is bf16 too and at {row['sqnr_db']:.1f} dB, by the order of rounding alone: levels near that say little"
+        for row in far
+        if row["sqnr_db"] != -math.inf
+    ]
 
 
 def _found_compiled(rows: list[dict[str, Any]], found: Mapping[str, tuple[int, int]]) -> list[str]:

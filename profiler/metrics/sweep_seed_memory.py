@@ -20,6 +20,8 @@ Said = list[tuple[str, bool]]
 _LOADING = (layout.LOAD, layout.QUANTIZE)
 # By how much a peak must be above what a call needs to be one of loading.
 _ABOVE = 1.05
+# By how much a first call must need more than a later one for compiling to be the reason.
+_MORE = 1.01
 
 
 def model(pair: Pair) -> Said:
@@ -64,10 +66,11 @@ def inference(pair: Pair) -> Said:
     said: Said = []
     seed_loads = theirs is not None and loading_peak(pair.seed, theirs)
     if seed_loads:
-        said.append((_of_loading("the seed's", pair.seed, f"its call needs about {theirs:.2f} GiB"), True))
+        ours = f", ours {call:.2f} GiB" if call is not None and not loads else ""
+        said.append((_of_loading("the seed's", pair.seed, f"its call needs about {theirs:.2f} GiB{ours}"), True))
     if loads:
         said.append((_of_loading("ours", pair.row, f"the call alone peaks at {call:.2f} GiB"), True))
-    elif summary.since_start_phase == layout.WARMUP:
+    elif summary.since_start_phase == layout.WARMUP and call is not None and pair.row["inference_memory_gib"] > call * _MORE:
         said.append((f"ours is reached while compiling (warm-up); the call alone peaks at {call:.2f} GiB", True))
     if loads == seed_loads:
         said += _above_weights(pair)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from profiler.core.scheme_bytes import DENSE
 from profiler.metrics.sweep_seed_beside import BF16, Row, counterpart, ratios, versions
@@ -128,11 +128,19 @@ def _untuned(pair: Pair) -> Row | None:
 def _layers(pair: Pair) -> Said:
     """Linears that got another scheme than the one asked for; the seed gave it to all."""
     linears = (pair.each.run.manifest.applied.get("linears") or []) if pair.each.run else []
+    if pair.row["fuse_qkv"]:
+        linears = [each for each in linears if not _fused_away(each)]
     others = Counter(each.get("scheme") for each in linears if each.get("scheme") != pair.row["scheme"])
     if pair.row["scheme"] in DENSE or not others:
         return []
     listed = ", ".join(f"{count} {'are left in bf16' if name == 'left' else name}" for name, count in others.most_common())
-    return [(f"of {len(linears)} Linears {listed} here; the seed gave {pair.row['scheme']} to all", False)]
+    which = " that a call runs" if pair.row["fuse_qkv"] else ""
+    return [(f"of {len(linears)} Linears{which} {listed} here; the seed gave {pair.row['scheme']} to all", False)]
+
+
+def _fused_away(linear: dict[str, Any]) -> bool:
+    """Fused projections stand beside those that they were made of, which no call runs: no rows were seen."""
+    return linear.get("rows") is None and str(linear.get("module")).startswith("transformer.")
 
 
 def _placement(pair: Pair) -> Said:

@@ -13,6 +13,7 @@ from profiler.report.html_parts import Figure, bullets, chip, figures, legend, l
 from profiler.report.html_points import Point, points
 from profiler.report.html_tags import Html, Inside, joined, tag
 from profiler.report.sweep_seed_text import facts
+from profiler.report.sweep_seed_why import whys
 
 _MEMORY = {"inference_peak_gib": "peak of one call", "model_memory_gib": "model memory"}
 _HEADERS = (
@@ -134,7 +135,7 @@ def _card(each: Mapping[str, Any], work: str) -> Html:
 def _seed(found: Mapping[str, Any] | None) -> Html:
     if not found or not found["rows"]:
         return joined()
-    causes = [f"{each['id']}: {cause['text']}" for each in found["rows"] for cause in each["causes"] if cause.get("text")]
+    causes = [f"{each.head()}: {text}" for each in whys(found["rows"]) for text in each.causes]
     rows = table(_SEED, [_beside(each) for each in found["rows"]])
     note = f"{len(found['rows'])} of its {found['seed_rows']} rows; ratio: ours over the seed's"
     return section("seed", "Against the seed", rows, part("Why", bullets(causes)), bullets(facts(dict(found))), note=note)

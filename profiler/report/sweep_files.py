@@ -10,7 +10,8 @@ from typing import Any
 from profiler.metrics.sweep_cells import COLUMNS
 from profiler.report import sweep_words as words
 from profiler.report.sweep_plan_text import HEADERS, PART_HEADERS, cells, notes, part_cells
-from profiler.report.sweep_seed_text import NAMES, facts
+from profiler.report.sweep_seed_text import by_time, facts, unmatched
+from profiler.report.sweep_seed_why import NAMES, sentence, whys
 
 SEED_COLUMNS = (
     "model",
@@ -68,7 +69,7 @@ def _plain(value: Any) -> Any:
 
 
 def _cause(cause: dict[str, Any]) -> str:
-    return f"{NAMES[cause['quantity']]}: {'' if cause['measured'] else 'may be: '}{cause['text']}"
+    return f"{NAMES[cause['quantity']]}: {sentence(cause)}"
 
 
 def sweep_markdown(data: dict[str, Any]) -> str:
@@ -116,15 +117,10 @@ def _unfinished(data: dict[str, Any]) -> str:
 def _seed(found: dict[str, Any]) -> str:
     if not found["rows"]:
         return "\n\n".join(["## Against the seed\n\nNone of its rows was measured.", *_not_in_seed(found)])
-    rows = found["rows"]
+    rows = by_time(found["rows"])
     headers = ("cell", "seed's GPU", "time s", "seed", "ratio", "model GiB", "seed", "ratio", "since start GiB", "seed", "ratio")
     table = _table(headers, [_beside(row) for row in rows], 2)
-    why = [
-        f"`{row['id']}`, {NAMES[each['quantity']]} {words.ratio(row[each['quantity'] + '_ratio'])}: "
-        f"{'' if each['measured'] else 'may be: '}{each['text']}"
-        for row in rows
-        for each in row["causes"]
-    ]
+    why = [f"{each.head('`{}`')}: {text}" for each in whys(rows) for text in each.causes]
     parts = [
         f"## Against the seed\n\n{found['measured']} of its {found['seed_rows']} rows; ratios are ours over the seed's.",
         table,
@@ -135,7 +131,7 @@ def _seed(found: dict[str, Any]) -> str:
 
 
 def _not_in_seed(found: dict[str, Any]) -> list[str]:
-    named = [f"`{each['cell']}`: {each['why']}" for each in found["unmatched"]]
+    named = [f"{', '.join(f'`{cell}`' for cell in cells)}: {why}" for why, cells in unmatched(found).items()]
     return ["Not in the seed:\n\n" + _list(named)] if named else []
 
 

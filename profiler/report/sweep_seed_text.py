@@ -8,15 +8,15 @@ from typing import Any
 from profiler.report import sweep_words as words
 from profiler.report.names import shorten
 from profiler.report.render import table
+from profiler.report.sweep_seed_why import whys
 
-NAMES = {"model_memory": "model memory", "inference_memory": "inference memory", "time": "time"}
 _HEADERS = ("cell", "s", "seed", "ratio", "model", "seed", "ratio", "infer.", "seed", "ratio")
 _GAP = 3
 
 
 def seed_text(found: dict[str, Any], width: int) -> str:
     """The tables of both, then why they differ."""
-    rows = found["rows"]
+    rows = by_time(found["rows"])
     if not rows:
         return "against the seed: none of its rows was measured" + _unmatched(found, width)
     head = f"against the seed: {found['measured']} of its {found['seed_rows']} rows (s and GiB; ratio: ours over the seed's)"
@@ -24,6 +24,11 @@ def seed_text(found: dict[str, Any], width: int) -> str:
     parts += ["\n".join(_wrapped(line, width) for line in facts(found))]
     parts += ["\n".join(_why(rows, width))] if any(row["causes"] for row in rows) else []
     return "\n\n".join(parts) + _unmatched(found, width)
+
+
+def by_time(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The fastest first, as in the table of the cells; those without a time last."""
+    return sorted(rows, key=lambda row: (row["time_s"] is None, row["time_s"]))
 
 
 def _table(rows: list[dict[str, Any]], width: int) -> str:
@@ -67,34 +72,40 @@ def facts(found: dict[str, Any]) -> list[str]:
 
 
 def _loading(rows: list[dict[str, Any]]) -> str:
-    needs = [row["seed_call_gib"] for row in rows]
-    text = f"the seed's inference_memory of {len(rows)} rows is the peak of loading and quantizing (infer. is the same of ours: "
-    text += f"max_memory_allocated since the start); by its bf16 rows their calls need {min(needs):.2f} to {max(needs):.2f} GiB"
+    several = f"{len(rows)} rows" if len(rows) > 1 else "one row"
+    text = f"the seed's inference_memory (max_memory_allocated since the start, as ours here) of {several} is the peak of "
+    text += f"loading and quantizing; by its bf16 rows a call alone needs {_sizes([row['seed_call_gib'] for row in rows])} GiB"
     both = [(row["inference_peak_gib"], row["seed_call_gib"]) for row in rows if row["inference_peak_gib"] is not None]
     if both:
-        own, far = [mine for mine, _ in both], max(abs(mine / theirs - 1) for mine, theirs in both)
-        text += f", and here take {min(own):.2f} to {max(own):.2f} ({far:.1%} off at most)"
+        far = max(abs(mine / theirs - 1) for mine, theirs in both)
+        text += f", and here takes {_sizes([mine for mine, _ in both])} ({far:.1%} off{' at most' if len(both) > 1 else ''})"
     return text
+
+
+def _sizes(sizes: list[float]) -> str:
+    least, most = f"{min(sizes):.2f}", f"{max(sizes):.2f}"
+    return least if least == most else f"{least} to {most}"
 
 
 def _why(rows: list[dict[str, Any]], width: int) -> list[str]:
     lines = ["why they differ (by more than 10 %, model memory by more than 2 %)"]
-    for row in rows:
-        before = None
-        for cause in row["causes"]:
-            if cause["quantity"] != before:
-                before = cause["quantity"]
-                lines.append(_wrapped(f"{row['id']}, {NAMES[before]} {words.ratio(row[before + '_ratio'])}:", width))
-            lines.append(_wrapped(f"  {'' if cause['measured'] else 'may be: '}{cause['text']}", width))
+    for why in whys(rows):
+        lines.append(_wrapped(f"{why.head()}:", width))
+        lines += [_wrapped(f"  {text}", width) for text in why.causes]
     return lines
 
 
 def _unmatched(found: dict[str, Any], width: int) -> str:
+    lines = [_wrapped(f"not in the seed: {', '.join(cells)}: {why}", width) for why, cells in unmatched(found).items()]
+    return "\n\n" + "\n".join(lines) if lines else ""
+
+
+def unmatched(found: dict[str, Any]) -> dict[str, list[str]]:
+    """Cells that the seed has no row for, by why."""
     by_why: dict[str, list[str]] = {}
     for each in found["unmatched"]:
         by_why.setdefault(each["why"], []).append(each["cell"])
-    lines = [_wrapped(f"not in the seed: {', '.join(cells)}: {why}", width) for why, cells in by_why.items()]
-    return "\n\n" + "\n".join(lines) if lines else ""
+    return by_why
 
 
 def _wrapped(text: str, width: int) -> str:

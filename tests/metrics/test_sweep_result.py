@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from sweep_folders import GIB, cell, manifest, spec, sweep_json, sweep_of, write_run
 
@@ -208,6 +209,22 @@ def test_where_the_fastest_is_far_from_bf16_the_fastest_near_it_is_named_too(tmp
     assert list(found) == [FASTEST, FAITHFUL, SMALLEST, NEAREST]
     tensors(folder / "fast", 2**-4)
     assert FAITHFUL not in {each.what for each in sweep_result(folder).recommended}
+
+
+def test_bf16_counts_as_near_bf16_whatever_rounding_does(tmp_path: Path):
+    folder = rated(tmp_path / "s")
+    tensors(folder / "bf16-compiled", 2**-3)
+    result = sweep_result(folder)
+    found = {each.what: (each.cell, each.text) for each in result.recommended}
+    level = result.cells.filter(pl.col("id") == "bf16-compiled")["sqnr_db"].item()
+    assert level == pytest.approx(18.1, abs=0.05)
+    assert found[FAITHFUL] == (
+        "bf16-compiled",
+        "bf16-compiled: 3.000 s, 33.00 GiB at the inference peak, SQNR 18.1 dB, by rounding alone: it is bf16",
+    )
+    note = "bf16-compiled is bf16 too and at 18.1 dB, by the order of rounding alone"
+    assert any(each.startswith(note) for each in result.not_known)
+    assert not any("rounding" in each for each in sweep_result(rated(tmp_path / "t")).not_known)
 
 
 def test_graphs_from_the_cache_and_missing_pictures_are_said(tmp_path: Path):

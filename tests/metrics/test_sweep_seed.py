@@ -182,14 +182,20 @@ def test_a_text_encoder_that_only_the_seed_quantized(tmp_path: Path):
 def test_peaks_of_loading_are_told_from_peaks_of_calls(tmp_path: Path):
     found = beside(tmp_path, a=manifest(FLUX | {"quantize_on": "per-layer"}, (4.6,), (20.384, 21.0, 22.8)))
     said = texts(found, "a", INFERENCE)
-    assert said[0] == "the seed's is the peak of loading and quantizing (31.61 GiB); its call needs about 22.80 GiB"
+    assert said[0].startswith("the seed's is the peak of loading and quantizing (31.61 GiB); ")
+    assert said[0].endswith("; its call needs about 22.80 GiB, ours 22.80 GiB")
     assert "--quantize-on per-layer keeps the peak of quantizing low here" in said
     ours = beside(tmp_path / "ours", a=manifest(spec("bf16"), (6.5,), (31.438, 40.0, 33.85)))
     assert texts(ours, "a", INFERENCE)[0] == (
         "ours is the peak of loading and quantizing (40.00 GiB); the call alone peaks at 33.85 GiB"
     )
+    made = manifest(spec("bf16"), (6.5,), (31.438, 31.5, 33.85))
+    made.phases[2].peak_bytes = 40 << 30
+    warming = "ours is reached while compiling (warm-up); the call alone peaks at 33.85 GiB"
+    assert texts(beside(tmp_path / "warm", a=made), "a", INFERENCE)[0] == warming
     calls = beside(tmp_path / "calls", a=manifest(spec("bf16"), (6.5,), (31.438, 31.5, 38.438)))
     assert texts(calls, "a", INFERENCE)[0] == "beside the weights a call takes 7.00 GiB here and 2.41 GiB in the seed"
+    assert not any("warm-up" in text for text in texts(calls, "a", INFERENCE)), "the first call needs what later ones do"
 
 
 def test_eager_quantization_of_activations(tmp_path: Path):
@@ -232,6 +238,14 @@ def test_tuned_kernels_are_named(tmp_path: Path):
     found = beside(tmp_path / "both", a=made, b=plain)
     assert texts(found, "a", TIME)[0].endswith("run tuned kernels; without them (b) 4.452 s")
     assert found.causes["a"][0].measured is True
+
+
+def test_projections_that_were_fused_away_are_no_cause(tmp_path: Path):
+    made = manifest(FLUX | {"fuse_qkv": True}, (5.5,), linears={"int8wo": 300, "fp8wo": 20, "int8dq": 80})
+    for linear in made.applied["linears"]:
+        linear["rows"] = None if linear["scheme"] == "int8dq" else 4096
+    said = texts(beside(tmp_path, a=made), "a", TIME)
+    assert "of 320 Linears that a call runs 20 fp8wo here; the seed gave int8wo to all" in said
 
 
 def test_another_gpu_offloads_and_graph_breaks_are_said(tmp_path: Path):

@@ -14,6 +14,7 @@ from profiler.metrics.sweep_cells import COLUMNS
 from profiler.report.sweep import sweep_data
 from profiler.report.sweep_files import SEED_COLUMNS, sweep_csv, sweep_markdown
 from profiler.report.sweep_formats import FORMATS
+from profiler.report.sweep_seed_why import whys
 from profiler.report.sweep_text import sweep_text
 
 SHARED_CSV = Path(__file__).resolve().parents[3] / "shared" / "seed" / "benchmarks.csv"
@@ -92,9 +93,32 @@ def test_the_seed_stands_beside_the_kept_runs(kept):
     assert row_of(text, "bf16-none")[:4] == ["bf16-none", "5.268", "6.573", "0.80"]
     assert "model memory, where the layers quantized are the same: 4 of 4 within 2 %, 0.10% off at most" in text
     plain = " ".join(text.split())
-    assert "by its bf16 rows their calls need 22.78 to 22.80 GiB, and here take 22.78 to 22.78 (0.1% off at most)" in plain
+    assert "by its bf16 rows a call alone needs 22.78 to 22.80 GiB, and here takes 22.78 (0.1% off at most)" in plain
     assert "int8dq-regional, time 1.31: bf16-default is at 0.93 of the seed's time" in plain
     assert "not in the seed: bf16-none-b64: steps is 28 in the seed and 2 here" in plain
+
+
+def test_what_is_said_of_several_cells_is_said_once(kept):
+    head = "int8dq-regional, bf16-none, time 0.80 to 1.31: may be: software: torch 2.11.0"
+    text = " ".join(sweep_text(kept, 100).split())
+    assert head in text and text.count("software: torch 2.11.0") == 1
+    page = sweep_markdown(kept)
+    assert "- `int8dq-regional`, `bf16-none`, time 0.80 to 1.31: may be: software: torch 2.11.0" in page
+    assert page.count("software: torch 2.11.0") == 1
+    assert "- `int8dq-regional`, time 1.31: GEMMs run on Ampere kernels on this Hopper GPU" in page
+
+
+def test_why_names_all_cells_by_their_number():
+    shared = {"quantity": "time", "text": "software", "measured": False}
+    rows = [
+        {"id": name, "time_ratio": ratio, "causes": [{"quantity": "time", "text": own, "measured": True}, shared]}
+        for name, ratio, own in (("a", 0.8, "own"), ("b", 0.7, "both"), ("c", 0.9, "both"))
+    ]
+    assert [(each.head("<{}>"), each.causes) for each in whys(rows)] == [
+        ("<a>, time 0.80", ["own"]),
+        ("<b>, <c>, time 0.70 to 0.90", ["both"]),
+        ("all 3 that differ in time, 0.70 to 0.90", ["may be: software"]),
+    ]
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])
