@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,6 +44,9 @@ def command(
     frames: Annotated[int | None, Option(help="Video frames, 8 n + 1 for CogVideoX.")] = None,
     weights: Annotated[str | None, Option(help="Real weights, to measure the gains of noise with; default: random ones.")] = None,
     device: Annotated[str, Option(help="auto, cuda or cpu.")] = "auto",
+    whole_steps: Annotated[
+        bool, Option(help="Measure whole steps of the plan and of the best single schemes too, and keep the fastest.")
+    ] = True,
     out: Annotated[Path | None, Option("-o", "--out", help="Plan to write; default: a new plan-MODEL.json here.")] = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -61,7 +65,8 @@ def command(
         why = "exists already" if path.exists() else "does not end with .json"
         raise UsageError(f"{path} {why}", "name another file with -o, for example -o plan.json")
     _refuse_unwritable(path)
-    content = make_plan(_gather(spec, names, hardware), limit, min_sqnr, source)
+    material = _gather(spec, names, hardware)
+    content = make_plan(material, limit, min_sqnr, source, _measure(material) if whole_steps else None)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps(content, indent=1))
     columns = shutil.get_terminal_size((100, 24)).columns
@@ -130,6 +135,19 @@ def _gather(spec: RunSpec, names: list[str], hardware: dict[str, Any] | None) ->
     raise RecordedProgramFailed(
         f"the planning process was killed by signal {-code}", "plan with fewer --schemes, or a smaller --batch"
     )
+
+
+def _measure(material: dict[str, Any]) -> Callable[[dict[str, dict[str, str]]], dict[str, Any]]:
+    from profiler.plan.whole_steps import measure_steps
+
+    def measure(assignments: dict[str, dict[str, str]]) -> dict[str, Any]:
+        try:
+            return measure_steps(RunSpec.from_dict(material["spec"]), material["layers"], assignments)
+        except KeyboardInterrupt:
+            # What was measured layer by layer took longer, and makes a plan without this.
+            return {"steps": 0, "steps_us": {}, "failed": dict.fromkeys(assignments, "interrupted")}
+
+    return measure
 
 
 def _free(model: str) -> Path:

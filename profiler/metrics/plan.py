@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from profiler.core.errors import Refused
-from profiler.core.planning import Assignment, Budget, Choice, Group, Solution, noise_of, price, solve, sqnr_db
+from profiler.core.planning import Assignment, Budget, Choice, Group, noise_of, price, solve, sqnr_db
 from profiler.core.scheme_bytes import weight_bytes
 from profiler.core.scheme_noise import UNIFORM_GAIN
 
@@ -61,18 +61,25 @@ class PlanResult:
         return min(fitting, key=lambda name: fitting[name].us, default=None)
 
 
-def choose(material: dict[str, Any], max_bytes: int | None, min_sqnr_db: float | None) -> PlanResult:
+def choose(material: dict[str, Any], max_bytes: int | None, min_sqnr_db: float | None, alone: str | None = None) -> PlanResult:
     """The fastest plan within a budget.
 
     Args:
         material: what the planning process gathered.
         max_bytes: the most model memory; None: no limit.
         min_sqnr_db: the least SQNR of the transformer's output; None: no limit.
+        alone: the scheme whose own assignment is taken, as measured to be faster than the one that is found here.
 
     Raises:
         Refused: no plan keeps the budget.
     """
-    return _Chooser(material, max_bytes, min_sqnr_db).result()
+    return _Chooser(material, max_bytes, min_sqnr_db).result(alone)
+
+
+def outcome_of(material: dict[str, Any], scheme: str) -> dict[str, str]:
+    """What a scheme's own layer policy gives each Linear: module -> scheme."""
+    modules = (layer["module"] for layer in material["layers"])
+    return dict(zip(modules, material["outcomes"][scheme], strict=True))
 
 
 class _Chooser:
@@ -120,17 +127,18 @@ class _Chooser:
         same = (each for each in self._material["failed"] if all(each[name] == layer[name] for name in _KEY))
         return next((f"{each['why']}" for each in same if each["scheme"] == scheme), None)
 
-    def result(self) -> PlanResult:
+    def result(self, alone: str | None) -> PlanResult:
         singles = {name: each for name in self._material["outcomes"] if (each := self._single(name)) is not None}
         solution = solve(self._groups, self._budget, list(singles.values()))
+        plan = solution.plan if alone is None else singles[alone]
         return PlanResult(
-            layers=self._layers(solution.plan),
-            plan=self._predicted(solution.plan),
+            layers=self._layers(plan) if alone is None else outcome_of(self._material, alone),
+            plan=self._predicted(plan),
             bound_us=solution.bound_us,
-            exact=solution.exact,
+            exact=solution.exact and alone is None,
             singles={name: self._predicted(each) for name, each in singles.items()},
             lacking=self._lacking,
-            groups=self._rows(solution),
+            groups=self._rows(plan),
             gains="measured" if self._gains else "uniform",
             budget={"max_bytes": self._max_bytes, "min_sqnr_db": self._min_sqnr},
         )
@@ -157,9 +165,9 @@ class _Chooser:
             chosen |= dict(zip(members, names, strict=True))
         return {layer["module"]: chosen[index] for index, layer in enumerate(self._material["layers"])}
 
-    def _rows(self, solution: Solution) -> list[dict[str, Any]]:
+    def _rows(self, plan: Assignment) -> list[dict[str, Any]]:
         rows = []
-        for group, members, counts in zip(self._groups, self._members.values(), solution.plan.counts, strict=True):
+        for group, members, counts in zip(self._groups, self._members.values(), plan.counts, strict=True):
             layer = self._material["layers"][members[0]]
             taken = [(each, count) for each, count in zip(group.choices, counts, strict=True) if count]
             left = next((each.us for each in group.choices if each.scheme == LEFT), None)
@@ -169,7 +177,7 @@ class _Chooser:
                 | {"count": group.count, "schemes": {each.scheme: count for each, count in taken}}
                 | {"us": sum(count * each.us for each, count in taken), "us_left": None if left is None else left * group.count}
                 | {"size_bytes": sum(count * each.size_bytes for each, count in taken)}
-                | {"noise_share": noise / solution.plan.noise if solution.plan.noise else 0.0}
+                | {"noise_share": noise / plan.noise if plan.noise else 0.0}
             )
         return sorted(rows, key=lambda row: -row["us"])
 

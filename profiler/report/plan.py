@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import textwrap
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from profiler.core.errors import UnreadableInput
 from profiler.core.plan_file import KIND, SCHEMA
 from profiler.core.units import format_size
 from profiler.metrics.plan import LEFT, PlanResult, Predicted, choose, fqn_to_config
+from profiler.metrics.plan_whole import MIXED, fastest, finalists
+from profiler.report.plan_whole import overruled, whole_steps_table
 from profiler.report.render import MAX_WIDTH, MIN_WIDTH, number, percent, table
 
 if TYPE_CHECKING:
@@ -24,24 +27,48 @@ _MODEL = (
 )
 
 
-def make_plan(material: dict[str, Any], max_bytes: int | None, min_sqnr_db: float | None, run: Path | None) -> dict[str, Any]:
+def make_plan(
+    material: dict[str, Any],
+    max_bytes: int | None,
+    min_sqnr_db: float | None,
+    run: Path | None,
+    measure: Callable[[dict[str, dict[str, str]]], dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     """The content of a plan's file.
 
     Args:
         material: what the planning process gathered.
         run: a bf16 recording to take the times from; None where the material holds measured ones.
+        measure: measures whole steps of assignments (name -> module -> scheme) in turn; the fastest of them is then the plan.
 
     Raises:
         Refused: no plan keeps the budget, or the run is none to predict from.
     """
     if run is None:
-        return _content(material, choose(material, max_bytes, min_sqnr_db), None)
+        return _measured(material, max_bytes, min_sqnr_db, measure)
     # What is measured here is planned where only recording is installed: tables of traces are needed for a run alone.
     from profiler.metrics.plan_prices import Predictor
     from profiler.tables.run import Run
 
     predictor = Predictor(Run.open(run), material)
     return _content(predictor.material, choose(predictor.material, max_bytes, min_sqnr_db), predictor)
+
+
+def _measured(
+    material: dict[str, Any],
+    max_bytes: int | None,
+    min_sqnr_db: float | None,
+    measure: Callable[[dict[str, dict[str, str]]], dict[str, Any]] | None,
+) -> dict[str, Any]:
+    result = choose(material, max_bytes, min_sqnr_db)
+    compared = finalists(material, result) if measure else {}
+    if measure is None or not compared:
+        return _content(material, result, None)
+    measured = measure(compared)
+    taken = fastest(measured) or MIXED
+    if taken != MIXED:
+        result = choose(material, max_bytes, min_sqnr_db, alone=taken)
+    return _content(material, result, None) | {"whole_steps": measured | {"taken": taken}}
 
 
 def _content(material: dict[str, Any], result: PlanResult, predictor: Predictor | None) -> dict[str, Any]:
@@ -62,6 +89,7 @@ def _content(material: dict[str, Any], result: PlanResult, predictor: Predictor 
         | {"exact": result.exact, "within": 0.0 if result.exact else 1 - bound},
         "singles": _singles(material, result, predictor),
         "best_single": result.best_single,
+        "whole_steps": None,
         "groups": result.groups,
         "lacking": result.lacking,
         "notes": material.get("notes", []),
@@ -116,7 +144,9 @@ def plan_data(path: Path) -> dict[str, Any]:
 def plan_text(data: dict[str, Any], width: int = MAX_WIDTH) -> str:
     """The text of `make_plan`'s result, at most `width` columns (80 to 120)."""
     width = max(MIN_WIDTH, min(MAX_WIDTH, width))
-    return "\n\n".join([_head(data, width), _layers(data, width), _alone(data, width), "\n".join(_notes(data, width))])
+    whole = [whole_steps_table(data["whole_steps"], width)] if data.get("whole_steps") else []
+    parts = [_head(data, width), _layers(data, width), _alone(data, width), *whole, "\n".join(_notes(data, width))]
+    return "\n\n".join(parts)
 
 
 def _head(data: dict[str, Any], width: int) -> str:
@@ -181,7 +211,8 @@ def _notes(data: dict[str, Any], width: int) -> list[str]:
     gains = (
         "measured here, kind by kind" if data["gains"]["from"] == "measured" else "not measured: one for all, right to about 3 dB"
     )
-    lines = [f"by this model {proof}", *textwrap.wrap(f"the model: {data['error_model']}", width), f"gains: {gains}"]
+    lines = overruled(data["whole_steps"], width) if data.get("whole_steps") else []
+    lines += [f"by this model {proof}", *textwrap.wrap(f"the model: {data['error_model']}", width), f"gains: {gains}"]
     lines += data["notes"]
     if source.get("assumed"):
         lines += ["assumed, not measured in the run:", *(line for each in source["assumed"] for line in _item(each, width))]

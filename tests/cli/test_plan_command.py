@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,20 @@ def test_json_is_the_plan_and_keeps_its_budget(planned: tuple[Path, dict[str, An
     assert answer["predicted"]["model_bytes"] <= 1 << 20 == answer["budget"]["max_bytes"]
     assert answer["predicted"]["sqnr_db"] >= 25
     assert set(answer["singles"]) == {"int8wo", "int8dq", "fp6_e3m2"}
-    assert answer["predicted"]["us"] <= answer["singles"][answer["best_single"]]["us"]
+    taken = answer["whole_steps"]["taken"]
+    assert answer["predicted"]["us"] <= answer["singles"][answer["best_single"] if taken == "mixed" else taken]["us"]
     assert len(answer["layers"]) == 50
     assert set(answer["layers"].values()) <= {"left", "int8wo", "int8dq", "fp6_e3m2"}
     assert answer["gains"]["from"] == "measured"
+
+
+def test_whole_steps_have_the_last_word(planned: tuple[Path, dict[str, Any]]):
+    whole = planned[1]["whole_steps"]
+    medians = {name: statistics.median(each) for name, each in whole["steps_us"].items()}
+    assert {"mixed"} < set(medians) <= {"mixed", "int8wo", "int8dq", "fp6_e3m2"}
+    assert whole["taken"] == min(medians, key=lambda name: medians[name])
+    assert whole["failed"] == {}
+    assert all(len(each) == 5 for each in whole["steps_us"].values())
 
 
 def test_the_two_sides_stay_apart(planned: tuple[Path, dict[str, Any]]):

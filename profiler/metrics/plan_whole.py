@@ -1,0 +1,32 @@
+"""Whole steps that were measured have the last word over a plan that was added up layer by layer."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from profiler.metrics.plan import PlanResult, outcome_of
+
+MIXED = "mixed"
+"""The plan that was found layer by layer, beside the names of schemes."""
+
+# The sum of single Linears misses what is fused, the host and the clock: a single scheme so near may yet be faster.
+_NEAR = 1.25
+_MOST_SINGLES = 3
+
+
+def finalists(material: dict[str, Any], result: PlanResult) -> dict[str, dict[str, str]]:
+    """What is worth measuring as a whole: the plan, and the fastest single schemes within the budget; module -> scheme of each.
+
+    Empty where there is nothing to compare the plan with.
+    """
+    near = sorted((each.us, name) for name, each in result.singles.items() if each.fits and each.us <= _NEAR * result.plan.us)
+    found = {MIXED: result.layers} | {name: outcome_of(material, name) for _, name in near[:_MOST_SINGLES]}
+    distinct = {name: each for name, each in found.items() if name == MIXED or each != result.layers}
+    return distinct if len(distinct) > 1 else {}
+
+
+def fastest(measured: dict[str, Any]) -> str | None:
+    """Of whole steps that were measured, the name of the least median; None where none could be."""
+    medians = {name: statistics.median(each) for name, each in measured["steps_us"].items()}
+    return min(medians, key=lambda name: medians[name], default=None)

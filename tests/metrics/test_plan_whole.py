@@ -1,0 +1,126 @@
+"""Whole steps that were measured decide between the plan of single Linears and single schemes; nothing is measured here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from profiler.metrics.plan import choose
+from profiler.metrics.plan_whole import MIXED, fastest, finalists
+from profiler.report.plan import make_plan, plan_data, plan_text
+
+# Two Linears: fp8wo is the faster for the first, int8wo for the second. SQNR and microseconds by scheme.
+COSTS: dict[str, dict[str, tuple[float, float | None]]] = {
+    "transformer.a": {"left": (100.0, None), "int8wo": (60.0, 40.0), "fp8wo": (50.0, 30.0), "int4dq": (90.0, 12.0)},
+    "transformer.b": {"left": (100.0, None), "int8wo": (50.0, 40.0), "fp8wo": (62.0, 30.0), "int4dq": (90.0, 12.0)},
+}
+
+
+def material(**costs: dict[str, tuple[float, float | None]]) -> dict[str, Any]:
+    found = COSTS | {f"transformer.{name}": each for name, each in costs.items()}
+    shape = {"rows": 128, "out_features": 256, "compiled": True}
+    layers = [
+        {"module": name, "kind": name, "in_features": 256 * (1 + at), "calls": 1, "choices": list(each)} | shape
+        for at, (name, each) in enumerate(found.items())
+    ]
+    return {
+        "model": "flux-tiny",
+        "spec": {"model": "flux-tiny"},
+        "device": {"device": "cpu", "name": "", "capability": None},
+        "base_dtype": "bfloat16",
+        "layers": layers,
+        "outcomes": {name: [name] * len(layers) for name in ("int8wo", "fp8wo", "int4dq")},
+        "other_bytes": 1000,
+        "configs": {"int8wo": {"_type": "Int8WeightOnlyConfig"}, "fp8wo": {"_type": "Float8WeightOnlyConfig"}},
+        "costs": [
+            {"in_features": layer["in_features"], "scheme": scheme, "us": us, "sqnr_db": sqnr} | shape
+            for layer in layers
+            for scheme, (us, sqnr) in found[layer["module"]].items()
+        ],
+        "failed": [],
+        "gains": dict.fromkeys(found, 0.5),
+    }
+
+
+def steps(**us: list[float]) -> dict[str, Any]:
+    return {"steps": 15, "steps_us": us, "failed": {}}
+
+
+def test_the_plan_and_the_near_single_schemes_that_keep_the_budget_are_compared():
+    found = material()
+    # int4dq is slower by more than a quarter; 20 dB it would not keep either.
+    assert finalists(found, choose(found, None, 20.0)) == {
+        MIXED: {"transformer.a": "fp8wo", "transformer.b": "int8wo"},
+        "int8wo": {"transformer.a": "int8wo", "transformer.b": "int8wo"},
+        "fp8wo": {"transformer.a": "fp8wo", "transformer.b": "fp8wo"},
+    }
+    # fp8wo alone is of 30 dB.
+    assert set(finalists(found, choose(found, None, 31.0))) == {MIXED, "int8wo"}
+
+
+def test_there_is_nothing_to_compare_where_the_plan_is_a_single_scheme():
+    alone = material(a={"left": (100.0, None), "int8wo": (40.0, 40.0), "fp8wo": (100.0, 30.0), "int4dq": (90.0, 12.0)})
+    result = choose(alone, None, 35.0)
+    assert set(result.layers.values()) == {"int8wo"}
+    assert finalists(alone, result) == {}
+
+
+def test_the_fastest_has_the_least_median():
+    assert fastest(steps(mixed=[3.0, 9.0, 3.0], int8wo=[2.0, 4.0, 4.0])) == MIXED
+    assert fastest(steps()) is None
+
+
+def test_a_single_scheme_whose_steps_are_faster_is_the_plan():
+    asked: list[set[str]] = []
+
+    def measure(assignments: dict[str, dict[str, str]]) -> dict[str, Any]:
+        asked.append(set(assignments))
+        return steps(mixed=[101e3, 102e3, 103e3], int8wo=[98e3, 99e3, 104e3], fp8wo=[120e3, 120e3, 120e3])
+
+    content = make_plan(material(), None, 20.0, None, measure)
+    assert asked == [{MIXED, "int8wo", "fp8wo"}]
+    assert content["layers"] == {"transformer.a": "int8wo", "transformer.b": "int8wo"}
+    assert content["whole_steps"]["taken"] == "int8wo"
+    predicted = content["predicted"]
+    assert (predicted["us"], predicted["exact"]) == (110.0, False)
+    # The plan of single Linears takes 100 us by their sum.
+    assert predicted["within"] == pytest.approx(1 - 100 / 110)
+    assert content["predicted"]["sqnr_db"] == content["singles"]["int8wo"]["sqnr_db"]
+    assert content["groups"][0]["schemes"] == {"int8wo": 1}
+    text = plan_text(content, 100)
+    (row,) = (line.split() for line in text.splitlines() if line.startswith("int8wo alone  "))
+    assert row == ["int8wo", "alone", "99.00", "98.00", "to", "104.00", "the", "plan"]
+    assert "int8wo alone is taken: its whole steps take 2.9% less than those of the plan" in text
+    assert "median of 3 rounds of 15 steps, in turn" in text
+
+
+def test_the_plan_stays_where_it_is_the_fastest_or_nothing_could_be_measured():
+    mixed = {"transformer.a": "fp8wo", "transformer.b": "int8wo"}
+    kept = make_plan(material(), None, 20.0, None, lambda _: steps(mixed=[98e3], int8wo=[99e3]))
+    assert (kept["layers"], kept["whole_steps"]["taken"], kept["predicted"]["exact"]) == (mixed, MIXED, True)
+    nothing = {"steps": 0, "steps_us": {}, "failed": {MIXED: "OutOfMemoryError: none left", "int8wo": "interrupted"}}
+    unknown = make_plan(material(), None, 20.0, None, lambda _: nothing)
+    assert (unknown["layers"], unknown["whole_steps"]["taken"]) == (mixed, MIXED)
+    text = plan_text(unknown, 100)
+    assert "not measured: OutOfMemoryError: none left" in text
+    assert "rounds" not in text
+
+
+def test_a_plan_that_cannot_run_is_not_taken():
+    found = {"steps": 3, "steps_us": {"int8wo": [5e3]}, "failed": {MIXED: "RuntimeError: no kernel"}}
+    content = make_plan(material(), None, 20.0, None, lambda _: found)
+    assert set(content["layers"].values()) == {"int8wo"}
+    assert "could not be run" in plan_text(content, 80)
+
+
+def test_without_measuring_nothing_is_said_and_older_plans_are_shown(tmp_path: Path):
+    content = make_plan(material(), None, 20.0, None)
+    assert content["whole_steps"] is None
+    assert "whole steps" not in plan_text(content)
+    older = {name: each for name, each in content.items() if name != "whole_steps"}
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(older))
+    assert plan_data(path) == older
