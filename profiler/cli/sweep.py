@@ -18,6 +18,7 @@ from profiler.core.errors import EXIT_OK, RecordedProgramFailed, UsageError
 from profiler.core.spec import RunSpec
 from profiler.models.base import MODELS
 from profiler.sweep.caches import CHOICES, SHARED
+from profiler.sweep.cells import INTERRUPTED, QUEUED, Cell
 from profiler.sweep.driver import Limits
 from profiler.sweep.executors.base import EXECUTORS
 from profiler.sweep.grid import SWITCHES, parse_list, parse_numbers
@@ -143,14 +144,20 @@ def _run(request: Request, against: str | None, as_json: bool) -> int:
         print_answer(request.out, Asked(against), as_json)
     else:
         print_results(request.out, steps, status, Asked(against), as_json)
-    counts = Counter(each.status for each in read_cells(request.out))
-    where = f"{request.out} holds what was recorded; the same command goes on"
+    cells = read_cells(request.out)
+    counts = Counter(each.status for each in cells)
     if status != "ok":
-        raise RecordedProgramFailed(f"the sweep is not finished: {_unfinished(counts)}", where)
+        raise _unfinished(request, cells, counts)
     if not counts.get("ok"):
         raise RecordedProgramFailed("no cell of the sweep went well", f"see {shlex.quote(str(request.out / 'logs'))}")
     return EXIT_OK
 
 
-def _unfinished(counts: Counter[str]) -> str:
-    return ", ".join(f"{count} {status}" for status, count in counts.items())
+def _unfinished(request: Request, cells: list[Cell], counts: Counter[str]) -> RecordedProgramFailed:
+    """What is left, and of a sweep of limited time why the first of it is; the others say it in the table."""
+    left = ", ".join(f"{count} {status}" for status, count in counts.items())
+    where = f"{request.out} holds what was recorded; the same command goes on"
+    why = next((f"{each.id}: {each.reason}" for each in cells if each.status in (QUEUED, INTERRUPTED) and each.reason), None)
+    if request.limits.all_s is None or why is None:
+        return RecordedProgramFailed(f"the sweep is not finished: {left}", where)
+    return RecordedProgramFailed(f"the sweep is not finished: {left}; {why}", f"raise --limit-s; {where}")

@@ -30,8 +30,9 @@ _SHORT = {
 class Cell:
     """One cell. Times are epoch nanoseconds and seconds; `run` is its run directory's name below the sweep's folder.
 
-    `attempts` counts how often it was started with this spec, `extrapolated` is what `extrapolate` made of two step counts,
-    `cache` how the compile caches did; None where there is nothing to say.
+    `waited_s` are those of `seconds` in which it waited for imports that later cells find done, `attempts` counts how often it
+    was started with this spec, `extrapolated` is what `extrapolate` made of two step counts, `cache` how the compile caches did;
+    None where there is nothing to say.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Cell:
     attempts: int = 0
     began_ns: int | None = None
     seconds: float | None = None
+    waited_s: float | None = None
     worker: str | None = None
     reason: str | None = None
     extrapolated: dict[str, Any] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import signal
 import time
 from collections import deque
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 from profiler.sweep.cells import FAILED, INTERRUPTED, OK, QUEUED, RUNNING, Cell
 from profiler.sweep.executors.base import Ended, Executor
 from profiler.sweep.folder import SweepFolder, interrupted
-from profiler.sweep.forecast import fits
+from profiler.sweep.forecast import needed_s
 from profiler.sweep.refusals import refuse
 from profiler.sweep.work import CHILD, Task
 
@@ -72,6 +73,8 @@ class Driver:
         self._queue: deque[Cell] = deque()
         self._mark = f"{hashlib.sha256(str(folder.path.absolute()).encode()).hexdigest()[:12]}/{time.time_ns()}"
         self._asked_to_stop = False
+        # Whether a cell has ended in this call: the first ones wait for the imports.
+        self._warm = False
         self._deadline = float("inf") if limits.all_s is None else time.monotonic() + limits.all_s
 
     def run(self) -> str:
@@ -82,7 +85,8 @@ class Driver:
             while not self._asked_to_stop and (self._queue or self._running):
                 self._start_what_fits()
                 if not self._running and self._executor.slots():
-                    break  # nothing that is left can end in time
+                    self._tell_what_does_not_fit()
+                    break
                 self._collect(_POLL_S)
             self._wind_down()
         return self._close()
@@ -101,13 +105,20 @@ class Driver:
             left = self._deadline - time.monotonic()
             if len(self._running) >= slots or left <= 0:
                 return
-            if fits(cell, cells, left, self._limits.cell_s):
+            if needed_s(cell, cells, self._limits.cell_s, first=not self._warm) <= left:
                 self._queue.remove(cell)
                 self._start(cell, min(self._limits.cell_s, left))
 
+    def _tell_what_does_not_fit(self) -> None:
+        """Why each cell that is left did not begin: the time that is paid for and not used must have a reason."""
+        left = max(0.0, self._deadline - time.monotonic())
+        for cell in self._queue:
+            needed = needed_s(cell, self._folder.cells, self._limits.cell_s, first=not self._warm)
+            cell.reason = f"not begun: {int(left)} s were left, and it may take {math.ceil(needed)} s"
+
     def _start(self, cell: Cell, limit_s: float) -> None:
         cell.status, cell.attempts, cell.began_ns = RUNNING, cell.attempts + 1, time.time_ns()
-        cell.reason, cell.seconds = None, None
+        cell.reason, cell.seconds, cell.waited_s = None, None, None
         # Written before it starts: a sweep that is killed in between counts one start too many, and never one too few.
         self._folder.write()
         self._running[cell.id] = cell
@@ -146,9 +157,9 @@ class Driver:
         if ended.outcome is None:
             self._note_lost(cell, ended.lost or "lost")
             return
-        found = ended.outcome
+        found, self._warm = ended.outcome, True
         cell.status, cell.worker, cell.reason = found.status, found.worker, found.reason
-        cell.began_ns, cell.seconds, cell.cache = found.began_ns, found.seconds, found.cache
+        cell.began_ns, cell.seconds, cell.waited_s, cell.cache = found.began_ns, found.seconds, found.waited_s, found.cache
         if cell.status == "timeout" and found.seconds < self._limits.cell_s:
             # It was the sweep's own time that was over: no result of this cell.
             cell.status, cell.reason = INTERRUPTED, f"the sweep's time was over after {found.seconds:.0f} s of this cell"
@@ -177,7 +188,8 @@ class Driver:
         left = interrupted(self._folder.cells)
         why = None
         if left:
-            ended = "stopped" if self._asked_to_stop else "the time was over"
+            unfit = self._queue and not self._asked_to_stop
+            ended = "stopped" if self._asked_to_stop else "no cell fits the time left" if unfit else "the time was over"
             why = f"{ended}, and {len(left)} of {len(self._folder.cells)} cells have no result"
         status = "interrupted" if left else OK
         self._folder.write()

@@ -11,12 +11,14 @@ from profiler.sweep.cells import OK, QUEUED, Cell
 _MARGIN = 1.3
 # Seconds of a cell of which nothing is known.
 _UNKNOWN_S = 60.0
+_EAGER = "none"
 
 
 def expected_s(cell: Cell, done: Iterable[Cell]) -> float | None:
     """Seconds that a cell will take, from the most similar ones that went well; None where there is none.
 
-    Similar is: the same compile mode, then the same scheme, then the nearest batch; seconds grow at most with the batch.
+    Similar is: the same compile mode, then the same scheme, then the nearest batch; seconds grow at most with the batch. What a
+    cell waited for imports that later ones find done is no part of it.
     """
     known = [each for each in done if each.status == OK and each.seconds is not None and each.id != cell.id]
     for alike in (_same_mode_and_scheme, _same_mode, _any):
@@ -26,10 +28,22 @@ def expected_s(cell: Cell, done: Iterable[Cell]) -> float | None:
     return None
 
 
-def fits(cell: Cell, done: Iterable[Cell], left_s: float, limit_s: float) -> bool:
-    """Whether a cell that starts now will end within `left_s`; of an unknown one a minute is expected."""
+def needed_s(cell: Cell, done: Iterable[Cell], limit_s: float, first: bool = False) -> float:
+    """Seconds that must be left for a cell to start, so that it ends in most cases; of an unknown one a minute is expected.
+
+    Args:
+        limit_s: no cell runs longer.
+        first: it is among the first of this call, and waits for the imports.
+    """
+    done = list(done)
     expected = expected_s(cell, done)
-    return min(limit_s, _UNKNOWN_S if expected is None else expected * _MARGIN) <= left_s
+    if expected is None:
+        return min(limit_s, _UNKNOWN_S)
+    wait_s = max((each.waited_s or 0.0 for each in done), default=0.0) if first else 0.0
+    found = expected * _MARGIN + wait_s
+    # Eager cells say nothing of the time that compiling takes.
+    known = any(_same_mode(cell, each) or each.spec.compile != _EAGER for each in done if each.status == OK)
+    return min(limit_s, found if known else max(found, _UNKNOWN_S))
 
 
 def left_s(cells: list[Cell], running_s: dict[str, float], slots: int) -> float | None:
@@ -49,7 +63,7 @@ def left_s(cells: list[Cell], running_s: dict[str, float], slots: int) -> float 
 
 
 def _scaled(cell: Cell, other: Cell) -> float:
-    return float(other.seconds or 0.0) * max(1.0, cell.spec.batch / other.spec.batch)
+    return max(0.0, (other.seconds or 0.0) - (other.waited_s or 0.0)) * max(1.0, cell.spec.batch / other.spec.batch)
 
 
 def _same_mode_and_scheme(one: Cell, other: Cell) -> bool:

@@ -57,12 +57,16 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a task ended; its run directory, where it made one, lies in the work folder under the task's id."""
+    """How a task ended; its run directory, where it made one, lies in the work folder under the task's id.
+
+    `waited_s` are those of `seconds` until its process was there: the first of a sweep waits for the starter's imports.
+    """
 
     status: str
     worker: str
     began_ns: int
     seconds: float
+    waited_s: float = 0.0
     reason: str | None = None
     cache: dict[str, Any] | None = None
     log: str = ""
@@ -86,15 +90,15 @@ def run_task(
     cache = cold if task.cache == COLD else place.cache
     kernels, began_ns = count_kernels(cache), time.time_ns()
     environment = {**cell_environment(task.mark, task.paths, cache), **place.environment}
-    start = _Start(task, run, log, environment, place.gpu, stop)
+    start = _Start(task, run, log, environment, place.gpu, stop, began_ns)
     try:
         try:
-            code, ended = _record(start, starter)
+            code, ended, waited_s = _record(start, starter)
         except StarterLost as error:
             assert starter is not None
             starter.lose(str(error))
             shutil.rmtree(run, ignore_errors=True)
-            code, ended = _record(start, starter)
+            code, ended, waited_s = _record(start, starter)
         said = _tail(log)
         status, reason = _judge(run, code, ended, task, said)
         counts = cache_counts(run, kernels, cache)
@@ -102,7 +106,16 @@ def run_task(
         shutil.rmtree(cold, ignore_errors=True)
         log.unlink(missing_ok=True)
     seconds = round((time.time_ns() - began_ns) / 1e9, 3)
-    return Outcome(status=status, worker=place.worker, began_ns=began_ns, seconds=seconds, reason=reason, cache=counts, log=said)
+    return Outcome(
+        status=status,
+        worker=place.worker,
+        began_ns=began_ns,
+        seconds=seconds,
+        waited_s=waited_s,
+        reason=reason,
+        cache=counts,
+        log=said,
+    )
 
 
 def cell_environment(mark: str, paths: Sequence[str], cache: Path) -> dict[str, str]:
@@ -127,6 +140,7 @@ class _Start:
     environment: Mapping[str, str]
     gpu: bool
     stop: Callable[[], bool]
+    began_ns: int
 
     @property
     def arguments(self) -> list[str]:
@@ -137,8 +151,8 @@ class _Start:
         return json.dumps({"spec": self.task.spec, "out": str(self.run), "command": self.task.command})
 
 
-def _record(start: _Start, starter: WarmStarter | None) -> tuple[int, str | None]:
-    """(exit code, why it was ended or None).
+def _record(start: _Start, starter: WarmStarter | None) -> tuple[int, str | None, float]:
+    """(exit code, why it was ended or None, seconds until the process was there).
 
     Raises:
         StarterLost: how it would have ended is not known.
@@ -146,13 +160,14 @@ def _record(start: _Start, starter: WarmStarter | None) -> tuple[int, str | None
     deadline = time.monotonic() + start.task.limit_s
     with start.log.open("wb") as log:
         child = _forked(start, starter, log, lambda: start.stop() or time.monotonic() >= deadline) or _by_itself(start, log)
+        waited_s = round((time.time_ns() - start.began_ns) / 1e9, 3)
         try:
             ended = wait_for(child, max(0.0, deadline - time.monotonic()), start.stop)
             if ended:
                 end(child, start.task.mark)
         finally:
             kill(child, start.task.mark)
-        return child.wait(), ended
+        return child.wait(), ended, waited_s
 
 
 def _forked(start: _Start, starter: WarmStarter | None, log: BinaryIO, stop: Callable[[], bool]) -> Process | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drive import Notes, drive, rows, specs
+from drive import Notes, Unprobed, drive, rows, specs
 from processes import diffuscope, start
 
 from profiler.cli.app import run
@@ -191,6 +192,21 @@ def test_without_what_reads_runs_a_failed_sweep_is_a_failed_sweep(
     monkeypatch.setitem(sys.modules, "polars", None)
     assert run(arguments) == 3
     assert "error: no cell of the sweep went well" in capsys.readouterr().err
+
+
+def test_a_sweep_says_which_cell_did_not_fit_its_time(
+    folder: Path, notes: Notes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    arguments = _swept_already(folder, notes, "bf16")
+    monkeypatch.setattr("profiler.sweep.session.EXECUTORS", {"local": Unprobed})
+    assert run([*arguments, "--compile", "none,regional", "--limit-s", "30"]) == 3
+    out, err = capsys.readouterr()
+    assert "bf16-regional" in out
+    error, hint = err.splitlines()[-2:]
+    why = r"bf16-regional: not begun: [12]\d s were left, and it may take 60 s"
+    assert re.fullmatch(rf"error: the sweep is not finished: 1 queued, 1 ok; {why}", error)
+    assert hint.strip() == f"raise --limit-s; {folder} holds what was recorded; the same command goes on"
+    assert notes.starts() == ["bf16-none"]
 
 
 def test_without_ray_the_executor_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -68,7 +69,10 @@ def test_every_ending_is_a_result_and_nothing_is_run_again(folder: Path, notes: 
     assert (ok["run"], ok["attempts"], ok["cache"]) == ("bf16-none", 1, {"fx_hits": 2, "fx_misses": 1, "triton_added": 0})
     assert ok["worker"].endswith("/cpu")
     assert ok["seconds"] > 0
-    assert ok["hash"] == read_manifest(folder / "bf16-none").spec_hash
+    manifest = read_manifest(folder / "bf16-none")
+    assert ok["hash"] == manifest.spec_hash
+    # Until its process was there: what a forked first cell waits for the imports.
+    assert 0 < ok["waited_s"] <= (manifest.created_ns - ok["began_ns"]) / 1e9 + 0.001
     assert found["fp16-none"]["run"] is None
     assert "Segmentation fault" in (folder / "logs" / "fp16-none.log").read_text()
     assert ("bf16-none", "running") in view.told
@@ -202,7 +206,9 @@ def test_no_cell_starts_that_cannot_end(folder: Path, notes: Notes):
     assert notes.starts() == [], "a minute is expected of a cell of which nothing is known"
     manifest = read_manifest(folder)
     assert manifest.failure is not None
-    assert manifest.failure.message == "the time was over, and 2 of 2 cells have no result"
+    assert manifest.failure.message == "no cell fits the time left, and 2 of 2 cells have no result"
+    why = re.compile(r"not begun: 1\d s were left, and it may take 30 s")
+    assert all(why.fullmatch(each["reason"]) for each in rows(folder).values())
     notes.behave(int8wo_none="hang")
     assert drive(folder, make_cells(specs(notes.folder, "bf16")), limits=Limits(cell_s=5.0, all_s=20.0)) == "ok"
     # Now the cells are known to be short: one that is not is ended with the sweep's time, and has no result.
@@ -211,6 +217,19 @@ def test_no_cell_starts_that_cannot_end(folder: Path, notes: Notes):
     found = rows(folder)["int8wo-none"]
     assert found["status"] == "interrupted"
     assert "the sweep's time was over" in found["reason"]
+
+
+def test_a_cell_that_fits_is_begun_before_one_that_does_not(folder: Path, notes: Notes):
+    assert drive(folder, make_cells(specs(notes.folder, "bf16"))) == "ok"
+    asked = [*specs(notes.folder, "bf16"), *specs(notes.folder, "int8wo", compile="regional"), *specs(notes.folder, "int8dq")]
+    assert drive(folder, make_cells(asked), limits=Limits(cell_s=900.0, all_s=30.0)) == "interrupted"
+    assert [(name, each["status"]) for name, each in rows(folder).items()] == [
+        ("bf16-none", "ok"),
+        ("int8wo-regional", "queued"),
+        ("int8dq-none", "ok"),
+    ]
+    found = rows(folder)["int8wo-regional"]["reason"]
+    assert re.fullmatch(r"not begun: 2\d s were left, and it may take 60 s", found)
 
 
 def test_two_sweeps_do_not_share_a_folder(folder: Path, notes: Notes):

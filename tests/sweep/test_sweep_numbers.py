@@ -21,7 +21,7 @@ from profiler.sweep.caches import cache_counts, cache_environment, count_kernels
 from profiler.sweep.cells import Cell, make_cells
 from profiler.sweep.child import WARNING
 from profiler.sweep.extrapolate import call_ms, extrapolate
-from profiler.sweep.forecast import expected_s, fits, left_s
+from profiler.sweep.forecast import expected_s, left_s, needed_s
 from profiler.sweep.live import LiveView, progress
 from profiler.sweep.processes import MARK, end, marked
 from profiler.sweep.work import _warning
@@ -87,11 +87,20 @@ def test_a_cell_takes_as_long_as_those_like_it():
     assert expected_s(cell("x", compile="regional", scheme="fp8wo"), done) == 100.0
     assert expected_s(cell("x", compile="default"), done) == 60.0
     assert expected_s(cell("x"), []) is None
-    assert fits(cell("x", compile="regional"), done, 131.0, 900.0)
-    assert not fits(cell("x", compile="regional"), done, 129.0, 900.0)
-    assert fits(cell("x", compile="regional"), done, 100.0, 90.0), "no cell runs longer than its limit"
-    assert fits(cell("x"), [], 60.0, 900.0)
-    assert not fits(cell("x"), [], 59.0, 900.0)
+    assert needed_s(cell("x", compile="regional"), done, 900.0) == 130.0
+    assert needed_s(cell("x", compile="regional"), done, 90.0) == 90.0, "no cell runs longer than its limit"
+    assert needed_s(cell("x"), [], 900.0) == 60.0
+    assert needed_s(cell("x"), done[:1], 900.0) == 13.0
+    assert needed_s(cell("x", compile="regional"), done[:1], 900.0) == 60.0, "eager cells say nothing of compiling"
+
+
+def test_waiting_for_imports_is_foretold_for_the_first_cells_alone():
+    """Seconds of an H100: a first cell of 61.5 s waited 14.2 s for the imports, and the one after it took 44.4 s."""
+    known = [cell("a", "ok", 61.5, compile="regional")]
+    known[0].waited_s = 14.2
+    assert expected_s(cell("x", compile="regional"), known) == pytest.approx(47.3)
+    assert needed_s(cell("x", compile="regional"), known, 900.0) == pytest.approx(61.49)
+    assert needed_s(cell("x", compile="regional"), known, 900.0, first=True) == pytest.approx(75.69)
 
 
 def test_the_time_left():
