@@ -68,7 +68,9 @@ def command(
     device: Annotated[str, Option(help="auto, cuda or cpu.")] = "auto",
     phases: Annotated[str, Option(help="What each cell records after its warm-up, as `record --phases`.")] = "timed,traced",
     against: Annotated[str | None, Option(help="Tables to hold the answer against: seed.")] = None,
-    dry_run: Annotated[bool, Option("--dry-run", help="List the cells in their order, and run nothing.")] = False,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="List the cells, and what each is by now; run nothing.")
+    ] = False,
     out: Annotated[Path | None, Option("-o", "--out", help="The sweep's folder; one that exists goes on.")] = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -126,8 +128,9 @@ def _model(model: str | None, preset: str | None) -> str:
 
 def _list(request: Request, as_json: bool) -> int:
     from profiler.cli.sweep_text import cells_text
+    from profiler.sweep.folder import look
 
-    cells, _ = plan_cells(request)
+    cells = look(request.out, request.base.model, plan_cells(request)[0], request.retry)
     emit(as_json, {"cells": [each.to_dict() for each in cells]}, lambda: cells_text(cells))
     return EXIT_OK
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from profiler.core.errors import UnreadableInput, UsageError
+from profiler.core.errors import DiffuscopeError, UnreadableInput, UsageError
 from profiler.core.plan_file import names_plan
 from profiler.rundir import layout
 from profiler.rundir.manifest import Failure, Manifest
@@ -61,8 +62,14 @@ class SweepFolder:
             self.work.mkdir(exist_ok=True)
         except OSError as error:
             raise UsageError(f"cannot write to {path}: {error.strerror}", "name a writable place with -o") from None
-        self.before = read_cells(path) if (path / layout.SWEEP).exists() else []
-        self._refuse_other_model()
+        try:
+            self.before = _cells_of(path, header.model)
+        except DiffuscopeError:
+            # Let go of, and nothing taken away: a run that its sweep could not seal may lie in there.
+            with contextlib.suppress(OSError):
+                self.work.rmdir()
+            os.close(self._lock)
+            raise
         self.manifest = Manifest(kind="sweep", command=command, spec=spec, process=process_identity(), created_ns=time.time_ns())
 
     @property
@@ -74,16 +81,6 @@ class SweepFolder:
     def cache(self) -> Path:
         """Where the cells' compile caches lie."""
         return self.path / CACHE
-
-    def _refuse_other_model(self) -> None:
-        """Cells are named by their options alone: those of another model would take the places of finished ones."""
-        others = {each.spec.model for each in self.before if each.ended} - {self.header.model}
-        if others:
-            self.close()
-            raise UsageError(
-                f"{self.path} is a sweep of {', '.join(sorted(others))}, this is of {self.header.model}",
-                "name another folder with -o",
-            )
 
     def begin(self, cells: list[Cell], retry: bool = False) -> None:
         """Take over what earlier sweeps of this folder finished, and write the cells down.
@@ -105,8 +102,7 @@ class SweepFolder:
 
     def _taken_over(self, asked: Cell, before: Cell | None, retry: bool) -> Cell:
         if before is not None and before.spec == asked.spec:
-            kept = before.ended and (before.status == OK or not retry) and not _plan_is_newer(asked, before.began_ns)
-            if kept and (before.run is None or is_run(self.path / before.run)):
+            if _is_kept(self.path, before, retry):
                 return before
             asked.attempts = before.attempts
         self._adopt(asked)
@@ -168,6 +164,37 @@ class SweepFolder:
         """Let another sweep in; the work folder goes where nothing is left in it."""
         shutil.rmtree(self.work, ignore_errors=True)
         os.close(self._lock)
+
+
+def look(path: Path, model: str, cells: list[Cell], retry: bool = False) -> list[Cell]:
+    """The cells with the results that a sweep of them in this folder would keep; changes nothing.
+
+    Raises:
+        UsageError: a sweep of them could not work in it.
+        UnreadableInput: its `sweep.json` is no such file.
+    """
+    refuse_other(path)
+    before = {each.id: each for each in _cells_of(path, model)}
+    return [_kept_or_asked(path, each, before.get(each.id), retry) for each in cells]
+
+
+def _kept_or_asked(path: Path, asked: Cell, before: Cell | None, retry: bool) -> Cell:
+    return before if before is not None and before.spec == asked.spec and _is_kept(path, before, retry) else asked
+
+
+def _is_kept(path: Path, cell: Cell, retry: bool) -> bool:
+    """Whether a cell of an unchanged spec has a result that is not asked for again."""
+    kept = cell.ended and (cell.status == OK or not retry) and not _plan_is_newer(cell, cell.began_ns)
+    return kept and (cell.run is None or is_run(path / cell.run))
+
+
+def _cells_of(path: Path, model: str) -> list[Cell]:
+    """What a folder has already. Cells are named by their options alone: another model's would take their places."""
+    cells = read_cells(path) if (path / layout.SWEEP).exists() else []
+    others = {each.spec.model for each in cells if each.ended} - {model}
+    if others:
+        raise UsageError(f"{path} is a sweep of {', '.join(sorted(others))}, this is of {model}", "name another folder with -o")
+    return cells
 
 
 def read_cells(path: Path) -> list[Cell]:

@@ -156,6 +156,23 @@ def _swept_already(folder: Path, notes: Notes, schemes: str) -> list[str]:
     return [*asked, "--prompt", str(notes.folder), "-o", str(folder)]
 
 
+def test_a_dry_run_in_a_folder_says_what_has_ended(folder: Path, notes: Notes, capsys: pytest.CaptureFixture[str]):
+    notes.behave(int8wo_none="oom")
+    arguments = [*_swept_already(folder, notes, "bf16 int8wo"), "--dry-run"]
+    before = {each: each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+
+    def listed(*more: str) -> list[list[str]]:
+        assert run([*arguments, *more]) == 0
+        return [each.split()[:2] for each in capsys.readouterr().out.splitlines()]
+
+    assert listed() == [["bf16-none", "ok"], ["int8wo-none", "oom"]]
+    assert listed("--retry") == [["bf16-none", "ok"], ["int8wo-none", "queued"]]
+    assert listed("--seed", "3") == [["bf16-none", "queued"], ["int8wo-none", "queued"]]
+    assert run(["sweep", "cogvideox-tiny", "--dry-run", "-o", str(folder)]) == 2
+    assert "is a sweep of flux-tiny, this is of cogvideox-tiny" in capsys.readouterr().err
+    assert {each: each.read_bytes() for each in folder.rglob("*") if each.is_file()} == before
+
+
 def test_without_what_reads_runs_a_sweep_ends_as_it_went(
     folder: Path, notes: Notes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

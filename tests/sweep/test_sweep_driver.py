@@ -254,6 +254,8 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, notes: Notes):
 def test_a_sweep_of_another_model_is_left_alone(folder: Path, notes: Notes):
     drive(folder, make_cells(specs(notes.folder, "bf16")))
     before = (folder / "sweep.json").read_text(), (folder / "run.json").read_text()
+    left = folder / ".work" / "int8wo-none"
+    left.mkdir(parents=True)
     other = Request(base=RunSpec(model="cogvideox-tiny"), out=folder)
     with pytest.raises(
         UsageError, match=f"is a sweep of {specs(notes.folder, 'bf16')[0].model}, this is of cogvideox-tiny"
@@ -261,6 +263,7 @@ def test_a_sweep_of_another_model_is_left_alone(folder: Path, notes: Notes):
         sweep(other, Silent())
     assert caught.value.hint == "name another folder with -o"
     assert ((folder / "sweep.json").read_text(), (folder / "run.json").read_text()) == before
+    assert left.is_dir()
     drive(folder, make_cells(specs(notes.folder, "bf16")))
     assert notes.starts() == ["bf16-none"], "the folder was let go of, and nothing runs twice"
 
