@@ -9,7 +9,8 @@ from ledger_traces import check_conserved
 
 from profiler.metrics.ledger import ledger
 
-_RECORDED = [each.parent.parent.name for each in sorted(TRACES.glob("flux-dev-*/rank0/trace.json.gz"))]
+_KEPT = sorted(each.parts[-3] for each in TRACES.glob("*/rank0/trace.json.gz"))
+_RECORDED = [name for name in _KEPT if name.startswith(("flux-dev-", "cogvideox-"))]
 
 
 def _unexplained(found):
