@@ -68,9 +68,7 @@ def command(
     device: Annotated[str, Option(help="auto, cuda or cpu.")] = "auto",
     phases: Annotated[str, Option(help="What each cell records after its warm-up, as `record --phases`.")] = "timed,traced",
     against: Annotated[str | None, Option(help="Tables to hold the answer against: seed.")] = None,
-    dry_run: Annotated[
-        bool, Option("--dry-run", help="List the cells, and what each is by now; run nothing.")
-    ] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="List the cells, and what each is by now; run nothing.")] = False,
     out: Annotated[Path | None, Option("-o", "--out", help="The sweep's folder; one that exists goes on.")] = None,
     as_json: JsonOption = False,
 ) -> int:
