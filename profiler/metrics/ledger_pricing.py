@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from profiler.metrics.host_states import PROFILER_OVERHEAD
-from profiler.metrics.ledger_long_calls import Spent, bounded_ns
+from profiler.metrics.ledger_long_calls import Spent, bounded_ns, least_share
 from profiler.metrics.ledger_recording import Marks, cost_of_a_mark, idle_of, kept_ns
 from profiler.metrics.ledger_segments import BUSY, Cut, in_windows
 from profiler.metrics.windows import CALL, STEP
@@ -34,6 +34,7 @@ class Pricing:
         traced_ns, untraced_ns: of that window, on average; None where unknown.
         note: what a reader must know, or empty.
         standing_factor: what waiting for a rank that was busy was multiplied by: below 1 only where no other idle time is left.
+        least: of a calibrated idle price, the share that it is in any case; below 1 where timed calls may have lower clocks.
     """
 
     factor: float
@@ -46,6 +47,7 @@ class Pricing:
     untraced_ns: int | None = None
     note: str = ""
     standing_factor: float = 1.0
+    least: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -69,24 +71,29 @@ def pricing_of(manifest: Manifest, cut: Cut, windows: pl.DataFrame, marks: Marks
         traced = (sums.busy + sums.idle + sums.overhead) // sums.windows if sums.windows else None
         note = why or "no untraced time: idle prices are as traced, and may be as low as 0"
         return Pricing(1.0, 0.0, 1.0, False, 1.0, "", traced, None, note)
-    bounded = _bounded(manifest, cut, windows, sums, untraced) if basis == CALL else untraced
+    call = Spent(sums.busy / sums.windows, sums.idle / sums.windows)
+    bounded = _bounded(manifest, cut, windows, call, untraced) if basis == CALL and sums.windows == 1 else untraced
     pricing = _calibrated(sums, bounded, basis, lambda: idle_of(cut, marks, chosen))
-    return pricing if bounded == untraced else replace(pricing, note=_bound_note(manifest, untraced, pricing.note))
+    if bounded == untraced:
+        return pricing
+    least = least_share(manifest, call, bounded)
+    return replace(pricing, note=_bound_note(manifest, untraced, least, pricing.note), least=least)
 
 
-def _bounded(manifest: Manifest, cut: Cut, windows: pl.DataFrame, sums: _Sums, untraced: int) -> int:
+def _bounded(manifest: Manifest, cut: Cut, windows: pl.DataFrame, call: Spent, untraced: int) -> int:
     """Ranks wait for each other in every call: what bounds one of them is not known."""
-    chosen = windows.filter(pl.col("name") == STEP)
+    chosen = windows.filter(pl.col("name") == STEP).sort("index")
     if manifest.world_size > 1 or chosen.is_empty():
         return untraced
-    steps, calls = _sums(cut, chosen), sums.windows
-    call, in_steps = Spent(sums.busy / calls, sums.idle / calls), Spent(steps.busy / calls, steps.idle / calls)
-    return bounded_ns(manifest, untraced, call, in_steps, steps.windows // calls)
+    steps = [_sums(cut, chosen.slice(number, 1)) for number in range(chosen.height)]
+    return bounded_ns(manifest, untraced, call, [Spent(each.busy, each.idle) for each in steps])
 
 
-def _bound_note(manifest: Manifest, untraced: int, note: str) -> str:
+def _bound_note(manifest: Manifest, untraced: int, least: float, note: str) -> str:
     timed, short = manifest.timed.get("steps"), manifest.untraced.get("steps")
     why = f"calls of {short} steps took {untraced / 1e6:,.1f} ms, which is slower a step than those of {timed}: priced by these"
+    if least < 1:
+        why += f", which reached the power limit: idle time may be as little as {least:.0%} of its price, the rest lower clocks"
     return f"{why}; {note}" if note else why
 
 
@@ -105,10 +112,10 @@ def stretch_of(manifest: Manifest, events: pl.DataFrame, windows: pl.DataFrame) 
     if untraced is None or events.is_empty():
         return 1.0
     spent, calls = _spent(events, windows, _basis(manifest, windows))
-    if _basis(manifest, windows) == CALL and manifest.world_size == 1 and calls:
-        in_steps, steps = _spent(events, windows, STEP)
-        per_call, of_steps = (Spent(each.busy / calls, each.idle / calls) for each in (spent, in_steps))
-        untraced = bounded_ns(manifest, untraced, per_call, of_steps, steps // calls)
+    if _basis(manifest, windows) == CALL and manifest.world_size == 1 and calls == 1:
+        in_order = windows.filter(pl.col("name") == STEP).sort("index")
+        steps = [_spent(events, in_order.slice(number, 1), STEP)[0] for number in range(in_order.height)]
+        untraced = bounded_ns(manifest, untraced, spent, steps)
     idle, left = spent.idle, untraced * calls - spent.busy
     return max(1.0, idle / left) if left > 0 else float("inf")
 
@@ -196,5 +203,6 @@ def price(rows: pl.DataFrame, pricing: Pricing) -> pl.DataFrame:
     exact = pl.when(busy).then(0.0).otherwise(untraced).cum_sum().round().cast(pl.Int64)
     scaled = exact - exact.shift(1).fill_null(0)
     priced = pl.when(busy).then("total_ns").otherwise(scaled)
-    low = priced if pricing.calibrated else pl.when(busy).then("total_ns").otherwise(0)
+    least = pl.lit(pricing.least if pricing.calibrated else 0.0)
+    low = pl.when(busy).then("total_ns").otherwise((priced * least).floor())
     return rows.with_columns(priced.alias("priced_ns"), low.cast(pl.Int64).alias("priced_low_ns")).drop("kept_ns", "standing_ns")

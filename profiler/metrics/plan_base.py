@@ -21,14 +21,13 @@ from profiler.metrics.ledger import Ledger
 from profiler.metrics.plan_fusion import fusion
 from profiler.metrics.plan_products import FEW_ROWS, Key, Part, Rates, part
 from profiler.metrics.plan_step import Rest
-from profiler.rundir.manifest import Manifest
+from profiler.metrics.power_limit import at_its_limit
+from profiler.metrics.windows import DECODE, windows
 from profiler.tables.run import Run
 from profiler.tables.schema import KERNEL
 
 _OPERATORS = {"aten::mm": 0, "aten::addmm": 1}
 _TEXTS = ("input_dims", "input_types", "input_strides", "concrete_inputs")
-# NVML's reasons for a clock below the highest: the limit of power, in software or hardware.
-_POWER_REASONS = 0x4 | 0x80
 _REGIONAL = "regional"
 _BLOCK = re.compile(r".*?\.\d+\.")
 _LIVE = ("timed", "untraced")
@@ -44,6 +43,12 @@ _CROSSING = (0.5, 2.0)
 _IDLE = (0.7, 3.0)
 # Of the host's time between launches in a trace: recording costs it a fifth or more; compiled code needs another time a kernel.
 _UNRECORDED = (0.8, 0.6, 1.2)
+# After decoding for so long, a sample says nothing of the steps.
+_LONG_NS = 500_000_000
+# Of a step, what tensor cores are busy: an eager step of Flux, 0.56, is at an H100's limit of power.
+_HOT = 0.5
+# A launch takes the host 5 to 15 us: a call of this length waits for the device.
+_WAITS_NS = 200_000
 # Gaps between kernels of one stream, where the run has too few to tell.
 _GAP_US = 1.5
 
@@ -142,7 +147,8 @@ def rest_of(run: Run, found: Ledger, events: pl.DataFrame, linears: LinearTimes,
     others = events.filter(~on_cores & ~linears.of)
     idle = _us(found.rows.filter(pl.col("kind") == "idle")["priced_ns"], linears.windows)
     step = _us(found.rows["priced_ns"], linears.windows)
-    share = (attention + linears.cores_us) / step if at_its_limit(run.manifest) else None
+    share, told = (attention + linears.cores_us) / step, sample_tells(run)
+    limited = at_its_limit(run.manifest, *_LIVE) if told else share >= _HOT
     queued = found.rows.filter(pl.col("label") == QUEUED)
     gap = _us(queued["priced_ns"], float(queued["count"].sum())) or _GAP_US
     kernels = events.height / linears.windows
@@ -160,35 +166,42 @@ def rest_of(run: Run, found: Ledger, events: pl.DataFrame, linears: LinearTimes,
         attention=part(attention, _AGAIN),
         elementwise=left,
         idle=waiting,
-        share=share,
+        share=share if limited else None,
+        told=told,
         gap_us=gap,
         kernels=kernels,
         launch_us=launch_us(run, found.windows),
     )
 
 
-def launch_us(run: Run, windows: pl.DataFrame) -> Part:
-    """What the host needs from one kernel to the next: in the window in which it was fastest; recording is taken off."""
-    events = device_events(run.trace()).select("start_ns", "launch_ns").drop_nulls()
+def sample_tells(run: Run) -> bool:
+    """Whether the power at the end of a call is that of its steps: decoding a video draws less, and takes seconds."""
+    decoding = windows(run).filter(pl.col("name") == DECODE).select((pl.col("end_ns") - pl.col("start_ns")).max()).item()
+    return decoding is None or decoding < _LONG_NS
+
+
+def launch_us(run: Run, chosen: pl.DataFrame) -> Part:
+    """What the host needs from one kernel to the next: in the window in which it was fastest; recording is taken off.
+
+    What a call waits for the device (a synchronization, a launch into a full queue) is no time of the host's own.
+    """
+    trace = run.trace()
+    events = device_events(trace).select("start_ns", "launch_ns").drop_nulls()
+    end = (pl.col("ts_ns") + pl.col("dur_ns")).alias("end_ns")
+    waits = trace.lazy("runtime").filter(pl.col("dur_ns") >= _WAITS_NS).select("ts_ns", end).collect()
     means: list[float] = []
-    for start, end in windows.select("start_ns", "end_ns").iter_rows():
-        launched = events.filter(pl.col("start_ns").is_between(start, end, closed="left"))["launch_ns"].to_list()
+    for start, end_ns in chosen.select("start_ns", "end_ns").iter_rows():
+        launched = events.filter(pl.col("start_ns").is_between(start, end_ns, closed="left"))["launch_ns"].to_list()
         if len(launched) > 1:
-            means.append((max(launched) - min(launched)) / 1e3 / (len(launched) - 1))
+            own = max(launched) - min(launched) - _within_ns(waits, min(launched), max(launched))
+            means.append(own / 1e3 / (len(launched) - 1))
     return Part(*(min(means) * each for each in _UNRECORDED)) if means else Part()
 
 
-def at_its_limit(manifest: Manifest) -> bool:
-    """Whether the GPU lowered its clock for its power right after calls that were measured."""
-    sampled = [each.gpu or {} for each in manifest.phases if each.name in _LIVE]
-    return any(_reasons(each.get("clock_event_reasons")) & _POWER_REASONS for each in sampled)
-
-
-def _reasons(text: Any) -> int:
-    try:
-        return int(str(text), 16)
-    except ValueError:
-        return 0
+def _within_ns(waits: pl.DataFrame, start: int, end: int) -> int:
+    """Of waits (ts_ns, end_ns), what lies in a stretch."""
+    length = pl.min_horizontal("end_ns", pl.lit(end)) - pl.max_horizontal("ts_ns", pl.lit(start))
+    return int(waits.select(length.clip(lower_bound=0).sum()).item() or 0)
 
 
 def _us(ns: pl.Series, repeats: float) -> float:

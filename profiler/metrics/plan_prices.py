@@ -195,6 +195,7 @@ def _assumed(material: dict[str, Any], rest: Rest, target: Target, table: str | 
         told.append(f"an eager scheme quantizes in a kernel an operator: {passes}")
     if rest.share is not None:
         told.append("at the power limit tensor cores slow down as their share of a step grows (others: 0.3 of their power)")
+        told += [] if rest.told else ["the steps were at that limit: the run's sample of its power came after a long decoding"]
     sparse = sorted(schemes & set(DENSE_TWIN))
     told += [f"a 2:4 product of {name} runs at {SPARSE_GAIN[name][0]} of the fp8 ceiling" for name in sparse]
     told.append(f"the host needs {rest.launch_us.us:.0f} us a kernel, which is less than the trace shows by what recording costs")

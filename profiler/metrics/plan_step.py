@@ -35,6 +35,7 @@ class Rest:
 
     Args:
         share: of the run's step, what was spent on tensor cores; None where the run's power was not at its limit.
+        told: whether the run says if it was; else it is taken from the share.
         gap_us: idle time between two kernels that are queued.
         kernels: of a step, its Linears' too.
         launch_us: what the host needs for one of them.
@@ -44,6 +45,7 @@ class Rest:
     elementwise: Part
     idle: Part
     share: float | None
+    told: bool = True
     gap_us: float = 0.0
     kernels: float = 0.0
     launch_us: Part = field(default_factory=Part)

@@ -35,13 +35,15 @@ ROWS = {
 where the plan does not tell these from quantizing, kernels that only quantize. `step_ms` is predicted only by a plan from a
 recording, within `step_low_ms` to `step_high_ms`; products, attention, kernels and idle time are its parts. `timed_step_ms`
 is a step of the timed calls, without their first steps, decoding and text. `waiting` is what most of the measured idle time was
-laid to. SQNR is of the first transformer output."""
+laid to. SQNR is of the first transformer output; it and memory are not measured where another part is quantized too."""
 
 SHAPES = {"id": pl.Utf8, "shape": pl.Utf8, "calls": pl.Int64, "predicted_ms": pl.Float64, "measured_ms": pl.Float64}
 """Columns of `PlanCheck.shapes`: all products of a shape (MxKxN) in a step, and how many calls are predicted."""
 
 _WORK = ("model", "batch", "height", "width", "frames", "fuse_qkv", "parallel")
 _APART = 1.05
+# Quantized beside the transformer: these are in the model's memory and in what the transformer is given, not in the plan.
+_BESIDE = ("quantize_vae", "quantize_text_encoder")
 
 
 @dataclass(frozen=True)
@@ -101,12 +103,21 @@ def plan_check(tables: SweepTables, rows: Sequence[dict[str, Any]], plan: Path |
             left_out[str(row["id"])] = why
             continue
         measured = measured_step(each.run) if each.run else None
-        checked.append(_beside(row, measured, *named))
+        checked.append(_beside(row if _alone(found, each) else row | _NOT_ALONE, measured, *named))
         shapes += _by_shape(str(row["id"]), named[1], measured)
     source = str(found.source.get("run") or "layers measured one by one")
     return PlanCheck(
         path, source, pl.DataFrame(checked, schema=ROWS), left_out, pl.DataFrame(shapes, schema=SHAPES, orient="row")
     )
+
+
+_NOT_ALONE = {"model_memory_gib": None, "sqnr_transformer_db": None}
+
+
+def _alone(plan: PlanTables, each: CellRun) -> bool:
+    """Whether nothing is quantized beside the transformer that the plan does not have."""
+    spec = each.run.manifest.spec if each.run else {}
+    return all(bool(spec.get(name)) == bool(plan.spec.get(name)) for name in _BESIDE)
 
 
 def _by_shape(cell: str, said: Prediction, measured: MeasuredStep | None) -> list[tuple[Any, ...]]:

@@ -7,6 +7,7 @@ import pytest
 from ledger_traces import check_conserved, kernel, launch, mark, op, overhead, run_of
 
 from profiler.metrics.ledger import ledger
+from profiler.rundir.manifest import Phase
 
 # A call of 0-200 with two steps; 60 us busy, 140 idle.
 _EVENTS = [
@@ -42,19 +43,37 @@ def test_a_recordings_call_is_priced_as_the_untraced_call(tmp_path):
 
 def test_longer_calls_bound_what_a_step_takes(tmp_path):
     short = {"kind": "record", "untraced": {"dur_ns": 130_000, "steps": 2}, "traced": {"dur_ns": 201_000, "steps": 2}}
-    # Twelve such steps have 360 us busy and 590 idle. At the short call's half of it they would take 655; at a fifth, 478.
-    timed = {"iterations_ns": [470_000, 478_000, 900_000], "steps": 12}
+    # Twelve steps, eleven of them like the second, have 360 us busy and 840 idle. At the short call's half of it they would take
+    # 780; at a fifth, 528.
+    timed = {"iterations_ns": [470_000, 528_000, 900_000], "steps": 12}
     call = ledger(run_of(tmp_path / "bound", _EVENTS, timed=timed, **short), "call")
     check_conserved(call)
     assert (call.pricing.factor, call.pricing.untraced_ns) == (pytest.approx(0.2), 88_000)
     assert call.pricing.note == "calls of 2 steps took 0.1 ms, which is slower a step than those of 12: priced by these"
     assert _priced(call) == [88_000]
+    assert (call.rows["priced_low_ns"] == call.rows["priced_ns"]).all()
     # Within the noise, of no more steps, or of several ranks: the short call stands.
-    for name, other in (("near", {"iterations_ns": [643_000]}), ("slow", {"iterations_ns": [900_000]}), ("same", {"steps": 2})):
+    for name, other in (("near", {"iterations_ns": [766_000]}), ("slow", {"iterations_ns": [900_000]}), ("same", {"steps": 2})):
         run = run_of(tmp_path / name, _EVENTS, timed=timed | other, **short)
         assert ledger(run, "call").pricing.untraced_ns == 130_000
     ranks = run_of(tmp_path / "ranks", _EVENTS, timed=timed, world_size=2, **short)
     assert ledger(ranks, "call").pricing.untraced_ns == 130_000
+
+
+def test_at_the_power_limit_lower_clocks_may_be_what_looks_idle(tmp_path):
+    timed = {"iterations_ns": [528_000], "steps": 12}
+    short = {"kind": "record", "timed": timed, "untraced": {"dur_ns": 130_000, "steps": 2}, "traced": {"steps": 2}}
+    limit, none = ({"clock_event_reasons": reasons} for reasons in ("0x0000000000000004", "0x0000000000000000"))
+    phases = [Phase(name="timed", start_ns=0, gpu=limit), Phase(name="traced", start_ns=0, gpu=none)]
+    call = ledger(run_of(tmp_path / "waits", _EVENTS, phases=phases, **short), "call")
+    # Of 28 us idle as much as 8 % of 60 us busy may be slower kernels.
+    assert call.pricing.least == pytest.approx(1 - 4.8 / 28)
+    idle = call.rows.filter(pl.col("kind") == "idle")
+    assert idle["priced_low_ns"].sum() == pytest.approx(idle["priced_ns"].sum() - 4800, abs=idle.height)
+    assert call.pricing.note.endswith("the power limit: idle time may be as little as 83% of its price, the rest lower clocks")
+    # Where the traced call was at the limit too, its kernels had the timed calls' clocks.
+    both = [phases[0], Phase(name="traced", start_ns=0, gpu=limit)]
+    assert ledger(run_of(tmp_path / "both", _EVENTS, phases=both, **short), "call").pricing.least == 1.0
 
 
 def test_a_long_call_without_idle_time_leaves_none(tmp_path):

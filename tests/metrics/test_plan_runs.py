@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ledger_traces import call, kernel, launch, mark, run_of
 
 from profiler.core.errors import Refused
 from profiler.metrics.ledger import ledger
-from profiler.metrics.plan_base import at_its_limit, launch_us
+from profiler.metrics.plan_base import launch_us, sample_tells
 from profiler.metrics.plan_prices import UNTUNED, Predictor
 from profiler.metrics.plan_step import StepPrediction
+from profiler.metrics.power_limit import at_its_limit
 from profiler.rundir.manifest import Phase
 from profiler.tables.run import Run
 
@@ -131,11 +133,28 @@ def test_an_eager_plan_keeps_the_eager_runs_kernels_and_needs_an_eager_run():
 
 def test_a_clock_is_predicted_only_where_the_power_was_at_its_limit():
     manifest = opened(EAGER).manifest
-    assert at_its_limit(manifest)
+    live = ("timed", "untraced")
+    assert at_its_limit(manifest, *live)
     phases = [
         Phase(name="timed", start_ns=0, gpu={"clock_event_reasons": "0x0000000000000001"}),
         Phase(name="untraced", start_ns=0, gpu={"clock_event_reasons": "unknown"}),
         Phase(name="load", start_ns=0, gpu={"clock_event_reasons": "0x0000000000000004"}),
         Phase(name="traced", start_ns=0, gpu=None),
     ]
-    assert not at_its_limit(replace(manifest, phases=phases))
+    assert not at_its_limit(replace(manifest, phases=phases), *live)
+
+
+def test_what_the_host_waits_for_the_device_is_no_time_of_its_own(tmp_path: Path):
+    # A launch into a full queue and a synchronization, 300 and 400 us of the 1000 between three launches.
+    events = [mark("diffuscope/step/0", 0, 1100), launch(0, 10, 1), kernel(20, 500, 1), launch(100, 400, 2), kernel(500, 900, 2)]
+    events += [call("cudaStreamSynchronize", 500, 900), launch(1000, 1010, 3), kernel(1020, 1050, 3)]
+    run = run_of(tmp_path / "run", events)
+    assert launch_us(run, ledger(run).windows).us == pytest.approx(0.8 * 300 / 2)
+
+
+@pytest.mark.parametrize(("decoding_us", "tells"), [(90_000, True), (2_300_000, False)])
+def test_a_sample_after_a_long_decoding_says_nothing_of_the_steps(tmp_path: Path, decoding_us: int, tells: bool):
+    end = 100 + decoding_us
+    events = [mark("diffuscope/step/0", 0, 90), launch(5, 10, 1), kernel(20, 50, 1)]
+    events += [mark("diffuscope/decode", 100, end), launch(105, 110, 2), kernel(120, end, 2)]
+    assert sample_tells(run_of(tmp_path / "run", events)) is tells

@@ -181,6 +181,15 @@ def test_a_plan_for_other_work_says_nothing(tmp_path: Path):
     assert "It says nothing about these cells" in sweep_markdown(result_data(result))
 
 
+def test_a_part_that_is_quantized_beside_the_transformer_is_no_error_of_the_plan(tmp_path: Path):
+    runs = {name: manifest(spec("int8dq", "regional", quantize_text_encoder=also)) for name, also in (("a", False), ("b", True))}
+    found = sweep_result(sweep_of(tmp_path / "s", runs), plan=plan_file(tmp_path / "p.json")).plan
+    assert found.rows.select("id", "measured_model_memory_gib", "model_memory_error").rows() == [
+        ("a", 20.0, 0.0),
+        ("b", None, None),
+    ]
+
+
 def test_a_plan_for_another_gpu_says_nothing(tmp_path: Path):
     folder = sweep_of(tmp_path / "s", {"a": manifest(spec("int8dq", "regional"))})
     plans = {name: plan_file(tmp_path / f"{name[-4:]}.json", device={"name": name}) for name in ("NVIDIA H200", H100["name"])}

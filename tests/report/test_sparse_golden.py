@@ -109,7 +109,9 @@ def test_the_timed_calls_bound_what_a_sparse_step_waits_for_launches():
     report, pricing = diagnose(run), ledger(run).pricing
     assert report.findings[0].finding.title == "compiled code is launched more slowly than the GPU runs it"
     # By the short calls it would be 36 ms a step, and 28 such steps longer than a timed call is.
-    assert report.findings[0].cost_ns == pytest.approx(7_328_392, abs=1)
-    assert pricing.note == "calls of 2 steps took 426.9 ms, which is slower a step than those of 28: priced by these"
+    assert report.findings[0].cost_ns == pytest.approx(6_776_920, abs=1)
+    assert pricing.note.startswith("calls of 2 steps took 426.9 ms, which is slower a step than those of 28: priced by these, ")
+    # The timed calls were at the power limit, the traced one waited: some of it may be lower clocks.
+    assert report.findings[0].saving_low_ns == pytest.approx(406_000, rel=0.01)
     parts = [sum(ledger(run, name).rows["priced_ns"]) for name in ("text", "decode")]
-    assert sum(parts) + 28 * report.untraced_ns == pytest.approx(2_787_853_699, rel=0.005)
+    assert sum(parts) + 28 * report.untraced_ns == pytest.approx(2_787_853_699, rel=0.01)
