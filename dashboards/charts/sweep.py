@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import plotly.graph_objects as go
 import polars as pl
 
+from dashboards.charts.sides import Point, sides
 from dashboards.charts.style import MUTED, figure, label
 from profiler.core import palette
 from profiler.core.units import GIB, MIB
@@ -28,8 +30,9 @@ STATUSES = {
 MEMORY_NAMES = {"inference_peak_gib": "inference peak", "model_memory_gib": "model memory"}
 # Smaller sizes are told in MiB.
 _LEAST_GIB = 0.1
-# What a name takes of the figure, each way.
-_NAME_WIDE, _NAME_HIGH = 0.2, 0.07
+_NAME_MOST = 36
+# What the points have of the figure in a window of usual width, in pixels; radii of a point on the front and of others.
+_WIDE, _HIGH, _LARGE, _SMALL = 1000.0, 310.0, 9.0, 5.0
 
 
 def statuses(counts: Mapping[str, int]) -> go.Figure:
@@ -65,7 +68,8 @@ def scatter(cells: pl.DataFrame, group: Group) -> go.Figure:
     if not rows:
         return made
     made.add_trace(_line(rows))
-    named = _named(rows)
+    times, sizes = _room([row["time_s"] for row in rows], 0.2, 0.1), _room([row["size"] for row in rows], 0.1, 0.16)
+    named = _named(rows, times, sizes)
     levels = [row for row in rows if finite(row["sqnr_db"])]
     others = [row for row in rows if not finite(row["sqnr_db"])]
     if others:
@@ -73,8 +77,7 @@ def scatter(cells: pl.DataFrame, group: Group) -> go.Figure:
         made.add_trace(_points(others, plain, named, {"color": palette.TOTAL, "symbol": "diamond"}))
     if levels:
         made.add_trace(_points(levels, "", named, _by_level(levels)))
-    made.update_xaxes(title="time of a call, s", range=_room([row["time_s"] for row in rows], 0.1, 0.1))
-    sizes = _room([row["size"] for row in rows], 0.1, 0.16)
+    made.update_xaxes(title="time of a call, s", range=times)
     made.update_yaxes(title=f"{MEMORY_NAMES[group.memory]}, {rows[0]['unit']}", range=sizes)
     return made
 
@@ -100,7 +103,7 @@ def _by_level(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"color": [row["sqnr_db"] for row in rows], "colorscale": "Viridis", "colorbar": bar, "symbol": "circle"}
 
 
-def _points(rows: Sequence[dict[str, Any]], name: str, named: set[str], marker: dict[str, Any]) -> go.Scatter:
+def _points(rows: Sequence[dict[str, Any]], name: str, named: dict[str, str], marker: dict[str, Any]) -> go.Scatter:
     doubt = [row["error_s"] or 0.0 for row in rows]
     return go.Scatter(
         x=[row["time_s"] for row in rows],
@@ -108,15 +111,15 @@ def _points(rows: Sequence[dict[str, Any]], name: str, named: set[str], marker: 
         mode="markers+text",
         name=name,
         showlegend=bool(name),
-        text=[label(row["id"], 36) if row["id"] in named else "" for row in rows],
-        textposition="top center",
+        text=[label(row["id"], _NAME_MOST) if row["id"] in named else "" for row in rows],
+        textposition=[named.get(row["id"], "top center") for row in rows],
         customdata=[[row["id"]] for row in rows],
         hovertext=[_told(row) for row in rows],
         hovertemplate="%{hovertext}<extra></extra>",
         error_x={"array": doubt, "thickness": 1, "color": MUTED} if any(doubt) else None,
         marker=marker
         | {
-            "size": [18 if row["pareto"] else 10 for row in rows],
+            "size": [2 * (_LARGE if row["pareto"] else _SMALL) for row in rows],
             "opacity": [1.0 if row["pareto"] else 0.7 for row in rows],
             "line": {"width": [2 if row["pareto"] else 1 for row in rows], "color": "#FFFFFF"},
         },
@@ -134,8 +137,7 @@ def _told(row: dict[str, Any]) -> str:
 
 
 def _line(rows: Sequence[dict[str, Any]]) -> go.Scatter:
-    points = [(row["time_s"], row["size"]) for row in rows]
-    best = sorted({points[index] for index in front(points)})
+    best = _best(rows)
     return go.Scatter(
         x=[time for time, _ in best],
         y=[size for _, size in best],
@@ -146,6 +148,11 @@ def _line(rows: Sequence[dict[str, Any]]) -> go.Scatter:
     )
 
 
+def _best(rows: Sequence[dict[str, Any]]) -> list[tuple[float, float]]:
+    points = [(row["time_s"], row["size"]) for row in rows]
+    return sorted({points[index] for index in front(points)})
+
+
 def _room(values: Sequence[float], before: float, after: float) -> list[float]:
     """A range around values with room for points and names."""
     low, high = min(values), max(values)
@@ -153,19 +160,18 @@ def _room(values: Sequence[float], before: float, after: float) -> list[float]:
     return [low - before * span, high + after * span]
 
 
-def _named(rows: Sequence[dict[str, Any]]) -> set[str]:
-    """Cells whose names can stand beside their points without covering another's; the first come first."""
-    (left, right), (low, high) = (_room([row[key] for row in rows], 0.0, 0.0) for key in ("time_s", "size"))
-    chosen: list[dict[str, Any]] = []
-    for row in rows:
-        apart = (
-            abs(row["time_s"] - each["time_s"]) > _NAME_WIDE * (right - left)
-            or abs(row["size"] - each["size"]) > _NAME_HIGH * (high - low)
-            for each in chosen
-        )
-        if all(apart):
-            chosen.append(row)
-    return {row["id"] for row in chosen}
+def _named(rows: Sequence[dict[str, Any]], times: Sequence[float], sizes: Sequence[float]) -> dict[str, str]:
+    """Cells whose names cover no point, no other name and not the line, and on which side of its point each stands."""
+
+    def at(time: float, size: float) -> tuple[float, float]:
+        return (time - times[0]) / (times[1] - times[0]) * _WIDE, (size - sizes[0]) / (sizes[1] - sizes[0]) * _HIGH
+
+    points = [
+        Point(*at(row["time_s"], row["size"]), _LARGE if row["pareto"] else _SMALL, label(row["id"], _NAME_MOST)) for row in rows
+    ]
+    best = [at(*each) for each in _best(rows)]
+    steps = [box for (x, y), (right, low) in pairwise(best) for box in ((x, right, y - 1, y + 1), (right - 1, right + 1, low, y))]
+    return {row["id"]: side for row, side in zip(rows, sides(points, _WIDE, _HIGH, steps), strict=True) if side}
 
 
 def beside_seed(rows: pl.DataFrame) -> go.Figure:
@@ -178,7 +184,7 @@ def beside_seed(rows: pl.DataFrame) -> go.Figure:
     made = figure(100 + 40 * kept.height, barmode="group")
     if kept.is_empty():
         return made
-    names = [label(name, 36) for name in kept["id"]]
+    names = [label(name, _NAME_MOST) for name in kept["id"]]
     texts = [f"{ours:,.2f} s · {ratio:.2f} of the seed's" for ours, ratio in zip(kept["time_s"], kept["time_ratio"], strict=True)]
     pairs = (
         ("seed", "seed_time_s", MUTED, [f"{each:,.2f} s" for each in kept["seed_time_s"]]),

@@ -94,9 +94,17 @@ def test_small_sizes_are_in_mib(tmp_path: Path):
     assert sorted(y for trace in figure.data[1:] for y in trace.y) == pytest.approx([3.0, 6.0])
 
 
-def test_names_do_not_cover_each_other():
-    near = [{"id": name, "time_s": at, "size": at} for name, at in (("a", 1.0), ("b", 1.01), ("c", 2.0))]
-    assert charts._named(near) == {"a", "c"}
+def test_names_cover_neither_points_nor_names_nor_the_line():
+    rows = [
+        {"id": name, "time_s": time_s, "size": size, "pareto": True}
+        for name, time_s, size in (("alone", 1.0, 30.0), ("crowd-a", 4.0, 20.0), ("crowd-b", 4.01, 20.2), ("last", 4.0, 19.5))
+    ]
+    found = charts._named(rows, [0.0, 8.0], [18.0, 32.0])
+    assert found == {"alone": "top center", "crowd-a": "middle right", "crowd-b": "middle left", "last": "middle left"}
+    # To the right of the point the line runs on, above and below there are points, and on the left the figure ends.
+    below, above = ({"id": f"{size}", "time_s": 0.1, "size": size, "pareto": False} for size in (29.0, 31.0))
+    tight = [{"id": "first", "time_s": 0.1, "size": 30.0, "pareto": True}, below, above, rows[1]]
+    assert "first" not in charts._named(tight, [0.0, 8.0], [18.0, 32.0])
 
 
 def test_the_bar_of_statuses_is_as_long_as_the_sweep():
