@@ -101,10 +101,11 @@ def test_names_cover_neither_points_nor_names_nor_the_line():
     ]
     found = charts._named(rows, [0.0, 8.0], [18.0, 32.0])
     assert found == {"alone": "top center", "crowd-a": "middle right", "crowd-b": "middle left", "last": "middle left"}
-    # To the right of the point the line runs on, above and below there are points, and on the left the figure ends.
-    below, above = ({"id": f"{size}", "time_s": 0.1, "size": size, "pareto": False} for size in (29.0, 31.0))
-    tight = [{"id": "first", "time_s": 0.1, "size": 30.0, "pareto": True}, below, above, rows[1]]
-    assert "first" not in charts._named(tight, [0.0, 8.0], [18.0, 32.0])
+    # To its right the line runs on, above it is a point, below and on its left the figure ends.
+    corner = (("first", 0.1, 18.2), ("above", 0.1, 19.3), ("small", 4.0, 18.05))
+    rows = [{"id": name, "time_s": time_s, "size": size, "pareto": True} for name, time_s, size in corner]
+    assert "first" not in charts._named(rows, [0.0, 8.0], [18.0, 32.0])
+    assert charts._named(rows[:2], [0.0, 8.0], [18.0, 32.0])["first"] == "middle right"
 
 
 def test_the_bar_of_statuses_is_as_long_as_the_sweep():
