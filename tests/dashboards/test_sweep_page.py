@@ -102,7 +102,7 @@ def test_names_cover_neither_points_nor_names_nor_the_line():
     found = charts._named(rows, [0.0, 8.0], [18.0, 32.0])
     assert found == {"alone": "top center", "crowd-a": "middle right", "crowd-b": "middle left", "last": "middle left"}
     # To its right the line runs on, above it is a point, below and on its left the figure ends.
-    corner = (("first", 0.1, 18.2), ("above", 0.1, 19.3), ("small", 4.0, 18.05))
+    corner = (("first", 0.1, 18.5), ("above", 0.1, 19.3), ("small", 4.0, 18.05))
     rows = [{"id": name, "time_s": time_s, "size": size, "pareto": True} for name, time_s, size in corner]
     assert "first" not in charts._named(rows, [0.0, 8.0], [18.0, 32.0])
     assert charts._named(rows[:2], [0.0, 8.0], [18.0, 32.0])["first"] == "middle right"
