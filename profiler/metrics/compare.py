@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from profiler.core.errors import UnreadableInput
 from profiler.metrics.compare_calls import CallDifference, compare_calls
+from profiler.metrics.compare_machine import Machine, clock
 from profiler.metrics.compare_memory import MemoryDifference, MemoryOf, compare_memory, memory_of
 from profiler.metrics.compare_ranks import RanksOf, Scaling, ranks_of, scaling
 from profiler.metrics.compare_rows import Repeated
 from profiler.metrics.compare_runs import Difference, differences, refuse_other_kinds, shared, unknown
 from profiler.metrics.compare_time import WindowDifference, compare_windows, window_ledgers
 from profiler.metrics.compare_weights import ExpectedWin, expected_win
+from profiler.metrics.host_speed import Launches, host_speed, launches
 from profiler.metrics.main_rank import main_rank, slowest_calls
 from profiler.metrics.quality import Quality, quality
+from profiler.metrics.windows import CALL, STEP
 from profiler.tables.ranks import chosen_rank, is_spread
 from profiler.tables.run import Run
 
@@ -34,6 +37,7 @@ class Comparison:
         ranks: of the base and of the run: whose windows and memory are compared, and what that rank does; None for a run of one
             process.
         scaling: what more ranks bring; None where both have as many.
+        machine: how fast the host launches and how the GPU clocks, which is no option's doing.
     """
 
     run: Run
@@ -50,6 +54,7 @@ class Comparison:
     quality: Quality
     ranks: tuple[RanksOf | None, RanksOf | None] = (None, None)
     scaling: Scaling | None = None
+    machine: Machine = field(default_factory=Machine)
 
     def spoils(self, what: str) -> list[Difference]:
         """The differences that make `time`, `call time` or `memory` incomparable."""
@@ -66,6 +71,7 @@ class _Read:
     ledgers: dict[str, Repeated]
     ledgers_why: str
     memory: MemoryOf
+    launches: dict[str, Launches]
 
 
 def compare(run: Run, base: Run, rank: int | None = None) -> Comparison:
@@ -91,7 +97,8 @@ def compare_all(runs: Sequence[Run], rank: int | None = None) -> list[Comparison
 def _read(run: Run, asked: int | None) -> _Read:
     rank = main_rank(run) if asked is None or not is_spread(run) else chosen_rank(run, asked)
     ledgers, why = _or_why(lambda: window_ledgers(run, rank))
-    return _Read(run, rank, ranks_of(run, rank), ledgers or {}, why, memory_of(run, rank))
+    called, _ = _or_why(lambda: launches(run, rank))
+    return _Read(run, rank, ranks_of(run, rank), ledgers or {}, why, memory_of(run, rank), called or {})
 
 
 def _or_why(make: Callable[[], T]) -> tuple[T | None, str]:
@@ -107,6 +114,7 @@ def _compare(new: _Read, base: _Read) -> Comparison:
     expected, expected_why = _or_why(lambda: expected_win(new.run, base.run, (base.rank, new.rank)))
     calls = compare_calls(slowest_calls(new.run), slowest_calls(base.run), windows)
     changed = differences(new.run, base.run)
+    main = windows.get(STEP) or windows.get(CALL)
     return Comparison(
         run=new.run,
         base=base.run,
@@ -122,4 +130,5 @@ def _compare(new: _Read, base: _Read) -> Comparison:
         quality=quality(new.run, base.run),
         ranks=(base.ranks, new.ranks),
         scaling=scaling((base.run, new.run), calls, windows, changed),
+        machine=Machine(host_speed(new.launches, base.launches), clock(new.run.manifest, base.run.manifest, main, changed)),
     )

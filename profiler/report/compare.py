@@ -16,6 +16,7 @@ import polars as pl
 
 from profiler.metrics.compare import Comparison, compare_all
 from profiler.metrics.compare_calls import CallDifference
+from profiler.metrics.compare_machine import Machine
 from profiler.metrics.compare_memory import Bytes, MemoryDifference
 from profiler.metrics.compare_ranks import RanksOf
 from profiler.metrics.compare_runs import CALL_TIME, MEMORY, TIME
@@ -111,7 +112,23 @@ def _ended(run: Run) -> dict[str, Any]:
 def _time(comparison: Comparison) -> dict[str, Any]:
     return _call(comparison.calls) | {
         "windows": [_window(each, comparison.calls) for each in comparison.windows.values()],
+        "machine": _machine(comparison.machine),
         "not_compared": comparison.windows_why or None,
+    }
+
+
+def _machine(found: Machine) -> dict[str, Any]:
+    host, clock = found.host, found.clock
+    return {
+        "launch_us": {"base": host.base_us, "new": host.new_us, "ratio": host.ratio} if host else None,
+        "attention": clock
+        and {
+            "base_ms": clock.base_ns / 1e6,
+            "new_ms": clock.new_ns / 1e6,
+            "ratio": clock.ratio,
+            "spread_ms": clock.spread_ns / 1e6,
+            "power_limited": {"base": clock.limited[0], "new": clock.limited[1]},
+        },
     }
 
 

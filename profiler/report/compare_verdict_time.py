@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from profiler.metrics.compare import Comparison
 from profiler.metrics.compare_runs import CALL_TIME, TIME
 from profiler.metrics.compare_time import ELEMENTWISE, GEMMS, IDLE, QUANTIZATION, WindowDifference
 from profiler.metrics.windows import CALL, STEP
+from profiler.report.compare_verdict_machine import of_machine
 from profiler.report.compare_words import (
     ABSENT,
     EATEN,
@@ -44,14 +47,18 @@ def of_time(comparison: Comparison) -> Verdict:
         return Verdict("time", NOT_COMPARABLE, f"{listed(spoiled)}{beside}")
     delta = comparison.calls.delta_ms
     if delta is not None and not comparison.spoils(CALL_TIME):
-        return _judged(delta, comparison.calls.within_spread, _call_words(comparison), window)
+        return _with_machine(_judged(delta, comparison.calls.within_spread, _call_words(comparison), window), comparison)
     if window is None:
         return Verdict("time", UNKNOWN, comparison.windows_why or "no window that both traces hold")
     words = f"a {window.name} takes {ms(window.new_ns)}, not {ms(window.base_ns)}, {_ratio(window.base_ns, window.new_ns)}"
     words += f" ({listed(comparison.spoils(CALL_TIME))}: whole calls cannot be compared)" if comparison.spoils(CALL_TIME) else ""
     if not window.is_certain:
         return Verdict("time", UNKNOWN, words + _uncertain(window))
-    return _judged(window.delta_ns / 1e6, window.within_spread, words, window)
+    return _with_machine(_judged(window.delta_ns / 1e6, window.within_spread, words, window), comparison)
+
+
+def _with_machine(verdict: Verdict, comparison: Comparison) -> Verdict:
+    return replace(verdict, text=verdict.text + of_machine(comparison, main_window(comparison)))
 
 
 def _uncertain(window: WindowDifference) -> str:
@@ -66,7 +73,7 @@ def _judged(delta_ms: float, within: bool | None, words: str, window: WindowDiff
         return Verdict("time", WITHIN, words + _yet(window))
     if delta_ms <= 0:
         return Verdict("time", REAL, words + _sources(window))
-    gained = window is not None and window.group(GEMMS).delta_ns < 0
+    gained = window is not None and -window.group(GEMMS).delta_ns > window.group(GEMMS).spread_ns
     return Verdict("time", EATEN if gained else SLOWER, words + _sources(window))
 
 

@@ -45,6 +45,7 @@ TIME = {
     "ready_ms",
     "break_even_calls",
     "windows",
+    "machine",
     "not_compared",
 }
 ROW = {"kind", "label", "base_count", "new_count", "base_ms", "new_ms", "delta_ms", "per_call_ms", "spread_ms", "status"}

@@ -10,8 +10,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from profiler.metrics.compare_machine import Clock, Machine
 from profiler.metrics.compare_memory import Bytes
 from profiler.metrics.compare_runs import Difference
+from profiler.metrics.host_speed import HostSpeed
 from profiler.metrics.quality import TENSORS, Level, Quality
 from profiler.report.compare_verdict import verdicts
 from profiler.report.compare_words import scale_of, signed, size
@@ -77,6 +79,62 @@ def test_what_varies_as_much_is_named_as_such():
     varying = {"step": unsteady({"copy": (3, 3)}, 6.0, idle=(1, 5))}
     kind, text = judge("time", calls=calls(100, 140), windows=varying)
     assert text.endswith("A step is 4.00 ms longer: mostly idle time +4.00 ms, which varies by 6.00 ms between repeats")
+
+
+SLOW, FAST = HostSpeed(5.6, 9.8), HostSpeed(9.8, 5.6)
+LAUNCHES = ". The host was 1.8 times as slow: a launch takes 9.8 us, not 5.6, as traced. Idle time +4.00 ms a step is "
+
+
+@pytest.mark.parametrize(
+    ("host", "idle", "differences", "said"),
+    [
+        (SLOW, (1, 5), [], f"{LAUNCHES}the machine's, no option's"),
+        (SLOW, (1, 5), [COMPILE], f"{LAUNCHES}some of it the machine's"),
+        (
+            FAST,
+            (5, 1),
+            [],
+            ". The host was 1.8 times as fast: a launch takes 5.6 us, not 9.8, as traced. Idle time -4.00 ms a step",
+        ),
+        # A slow host that costs nothing, one that is as fast as hosts are, one whose launches are not known.
+        (SLOW, (1, 1), [], ""),
+        (HostSpeed(5.6, 7.0), (1, 5), [], ""),
+        (None, (1, 5), [], ""),
+    ],
+)
+def test_a_slow_host_is_named_as_what_idle_time_comes_from(host, idle, differences, said):
+    made = {"machine": Machine(host, None), "differences": differences, "windows": {"step": window({"copy": (3, 3)}, idle=idle)}}
+    assert said in judge("time", calls=calls(100, 140), **made)[1]
+    assert said or "The host" not in judge("time", calls=calls(100, 140), **made)[1]
+
+
+@pytest.mark.parametrize(
+    ("clock", "said"),
+    [
+        (
+            Clock(100, 108, 1, (False, False)),
+            "take 1.08 times as long, a lower clock that others share: a GPU that is busier at its",
+        ),
+        (Clock(100, 108, 1, (False, True)), ": the new run's traced call reached the power limit, the base's did not"),
+        (
+            Clock(100, 93, 1, (True, False)),
+            "take 0.93 times as long, a higher clock that others share: the base's traced call reached",
+        ),
+        (Clock(100, 93, 1, (True, True)), ": a GPU that waits, or computes less"),
+        # Within what repeats differ by, or too little.
+        (Clock(100, 108, 9, (False, True)), ""),
+        (Clock(1000, 1015, 1, (False, True)), ""),
+    ],
+)
+def test_attention_that_no_option_changes_shows_the_clock(clock, said):
+    text = judge("time", machine=Machine(None, clock))[1]
+    assert said in text
+    assert said or "attention kernels" not in text
+
+
+def test_gemms_that_gained_no_more_than_they_vary_by_are_not_eaten():
+    made = unsteady({"GEMM fp8": (9, 8.5), "copy": (3, 8)}, spread_ms=1.0)
+    assert judge("time", calls=calls(100, 140), windows={"step": made})[0] == "slower"
 
 
 def test_single_calls_have_no_spread_and_that_is_said():
