@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import shutil
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ def print_answer(folder: Path, asked: Asked, as_json: bool) -> dict[str, Any]:
 
     if asked.form not in FORMATS:
         raise UsageError(f"--format {asked.form} is not known", f"choose from: {', '.join(FORMATS)}")
+    if asked.min_sqnr is not None and not math.isfinite(asked.min_sqnr):
+        raise UsageError(f"--min-sqnr {asked.min_sqnr} is no number of dB", "for example 20")
     limit = gib(parse_bytes("--max-memory", asked.max_memory))
     data = sweep_data(folder, asked.base, asked.against, limit, asked.min_sqnr, asked.plan)
     width = shutil.get_terminal_size((100, 24)).columns

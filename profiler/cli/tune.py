@@ -14,6 +14,7 @@ import typer
 from profiler.cli.names import free_name
 from profiler.cli.output import WHERE_READ, JsonOption, can_read, emit
 from profiler.cli.record import command_line, parse_size, refuse_killed, start_child
+from profiler.core.combinations import refuse_values
 from profiler.core.errors import EXIT_OK, EXIT_USAGE, MissingExtra, RecordedProgramFailed, UsageError
 from profiler.core.shape_options import shape_options
 from profiler.core.spec import DEVICES, RunSpec
@@ -83,10 +84,7 @@ def _check(spec: RunSpec | None, shapes: list[str], device: str, import_torchao:
     if spec is None and not shapes and import_torchao is None:
         raise UsageError("nothing to tune was named", "name a model, or shapes: --shape 4608x3072x12288")
     if spec is not None:
-        for name in ("batch", "height", "width", "frames"):
-            value = getattr(spec, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{_option(name)} is {value}, and must be at least 1")
+        refuse_values(spec)
         find_model(spec.model).resolve(spec)
     if importlib.util.find_spec("torch") is None:
         raise MissingExtra("tune", "record")

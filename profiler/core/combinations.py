@@ -14,7 +14,7 @@ def refuse_combination(spec: RunSpec, *, quantizes: bool) -> None:
     Args:
         quantizes: whether the spec's scheme quantizes anything.
     """
-    _refuse_values(spec)
+    refuse_values(spec)
     compiles = spec.compile != "none"
     asked = {
         "--quantize-vae": spec.quantize_vae,
@@ -48,7 +48,8 @@ def _refuse_parallel(spec: RunSpec) -> None:
         )
 
 
-def _refuse_values(spec: RunSpec) -> None:
+def refuse_values(spec: RunSpec) -> None:
+    """Raise UsageError for an option that is wrong by itself, whatever the others are."""
     for option, value, least in (
         ("--batch", spec.batch, 1),
         ("--steps", spec.steps, 1),

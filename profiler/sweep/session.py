@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from profiler.core.combinations import refuse_values
 from profiler.core.errors import DiffuscopeError, UsageError
 from profiler.core.plan_file import names_plan
 from profiler.core.spec import RunSpec
@@ -62,6 +63,7 @@ def plan_cells(request: Request) -> tuple[list[Cell], int | None]:
         UsageError: the grid is empty, or what all cells share cannot be meant.
     """
     base = request.base
+    refuse_values(base)
     steps = find_model(base.model).resolve(base).steps
     if request.from_steps:
         refuse_steps(steps, request.from_steps)

@@ -58,6 +58,7 @@ def test_a_run_is_no_sweep(folder, capsys):
     [
         (("--format", "xml"), "--format xml is not known"),
         (("--against", "mine"), "--against mine is not known"),
+        (("--min-sqnr", "nan"), "--min-sqnr nan is no number of dB"),
         (("--max-memory", "much"), "--max-memory much is no size"),
         (("--base", "c"), "base c is neither a cell nor a run"),
     ],

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from processes import QUICK, ROOT, TIMEOUT_S, diffuscope, environment, loaded, show, start
 
+from profiler.cli.app import run as run_command
+
 SHAPES = ("--shape", "192x96x64", "--shape", "512x256x128")
 
 
@@ -187,19 +189,22 @@ WRONG = {
     "no shape": (("--shape", "4608x3072"), "'4608x3072' is no shape", "give MxKxN"),
     "no such model": (("flux-huge",), "no model is called 'flux-huge'", "flux-tiny"),
     "no batch": (("flux-tiny", "--batch", "0"), "--batch is 0, and must be at least 1", ""),
+    "no guidance": (("flux-tiny", "--guidance", "inf"), "--guidance inf is no number", "give a scale"),
     "frames of a picture": (("flux-tiny", "--frames", "9"), "flux-tiny makes images", "leave --frames out"),
     "no file to import": (("--import-torchao", "nothing.pkl"), "nothing.pkl is no file", "TORCHAO_AUTOTUNER_DATA_PATH"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_wrong_usage_is_exit_2(tmp_path: Path, case: str):
+def test_wrong_usage_is_exit_2(tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
     arguments, message, hint = WRONG[case]
-    done = tune(tmp_path, *arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert message in done.stderr
-    assert hint in done.stderr
-    assert "Traceback" not in done.stderr
+    monkeypatch.setenv("DIFFUSCOPE_TUNED", str(tmp_path / "own.json"))
+    assert run_command(["tune", "--device", "cpu", *arguments, "-o", str(tmp_path / "run")]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert message in err
+    assert hint in err
+    assert "Traceback" not in err
     assert not (tmp_path / "run").exists()
 
 

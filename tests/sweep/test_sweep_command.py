@@ -114,6 +114,9 @@ WRONG = {
     "no batch": (("flux-tiny", "--batch", "1,x"), "x is no number from 1"),
     "no model": (("flux-huge",), "no model is called 'flux-huge'"),
     "no size": (("flux-tiny", "--size", "100"), "multiples of 16 pixels, and height is 100"),
+    "no guidance": (("flux-tiny", "--guidance", "nan"), "--guidance nan is no number"),
+    "no phase": (("flux-tiny", "--phases", "timed,flight"), "names no phase 'flight'"),
+    "no time": (("flux-tiny", "--limit-s", "nan"), "Invalid value for '--limit-s'"),
     "no executor": (("flux-tiny", "--executor", "slurm"), "no executor is called 'slurm'"),
     "no cache": (("flux-tiny", "--cache", "warm"), "--cache warm is not known"),
     "one step count": (("flux-tiny", "--extrapolate-from", "4"), "takes two step counts"),
@@ -123,13 +126,17 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_wrong_usage_is_one_error_and_leaves_nothing(tmp_path: Path, case: str):
+def test_wrong_usage_is_one_error_and_leaves_nothing(
+    tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     arguments, message = WRONG[case]
     (tmp_path / "mine.txt").touch()
-    done = diffuscope("sweep", *arguments, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    monkeypatch.chdir(tmp_path)
+    assert run(["sweep", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert "Traceback" not in err
     assert [each.name for each in tmp_path.iterdir()] == ["mine.txt"]
 
 
