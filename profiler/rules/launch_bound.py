@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from profiler.core.finding import Finding, Saving
+from profiler.metrics.host_speed import launches, median_us
 from profiler.metrics.host_states import AFTER_PAUSE, GUARDS, LAUNCH_COMPILED, LAUNCH_EAGER, PYTHON_BETWEEN, PYTHON_IN_REGION
 from profiler.metrics.idle import LATENCY, REPLAY
 from profiler.rules.base import GPU_TRACE, RULES, Rule
@@ -14,6 +16,9 @@ _EAGER = (LAUNCH_EAGER, PYTHON_BETWEEN, AFTER_PAUSE)
 _COMPILED = (LAUNCH_COMPILED, PYTHON_IN_REGION, GUARDS)
 # Less than this share of a window is what any run has.
 _LEAST = 0.01
+# What a launch took as traced, in us, on the H100 hosts that kept ahead of a step of Flux; slowed ones took 9 to 11.
+_SOUND_US = (5.0, 8.0)
+_SLOW_HOST = "look at the host first: what else runs on it, its CPU's clock and power governor"
 
 
 def check(context: Context) -> Iterable[Finding]:
@@ -33,7 +38,19 @@ def _of(context: Context, window: str) -> Iterable[Finding]:
         rows = context.select(window, lambda row, labels=labels: row.kind == "idle" and row.label in labels)  # type: ignore[misc]
         cost = sum(row.priced_ns for row in rows)
         if duration and cost / duration >= _LEAST:
-            yield _finding(window, rows, title, change, context.ledger(window).pricing.calibrated)
+            found = _finding(window, rows, title, change, context.ledger(window).pricing.calibrated)
+            yield _with_host(context, found) if window == context.main else found
+
+
+def _with_host(context: Context, finding: Finding) -> Finding:
+    """How long a launch takes: a slow host may be all that is wrong."""
+    took = median_us(launches(context.run, context.rank))
+    if took is None:
+        return finding
+    low, high = _SOUND_US
+    said = f"a launch takes the host {took:.1f} us as traced; hosts of an H100 that kept ahead took {low:.0f} to {high:.0f}"
+    change = f"{_SLOW_HOST}; then {finding.change}" if took > high else finding.change
+    return replace(finding, evidence=(*finding.evidence, said), change=change)
 
 
 def _with_latency(context: Context, window: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

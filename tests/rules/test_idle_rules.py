@@ -164,6 +164,18 @@ def test_eager_launches(run_with):
     assert each.finding.evidence == ("0.20 ms idle a step as traced, 0.10 ms in untraced time",)
 
 
+@pytest.mark.parametrize(("launch_us", "slow"), [(6, False), (10, True)])
+def test_a_launch_says_whether_the_host_is_slow(run_with, launch_us, slow):
+    # 60 kernels of 5 us, each launched 20 us after the last.
+    many = [(20 * number, 100 + number) for number in range(60)]
+    events = [each for at, id in many for each in (launch(at, at + launch_us, id), kernel(at + 12, at + 17, id, NVJET))]
+    each = only(run_with([mark("diffuscope/step/0", 0, 1200), op("aten::mm", 0, 1200), *events]), "launch-bound").finding
+    assert (
+        each.evidence[-1] == f"a launch takes the host {launch_us:.1f} us as traced; hosts of an H100 that kept ahead took 5 to 8"
+    )
+    assert each.change.startswith("look at the host first: ") is slow
+
+
 def _compiled(*more):
     """The second kernel is launched late inside a compiled graph."""
     inside = [region("3/1", 405, 598), graph(410, 597), op("triton_poi_0", 412, 595)]
