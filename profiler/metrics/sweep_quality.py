@@ -63,7 +63,10 @@ def _against(run: Run, bases: list[tuple[str, Run]]) -> dict[str, Any]:
         other = mismatch(run, base)
         found = None if other else quality(run, base)
         if found and (found.sqnr[LAST_LATENTS].db is not None or found.psnr.db is not None):
-            return {"base": name} | _levels(found)
+            levels = _levels(found)
+            # What is kept names cells, not folders of this machine.
+            note = (levels["quality_note"] or "").replace(str(base.path), name).replace(str(run.path), run.path.name)
+            return {"base": name} | levels | {"quality_note": note or None}
         whys.append((bool(other), other or (found.sqnr[LAST_LATENTS].why if found else "")))
     # Why not the base of the same work says more than in what the others differ.
     return {"quality_note": min(whys)[1] if whys else f"no finished {_BASE_SCHEME} cell to hold it against"}

@@ -146,6 +146,7 @@ def test_quality_is_against_the_plainest_bf16_cell(tmp_path: Path):
     assert levels["fast"] == pytest.approx(20 * math.log10(4), abs=1e-4)
     assert levels["true"] == pytest.approx(20 * math.log10(64), abs=1e-4)
     assert only(result, "bf16")["quality_note"] == "the base"
+    assert only(result, "fast")["quality_note"] == "bf16 holds no output.png", "a cell is named, not a folder of this machine"
     assert result.pareto == ["fast", "bf16-compiled", "small", "true", "bf16"]
     assert RELATIVE in result.not_known
 
