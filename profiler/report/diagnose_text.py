@@ -11,12 +11,14 @@ from profiler.report import floor as floor_report
 from profiler.report import memory_findings, several_ranks
 from profiler.report.diagnose import Report
 from profiler.report.grant import Granted
+from profiler.report.names import shorten
 from profiler.report.render import bar, number, percent, table
 from profiler.rules.context import Row
 from profiler.rundir import layout
 
 # Names in a trace are anybody's: a terminal must not act on them.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_GAP, _WIDEST_BAR, _LEAST_BAR = 3, 12, 4
 _MARKS = {"critical": "!!", "high": "! ", "medium": "- ", "low": "  "}
 
 
@@ -92,6 +94,10 @@ def _price(each: Granted) -> str:
     if not each.cost_ns and not each.saving_high_ns:
         return f"no price of its own ({each.finding.window})"
     saving = f"saves {each.saving_low_ns / 1e6:,.2f} to {each.saving_high_ns / 1e6:,.2f} ms"
+    if not each.cost_ns:
+        return f"no cost of its own, {saving} {window}"
+    if each.noisy:
+        saving = f"less than calls differ by: saves at most {each.saving_high_ns / 1e6:,.2f} ms"
     share = "" if each.finding.once else f" ({each.share:.1%})"
     call = "" if each.finding.once else f"; {each.per_call_ns / 1e6:,.1f} ms a call"
     return f"costs  {each.cost_ns / 1e6:,.2f} ms {window}{share}, {saving}{call}"
@@ -121,20 +127,22 @@ def _ledger(report: Report, width: int) -> str:
     for row in report.rows:
         groups[row.kind, row.label].append(row)
     ordered = sorted(groups.items(), key=lambda item: -sum(row.priced_ns for row in item[1]))
-    body = [_group(kind, label, rows, report) for (kind, label), rows in ordered]
-    headers = (f"where a {report.window} goes", "", "count", "traced ms", "untraced ms", "share %", "")
-    return table(headers, body, width, left=(0, 1, 6))
+    shares, body = (
+        zip(*(_group(kind, label, rows, report) for (kind, label), rows in ordered), strict=True) if groups else ((), ())
+    )
+    headers = (f"where a {report.window} goes", "", "count", "traced ms", "untraced ms", "share %")
+    # Numbers are never cut: labels give way to them, and bars get what they leave.
+    numbers = sum(_GAP + max(map(len, column)) for column in zip(headers[1:], *(cells[1:] for cells in body), strict=True))
+    body = [[shorten(cells[0], width - numbers), *cells[1:]] for cells in body]
+    room = min(_WIDEST_BAR, width - numbers - _GAP - max(len(cells[0]) for cells in (headers, *body)))
+    if room < _LEAST_BAR:
+        return table(headers, body, width, left=(0, 1))
+    barred = [(*cells, bar(share, room)) for share, cells in zip(shares, body, strict=True)]
+    return table((*headers, ""), barred, width, left=(0, 1, 6))
 
 
-def _group(kind: str, label: str, rows: list[Row], report: Report) -> list[str]:
+def _group(kind: str, label: str, rows: list[Row], report: Report) -> tuple[float, list[str]]:
     total, priced = sum(row.total_ns for row in rows), sum(row.priced_ns for row in rows)
     share = priced / report.untraced_ns if report.untraced_ns else 0.0
-    return [
-        label,
-        kind,
-        number(sum(row.count for row in rows), 0),
-        number(total / 1e6, 3),
-        number(priced / 1e6, 3),
-        percent(share),
-        bar(share),
-    ]
+    counted = number(sum(row.count for row in rows), 0)
+    return share, [label, kind, counted, number(total / 1e6, 3), number(priced / 1e6, 3), percent(share)]

@@ -26,6 +26,8 @@ class Granted:
     share: float = 0.0
     severity: str = "low"
     per_call_ns: float = 0.0
+    # Whether untraced calls differ by more than the saving is known to.
+    noisy: bool = False
 
 
 def grant(
@@ -89,6 +91,7 @@ def _widen(granted: Granted, noise_ns: float) -> None:
     if not granted.finding.once and granted.cost_ns and saving < noise_ns:
         middle = (granted.saving_low_ns + granted.saving_high_ns) / 2
         granted.saving_low_ns, granted.saving_high_ns = max(0.0, middle - noise_ns / 2), middle + noise_ns / 2
+        granted.noisy = noise_ns > granted.cost_ns
 
 
 def _price(granted: Granted, prices: Mapping[str, Price], window: tuple[float, float], call_ns: float) -> None:

@@ -84,7 +84,7 @@ def throttled(context: Context) -> Iterable[Finding]:
             title=f"the GPU ran at {clock:.0f} of {most:.0f} MHz: {', '.join(reasons)}",
             window=CALL,
             # No cost of its own: it is spread over the rows of all others.
-            saving=Saving(extra_high_ns=share * context.duration_ns(CALL)),
+            saving=Saving(extra_high_ns=share * context.call_ns),
             evidence=(
                 f"{gpu.get('power_w')} of {gpu.get('power_limit_w')} W, {gpu.get('temperature_c')} C right after the timed calls",
             ),

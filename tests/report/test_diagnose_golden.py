@@ -222,3 +222,12 @@ def test_a_trace_without_steps_counts_each_kernel_once(imported):
     assert {each.finding.window for each in report.findings} == {"call"}
     fusable, moments = _of(report, "unfused-eager")[0], _of(report, "slow-norm")[0]
     assert fusable.elsewhere_ns["slow-norm"] == pytest.approx(moments.cost_ns)
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_bars_give_way_and_numbers_are_never_cut(width):
+    lines = render(diagnose(kept_run("flux-dev-fp8dqrow-regional")), width).splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("where a step goes"))
+    rows = lines[start : start + 8]
+    assert "untraced ms" in rows[0] and all(len(line) <= width and "…" not in line for line in rows)
+    assert any("█" in line for line in rows) is (width == 100)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profiler.core.finding import CRITICAL, HIGH, LOW, MEDIUM, Finding, Saving, severity
+from profiler.report.diagnose_text import _price
 from profiler.report.grant import grant
 
 ROWS = [f"row{number}" for number in range(8)]
@@ -165,3 +166,20 @@ def test_a_window_without_a_price():
 def test_severity_by_the_low_end_of_the_saving(share, expected):
     assert severity(share * 1e6, 1e6) == expected
     assert severity(1.0, 0.0) == LOW
+
+
+@pytest.mark.parametrize(("noise", "noisy", "high"), [(0.01, True, 5.4e6), (0.0001, False, 0.9e6)])
+def test_a_cost_below_what_calls_differ_by_is_called_that(noise, noisy, high):
+    finding = Finding(rule="a", title="t", window="step", claims=("row0",), saving=Saving(share_low=0.0, share_high=0.9))
+    prices = {"step": {"row0": (1e6, 1e6), "row1": (999e6, 999e6)}}
+    (each,) = grant([(0, finding)], prices, _durations(prices), noise=noise)
+    assert (each.noisy, each.saving_high_ns) == (noisy, pytest.approx(high, rel=0.01))
+    words = _price(each)
+    assert ("less than calls differ by: saves at most 5.4" in words) is noisy
+    assert words.startswith("costs  1.00 ms a step (0.1%), ")
+
+
+def test_what_has_no_cost_of_its_own_says_so():
+    finding = Finding(rule="a", title="t", window="call", saving=Saving(extra_high_ns=2e6))
+    (each,) = grant([(0, finding)], {}, {"call": (1e9, 1.0)})
+    assert _price(each) == "no cost of its own, saves 0.00 to 2.00 ms a call"
