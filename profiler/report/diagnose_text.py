@@ -127,17 +127,15 @@ def _ledger(report: Report, width: int) -> str:
     for row in report.rows:
         groups[row.kind, row.label].append(row)
     ordered = sorted(groups.items(), key=lambda item: -sum(row.priced_ns for row in item[1]))
-    shares, body = (
-        zip(*(_group(kind, label, rows, report) for (kind, label), rows in ordered), strict=True) if groups else ((), ())
-    )
+    shown = [_group(kind, label, rows, report) for (kind, label), rows in ordered]
     headers = (f"where a {report.window} goes", "", "count", "traced ms", "untraced ms", "share %")
     # Numbers are never cut: labels give way to them, and bars get what they leave.
-    numbers = sum(_GAP + max(map(len, column)) for column in zip(headers[1:], *(cells[1:] for cells in body), strict=True))
-    body = [[shorten(cells[0], width - numbers), *cells[1:]] for cells in body]
+    numbers = sum(_GAP + max(map(len, column)) for column in zip(headers[1:], *(cells[1:] for _, cells in shown), strict=True))
+    body = [[shorten(cells[0], width - numbers), *cells[1:]] for _, cells in shown]
     room = min(_WIDEST_BAR, width - numbers - _GAP - max(len(cells[0]) for cells in (headers, *body)))
     if room < _LEAST_BAR:
         return table(headers, body, width, left=(0, 1))
-    barred = [(*cells, bar(share, room)) for share, cells in zip(shares, body, strict=True)]
+    barred = [(*cells, bar(share, room)) for (share, _), cells in zip(shown, body, strict=True)]
     return table((*headers, ""), barred, width, left=(0, 1, 6))
 
 
