@@ -7,7 +7,6 @@ import json
 import shlex
 import signal
 import subprocess
-import sys
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +14,7 @@ import typer
 from profiler.cli.explain_text import render
 from profiler.cli.output import JsonOption, emit
 from profiler.cli.record import parse_size
+from profiler.core.child import child_command
 from profiler.core.errors import EXIT_OK, MissingExtra, RecordedProgramFailed, UsageError
 from profiler.core.spec import RunSpec
 from profiler.models.base import MODELS, find_model
@@ -72,7 +72,7 @@ def _run_child(request: dict[str, Any]) -> tuple[int, dict[str, Any] | None]:
         RecordedProgramFailed: the process ended without an answer and without a word of ours.
     """
     child = subprocess.run(
-        [sys.executable, "-m", "profiler.recording.explain"],
+        child_command("profiler.recording.explain"),
         input=json.dumps(request),
         stdout=subprocess.PIPE,
         text=True,

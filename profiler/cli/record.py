@@ -15,6 +15,7 @@ import typer
 from profiler.cli.names import free_name
 from profiler.cli.output import JsonOption, emit
 from profiler.compilers.base import COMPILERS
+from profiler.core.child import child_command
 from profiler.core.combinations import refuse_combination
 from profiler.core.errors import EXIT_OK, EXIT_RECORDED_FAILED, EXIT_USAGE, RecordedProgramFailed, UsageError
 from profiler.core.launch import find_launch, parallel_of
@@ -197,7 +198,7 @@ def start_child(module: str, request: dict[str, Any]) -> int:
 
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     # The child's stdout joins our stderr: with --json our own stdout holds JSON alone.
-    child = subprocess.Popen([sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=sys.stderr, env=environment, text=True)
+    child = subprocess.Popen(child_command(module), stdin=subprocess.PIPE, stdout=sys.stderr, env=environment, text=True)
     assert child.stdin is not None
     # Who ends us (a CI job's time limit) means the recording: the child seals the run, and we wait for that.
     before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())

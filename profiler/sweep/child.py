@@ -8,8 +8,8 @@ import sys
 import time
 from typing import NoReturn
 
+from profiler.core.child import die_with_parent
 from profiler.recording.quiet import set_quiet_environment
-from profiler.sweep.processes import die_with_parent
 
 # A context and what small neighbours take; a cell that was killed may need seconds to give its memory back.
 _CLEAN_BYTES = 2 << 30

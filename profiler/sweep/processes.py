@@ -1,9 +1,8 @@
-"""Processes of a cell: started so that they die with whoever started them, ended with everything that they started."""
+"""Processes of a cell: ended with everything that they started."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -18,7 +17,6 @@ MARK = "DIFFUSCOPE_CELL"
 GRACE_S = 20.0
 _POLL_S = 0.1
 _SCANS = 20
-_PR_SET_PDEATHSIG = 1
 
 
 class Process(Protocol):
@@ -34,18 +32,6 @@ class Process(Protocol):
 
     def send_signal(self, sig: int, /) -> None:
         """Send it a signal."""
-
-
-def die_with_parent(parent: int) -> None:
-    """Let the kernel kill this process when the one that started it dies, however that happens: nothing may outlive a sweep.
-
-    Args:
-        parent: that process's id; where it has died already, this one ends at once.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def wait_for(child: Process, limit_s: float, stop: Callable[[], bool]) -> str | None:

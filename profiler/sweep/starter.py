@@ -16,9 +16,10 @@ import socket
 import sys
 from typing import Any
 
+from profiler.core.child import die_with_parent
 from profiler.recording.quiet import set_quiet_environment
 from profiler.sweep.preload import preload
-from profiler.sweep.processes import MARK, die_with_parent
+from profiler.sweep.processes import MARK
 
 # A message with a whole environment in it.
 MESSAGE_BYTES = 1 << 20

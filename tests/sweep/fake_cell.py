@@ -13,10 +13,10 @@ import sys
 import time
 from pathlib import Path
 
+from profiler.core.child import die_with_parent
 from profiler.core.spec import RunSpec
 from profiler.rundir.manifest import Failure, Manifest, Phase
 from profiler.rundir.writer import RunWriter, process_identity
-from profiler.sweep.processes import die_with_parent
 
 
 class Asked(BaseException):

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from profiler.sweep.processes import MARK, die_with_parent
+from profiler.core.child import die_with_parent
+from profiler.sweep.processes import MARK
 
 
 def main() -> int:
