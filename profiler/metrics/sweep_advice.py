@@ -241,11 +241,18 @@ def _found_compiled(rows: list[dict[str, Any]], found: Mapping[str, tuple[int, i
 
 
 def _no_picture(rows: list[dict[str, Any]]) -> list[str]:
-    """Cells without a PSNR where others have one."""
-    levels = [row.get("sqnr_db") for row in rows if row.get("psnr_db") is not None]
+    """Against what PSNR is, where that is not the base; cells without one where others have it."""
+    with_one = [row for row in rows if row.get("psnr_db") is not None]
+    bases = {row["psnr_base"] for row in with_one if row.get("psnr_base") not in (None, row.get("base"))}
+    notes = [f"PSNR is against {', '.join(sorted(bases))}: {_of_base(with_one)}"] if bases else []
     lacking = [row for row in rows if row.get("psnr_db") is None and math.isfinite(row.get("sqnr_db") or math.inf)]
+    lacking = [row for row in lacking if row["id"] not in bases]
     whys = next((f": {row['quality_note']}" for row in lacking if row.get("quality_note")), "")
-    return [f"PSNR is not known of {', '.join(row['id'] for row in lacking)}{whys}"] if levels and lacking else []
+    return notes + ([f"PSNR is not known of {', '.join(row['id'] for row in lacking)}{whys}"] if with_one and lacking else [])
+
+
+def _of_base(rows: list[dict[str, Any]]) -> str:
+    return next((row["quality_note"] for row in rows if row.get("quality_note")), "the base kept no picture")
 
 
 def _no_quality(group: Group, rows: list[dict[str, Any]]) -> str:

@@ -47,6 +47,7 @@ COLUMNS: dict[str, Any] = {
     "sqnr_transformer_db": pl.Float64,
     "psnr_db": pl.Float64,
     "base": pl.Utf8,
+    "psnr_base": pl.Utf8,
     "quality_note": pl.Utf8,
     "status": pl.Utf8,
     "run": pl.Utf8,
@@ -60,7 +61,8 @@ COLUMNS: dict[str, Any] = {
 `quantization` and `sparsify` are the seed's words for `scheme` (`sparsify` is its int8dq with `sparsify`). `inference_memory_gib`
 is the seed's: `max_memory_allocated` since the start; `inference_peak_gib` is of the call alone. On a CPU `model_memory_gib` is
 the sum of the weights, and no peak is known. `spread_s` is longest less shortest timed call, `error_s` what an extrapolated time
-may be off by. `base` is the cell that SQNR and PSNR are against, `quality_note` says why a level is missing or infinite.
+may be off by. `base` is the cell that SQNR is against, `psnr_base` the one that PSNR is (another where `base` kept no
+picture); `quality_note` says why a level is missing or infinite.
 """
 
 AUTOQUANT = "autoquant"

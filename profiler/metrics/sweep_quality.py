@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler.core.errors import UnreadableInput, UsageError
-from profiler.metrics.quality import LAST_LATENTS, Quality, mismatch, quality
+from profiler.metrics.quality import LAST_LATENTS, Level, Quality, mismatch, psnr, quality
 from profiler.tables.run import Run
 from profiler.tables.sweep import CellRun
 
@@ -17,7 +17,7 @@ _BASE_SCHEME = "bf16"
 
 
 def add_quality(rows: list[dict[str, Any]], cells: list[CellRun], base: str | Path | None = None) -> None:
-    """Fill `sqnr_db`, `sqnr_transformer_db`, `psnr_db`, `base` and `quality_note` of each row.
+    """Fill `sqnr_db`, `sqnr_transformer_db`, `psnr_db`, `base`, `psnr_base` and `quality_note` of each row.
 
     The base itself, and what is equal to it to the bit, is at `inf` dB; an output that is not finite at `-inf`; what could not be
     computed is None, and `quality_note` says why.
@@ -63,7 +63,7 @@ def _against(run: Run, bases: list[tuple[str, Run]]) -> dict[str, Any]:
         other = mismatch(run, base)
         found = None if other else quality(run, base)
         if found and (found.sqnr[LAST_LATENTS].db is not None or found.psnr.db is not None):
-            levels = _levels(found)
+            levels = _levels(found, *_picture(run, name, found.psnr, bases))
             # What is kept names cells, not folders of this machine.
             note = (levels["quality_note"] or "").replace(str(base.path), name).replace(str(run.path), run.path.name)
             return {"base": name} | levels | {"quality_note": note or None}
@@ -72,11 +72,21 @@ def _against(run: Run, bases: list[tuple[str, Run]]) -> dict[str, Any]:
     return {"quality_note": min(whys)[1] if whys else f"no finished {_BASE_SCHEME} cell to hold it against"}
 
 
-def _levels(found: Quality) -> dict[str, Any]:
-    latents, picture = found.sqnr[LAST_LATENTS], found.psnr
-    notes = [latents.why, picture.why if picture.db is None else ""]
+def _picture(run: Run, name: str, level: Level, bases: list[tuple[str, Run]]) -> tuple[Level, str | None]:
+    """The picture's level and what it is against: where the base kept none, the next one that did."""
+    if level.db is not None:
+        return level, name
+    others = ((other, base) for other, base in bases if other != name and base.path.resolve() != run.path.resolve())
+    other, base = next(((other, base) for other, base in others if psnr(base, base).db is not None), ("", None))
+    found = level if base is None else psnr(run, base)
+    return found, other if found.db is not None else None
+
+
+def _levels(found: Quality, picture: Level, picture_base: str | None) -> dict[str, Any]:
+    latents = found.sqnr[LAST_LATENTS]
+    notes = [latents.why, picture.why if picture.db is None else found.psnr.why]
     if latents.db == math.inf:
         notes.append(EQUAL)
     note = "; ".join(each for each in dict.fromkeys(notes) if each)
-    levels = {"sqnr_db": latents.db, "sqnr_transformer_db": found.sqnr[TRANSFORMER].db, "psnr_db": picture.db}
-    return levels | {"quality_note": note or None}
+    levels = {"sqnr_db": latents.db, "sqnr_transformer_db": found.sqnr[TRANSFORMER].db}
+    return levels | {"psnr_db": picture.db, "psnr_base": picture_base, "quality_note": note or None}

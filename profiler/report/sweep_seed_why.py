@@ -20,7 +20,7 @@ class Why:
         cells: their ids, in the order of the rows.
         of: how many cells differ in the quantity.
         quantity: a key of `NAMES`.
-        ratios: ours over the seed's, one a cell.
+        ratios: ours over the seed's, of each cell that has one.
         causes: sentences; what may merely be the reason begins with `may be: `.
     """
 
@@ -34,9 +34,9 @@ class Why:
         """`a, b, time 0.80 to 0.87`; of many cells that are all there are, their number; `name` is how an id is written."""
         listed = ", ".join(name.format(each) for each in self.cells)
         if len(self.cells) > 2 and len(self.cells) == self.of:
-            listed = f"all {self.of} that differ in {NAMES[self.quantity]}"
+            listed = f"all {self.of} that differ in {NAMES.get(self.quantity, self.quantity)}"
             return f"{listed}, {_range(self.ratios)}"
-        return f"{listed}, {NAMES[self.quantity]} {_range(self.ratios)}"
+        return f"{listed}, {NAMES.get(self.quantity, self.quantity)} {_range(self.ratios)}"
 
 
 def whys(rows: Sequence[dict[str, Any]]) -> list[Why]:
@@ -50,15 +50,20 @@ def whys(rows: Sequence[dict[str, Any]]) -> list[Why]:
     found: dict[tuple[tuple[str, ...], str], Why] = {}
     for (quantity, text), said_of in of_cause.items():
         cells = tuple(row["id"] for row in said_of)
-        new = Why(cells, len(differing[quantity]), quantity, tuple(row[f"{quantity}_ratio"] for row in said_of), [])
+        new = Why(cells, len(differing[quantity]), quantity, _ratios(quantity, said_of), [])
         found.setdefault((cells, quantity), new).causes.append(text)
     order = {row["id"]: index for index, row in enumerate(rows)}
     return sorted(found.values(), key=lambda why: _place(why, order))
 
 
+def _ratios(quantity: str, rows: Sequence[dict[str, Any]]) -> tuple[float, ...]:
+    found = (row.get(f"{quantity}_ratio") for row in rows)
+    return tuple(each for each in found if each is not None)
+
+
 def _place(why: Why, order: dict[str, int]) -> tuple[bool, int, int, bool]:
     """What one cell has alone comes first, in the order of the rows; of what several share, what numbers show."""
-    quantity, guessed = list(NAMES).index(why.quantity), why.causes[0].startswith(_GUESS)
+    quantity, guessed = [*NAMES, why.quantity].index(why.quantity), why.causes[0].startswith(_GUESS)
     return len(why.cells) > 1, order[why.cells[0]] if len(why.cells) == 1 else 0, quantity, guessed
 
 
@@ -68,5 +73,7 @@ def sentence(cause: dict[str, Any]) -> str:
 
 
 def _range(ratios: Sequence[float]) -> str:
+    if not ratios:
+        return "-"
     least, most = words.ratio(min(ratios)), words.ratio(max(ratios))
     return least if least == most else f"{least} to {most}"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 from sweep_folders import GIB, cell, manifest, spec, sweep_json, sweep_of, write_run
 
 from profiler.core.errors import UsageError
@@ -149,6 +150,20 @@ def test_quality_is_against_the_plainest_bf16_cell(tmp_path: Path):
     assert only(result, "fast")["quality_note"] == "bf16 holds no output.png", "a cell is named, not a folder of this machine"
     assert result.pareto == ["fast", "bf16-compiled", "small", "true", "bf16"]
     assert RELATIVE in result.not_known
+
+
+def test_where_the_base_kept_no_picture_the_next_one_stands_in(tmp_path: Path):
+    folder = rated(tmp_path / "s")
+    for name, level in {"bf16-compiled": 0, "true": 1}.items():
+        Image.new("RGB", (8, 8), (level, level, level)).save(folder / name / "output.png")
+    result = sweep_result(folder)
+    true = only(result, "true")
+    assert (true["base"], true["psnr_base"]) == ("bf16", "bf16-compiled")
+    assert true["psnr_db"] == pytest.approx(20 * math.log10(255))
+    assert true["quality_note"] == "bf16 holds no output.png"
+    assert only(result, "fast")["quality_note"] == "fast holds no output.png"
+    assert "PSNR is against bf16-compiled: bf16 holds no output.png" in result.not_known
+    assert "PSNR is not known of fast, small: fast holds no output.png" in result.not_known
 
 
 def test_another_base_can_be_named(tmp_path: Path):
