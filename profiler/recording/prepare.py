@@ -12,6 +12,7 @@ from profiler.core.plan_file import content_hash
 from profiler.core.spec import RunSpec
 from profiler.models.base import Model
 from profiler.models.parts import refuse_sizes, rows_of_a_part
+from profiler.models.random_weights import empty_weights
 from profiler.models.user import refuse_absent, refuse_no_pipeline
 from profiler.placement.base import OFFLOADS, Offload, refuse_placement
 from profiler.placement.quantized import move_without_swapping
@@ -81,6 +82,7 @@ def load(plan: Plan) -> Any:
     dtype = getattr(torch, plan.scheme.base_dtype)
     device = plan.device if spec.quantize_on == "device" and not plan.offload.offloads else "cpu"
     if spec.weights is None:
+        _refuse_strangers_early(plan, dtype)
         pipe = model.build(device, dtype, spec.seed)
         if ":" not in spec.model:
             return pipe
@@ -89,6 +91,21 @@ def load(plan: Plan) -> Any:
         return pipe.to(device)
     assert model.load is not None  # refused early
     return model.load(spec.weights, dtype).to(device)
+
+
+def _refuse_strangers_early(plan: Plan, dtype: Any) -> None:
+    """A plan for layers that a registered model has not, before weights are drawn: its modules on the meta device say it.
+
+    Real weights may be of another size than the registered model, a user's pipeline of any: those are asked when they are there.
+    """
+    if not isinstance(plan.scheme, PlanScheme) or plan.model.components is None:
+        return
+    with empty_weights("meta", dtype):
+        parts = plan.model.components()
+    if plan.spec.fuse_qkv:
+        parts["transformer"].fuse_qkv_projections()
+    found = [list_linears(parts[name], {}, (), prefix=f"{name}.") for name in _targets(plan, parts)]
+    refuse_strangers(plan.scheme, {each.module for part in found for each in part})
 
 
 def _refuse_no_transformer(plan: Plan, pipe: Any) -> None:
