@@ -11,6 +11,7 @@ from profiler.rules.base import GPU_TRACE, RULES, Rule
 from profiler.rules.context import Context, Row
 from profiler.rules.kernels_of import kernel_finding, milliseconds
 from profiler.rules.packed_weights import packed_weights
+from profiler.rules.quantizing_stretches import quantizing_ms
 
 _LEAST = 0.02
 _FOR_NOTHING = "no quantized GEMM uses what they make: quantize weights once, when the model is loaded"
@@ -50,10 +51,20 @@ def check(context: Context) -> Iterable[Finding]:
             rows,
             f"kernels that only quantize take {milliseconds(rows):.1f} ms a {window}",
             *_remedy(context, bool(gemm)),
-            more=(f"the quantized GEMMs themselves take {milliseconds(gemm):.1f} ms a {window}",),
+            more=(*_unfused(context, window), f"the quantized GEMMs themselves take {milliseconds(gemm):.1f} ms a {window}"),
         )
     if _matters(context, unpacking):
         yield _of_unpacking(context, unpacking)
+
+
+def _unfused(context: Context, window: str) -> tuple[str, ...]:
+    """In an eager step these kernels are the least of it: scaling and rounding are pointwise kernels like any other."""
+    took = 0.0 if context.compiled else quantizing_ms(context, window)
+    return (
+        (f"from choosing a scale to the product, quantizing takes {took:.1f} ms a {window}, most of it in other kernels",)
+        if took
+        else ()
+    )
 
 
 def _rounding(context: Context) -> list[Row]:

@@ -140,6 +140,26 @@ def test_kernels_that_only_quantize(run_with):
     assert not found(run_with(busy([(norm, 500), (NVJET, 499)]), name="c"), "quantize-overhead")
 
 
+def test_in_an_eager_step_quantizing_is_more_than_the_kernels_that_say_so(run_with):
+    fp8 = "sm90_xmma_gemm_e4m3e4m3_x"
+    kernels = [("amax_reduce", 150, 10), ("float8_copy_kernel_cuda", 100, 20), (fp8, 500, 30), (ADD, 300, 40)]
+    step, end = [mark("diffuscope/step/0", 0, 1061)], 1
+    for number, (name, us, at) in enumerate(kernels, 1):
+        step += [launch(at, at + 1, number), kernel(max(end, at + 1), max(end, at + 1) + us, number, name)]
+        end = max(end, at + 1) + us
+    # What follows the product is none of it.
+    step += [op("torchao::choose_scale_float8", 9, 15), op("aten::_scaled_mm", 28, 35)]
+    each = only(run_with(step), "quantize-overhead").finding
+    assert each.title == "kernels that only quantize take 0.1 ms a step"
+    assert each.evidence[0].startswith(
+        "from choosing a scale to the product, quantizing takes 0.2 ms a step, most of it in other"
+    )
+    compiled = [*step, op("Torch-Compiled Region: 0/0", 0, 60)]
+    assert (
+        only(run_with(compiled, name="c"), "quantize-overhead").finding.evidence[0].startswith("the quantized GEMMs themselves")
+    )
+
+
 @pytest.mark.parametrize("kernel", ["dequantize_packed_kernel", "dequantize_tiles_kernel_0"])
 def test_unpacking_weights_is_the_price_of_a_weight_only_scheme(run_with, kernel):
     each = only(run_with(busy([(kernel, 100), (NVJET, 899)])), "quantize-overhead")
