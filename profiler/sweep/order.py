@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from profiler.core.spec import RunSpec
 from profiler.schemes.base import SCHEMES
 from profiler.sweep.cells import Cell
 from profiler.sweep.grid import BASELINE, SWITCHES
@@ -12,15 +13,28 @@ from profiler.sweep.grid import BASELINE, SWITCHES
 _MODES = ("regional", "default", "max-autotune", "reduce-overhead")
 
 
-def in_order(cells: Iterable[Cell]) -> list[Cell]:
+def in_order(cells: Iterable[Cell], group: Callable[[RunSpec], int] = lambda _: 0) -> list[Cell]:
     """The baseline; then by batch each scheme in its best mode; then its options; eager runs of quantized schemes last.
 
     What is equally useful keeps its order.
+
+    Args:
+        group: all cells of a lower number come before those of a higher one, in the same order each.
     """
-    cells = list(cells)
-    smallest = min((each.spec.batch for each in cells), default=1)
-    best = _best_modes(cells)
-    return sorted(cells, key=lambda each: _rank(each, smallest, best))
+    groups: dict[int, list[Cell]] = {}
+    for each in cells:
+        groups.setdefault(group(each.spec), []).append(each)
+    return [each for number in sorted(groups) for each in _in_order(groups[number])]
+
+
+def _in_order(cells: list[Cell]) -> list[Cell]:
+    best, base = _best_modes(cells), _base(cells)
+    return sorted(cells, key=lambda each: _rank(each, base, best))
+
+
+def _base(cells: list[Cell]) -> tuple[int, int]:
+    """(batch, options) of the plainest unquantized cell: there may be none without options."""
+    return min(((each.spec.batch, _options(each.spec)) for each in cells if each.spec.scheme == BASELINE), default=(0, 0))
 
 
 def _best_modes(cells: list[Cell]) -> dict[str, str]:
@@ -31,11 +45,14 @@ def _best_modes(cells: list[Cell]) -> dict[str, str]:
     return found
 
 
-def _rank(cell: Cell, smallest: int, best: dict[str, str]) -> tuple[int, ...]:
-    spec = cell.spec
+def _options(spec: RunSpec) -> int:
     # A preset's text encoders belong to its rows and are no option of them.
-    options = sum(bool(getattr(spec, name)) for name in SWITCHES if name != "quantize_text_encoder")
-    baseline = spec.scheme == BASELINE and spec.batch == smallest and not options
+    return sum(bool(getattr(spec, name)) for name in SWITCHES if name != "quantize_text_encoder")
+
+
+def _rank(cell: Cell, base: tuple[int, int], best: dict[str, str]) -> tuple[int, ...]:
+    spec, options = cell.spec, _options(cell.spec)
+    baseline = spec.scheme == BASELINE and (spec.batch, options) == base
     slow = spec.compile == "none" and best[spec.scheme] != "none" and _quantizes(spec.scheme)
     return (not baseline, spec.batch, slow, options, spec.compile != best[spec.scheme], _place(spec.compile))
 

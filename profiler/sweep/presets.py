@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
-from typing import Any
+from typing import Any, Protocol
 
 from profiler.core.errors import UsageError
+from profiler.core.plan_file import names_plan
 from profiler.core.spec import RunSpec
 from profiler.sweep.grid import Grid
+from profiler.sweep.preload import visible_capabilities
 
 # What the seed calls a quantization, where we call it otherwise. Its `fp8` of CogVideoX runs faster than its bf16, as only
 # dynamic schemes do, and holds less than its row-wise rows: one scale a tensor.
@@ -18,7 +22,15 @@ SEED_NAMES = {"None": "bf16", "fp8": "fp8dq", "fp6": "fp6_e3m2"}
 AUTOQUANT = "autoquant"
 _TEXT_LEFT = ("bf16", "fp16", AUTOQUANT)
 
+
+class Group(Protocol):
+    """Which cells of a preset come first on a kind of GPU: the lowest number."""
+
+    def __call__(self, spec: RunSpec, /, gpu: str) -> int: ...
+
+
 _OFF, _BOTH = (False,), (False, True)
+_A100 = (8, 0)
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,7 @@ class Preset:
         model: what it is a sweep of, where the user names none.
         specs: (base spec, compile modes asked for or none) -> the cells' specs.
         strict: whether a scheme that does not exist is the user's mistake, and not a row that cannot be had today.
+        group: what comes first on this machine's kind of GPU; None where the order alone decides.
     """
 
     name: str
@@ -81,6 +94,7 @@ class Preset:
     model: str
     specs: Callable[[RunSpec, Sequence[str]], list[RunSpec]]
     strict: bool = True
+    group: Group | None = None
 
 
 def _expand(rows: Iterable[_Rows], base: RunSpec, modes: Sequence[str]) -> list[RunSpec]:
@@ -104,13 +118,34 @@ def _flux(base: RunSpec, asked: Sequence[str]) -> list[RunSpec]:
 
 
 def _cogvideox(base: RunSpec, asked: Sequence[str]) -> list[RunSpec]:
-    """The H100's rows of a model first, then what it only measured on an A100."""
+    """The H100's rows of a model, and what the seed only measured on an A100."""
     found = [rows for gpu in ("H100", "A100") for rows in _COG.get((base.model, gpu), ())]
     if not found:
         models = sorted({model for model, _ in _COG})
         raise UsageError(f"the seed has no rows of {base.model}", f"the preset is for: {', '.join(models)}")
     specs = _expand(found, base, _modes(asked))
     return [replace(each, quantize_text_encoder=each.scheme not in _TEXT_LEFT) for each in specs]
+
+
+def _cogvideox_group(spec: RunSpec, /, gpu: str) -> int:
+    """The rows that the seed has from this kind of GPU first: there is a time to hold theirs against."""
+    rows = _expand(_COG.get((spec.model, gpu), ()), RunSpec(model=spec.model), ("regional",))
+    return int(_row(spec) not in map(_row, rows))
+
+
+def _row(spec: RunSpec) -> tuple[Any, ...]:
+    scheme = AUTOQUANT if names_plan(spec.scheme) else spec.scheme
+    return scheme, spec.compile != "none", spec.compile_vae, spec.fuse_qkv, spec.batch
+
+
+@cache
+def gpu_here() -> str:
+    """Which of the seed's GPUs this machine's is most like: A100, or H100 where it is another, or none."""
+    try:
+        found = set(visible_capabilities())
+    except (OSError, subprocess.SubprocessError, ValueError):
+        found = set()
+    return "A100" if found == {_A100} else "H100"
 
 
 def _quick(base: RunSpec, asked: Sequence[str]) -> list[RunSpec]:
@@ -129,7 +164,14 @@ PRESETS = {
     each.name: each
     for each in (
         Preset("seed-flux", "the seed's 77 rows of FLUX.1-dev", "flux-dev", _flux, strict=False),
-        Preset("seed-cogvideox", "the seed's rows of CogVideoX-5b or 2b", "cogvideox-5b", _cogvideox, strict=False),
+        Preset(
+            "seed-cogvideox",
+            "the seed's rows of CogVideoX-5b or 2b",
+            "cogvideox-5b",
+            _cogvideox,
+            strict=False,
+            group=_cogvideox_group,
+        ),
         Preset("quick", "six eager cells, seconds each on a CPU", "flux-tiny", _quick),
     )
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from profiler.sweep.executors.base import EXECUTORS, Site
 from profiler.sweep.folder import Header, SweepFolder
 from profiler.sweep.grid import Grid, refuse_steps, resolve
 from profiler.sweep.order import in_order
-from profiler.sweep.presets import find_preset, with_plans
+from profiler.sweep.presets import find_preset, gpu_here, with_plans
 from profiler.sweep.refusals import refuse_cells
 from profiler.sweep.work import CHILD
 
@@ -76,7 +77,9 @@ def plan_cells(request: Request) -> tuple[list[Cell], int | None]:
     specs = resolve(_specs(request, base))
     if not specs:
         raise UsageError("no cell is left to run", "choose among the preset's schemes and batches, or leave them out")
-    cells = in_order(make_cells(specs))
+    group = find_preset(request.preset).group if request.preset else None
+    made = make_cells(specs)
+    cells = in_order(made, partial(group, gpu=gpu_here())) if group else in_order(made)
     refuse_cells(cells)
     return cells, steps if request.from_steps else specs[0].steps
 

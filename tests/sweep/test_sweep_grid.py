@@ -21,7 +21,7 @@ from profiler.sweep.cells import Cell, cell_id, make_cells
 from profiler.sweep.commands import record_command
 from profiler.sweep.grid import Grid, parse_list, parse_numbers, refuse_steps
 from profiler.sweep.order import in_order
-from profiler.sweep.presets import PRESETS, SEED_NAMES, find_preset
+from profiler.sweep.presets import PRESETS, SEED_NAMES, find_preset, gpu_here
 from profiler.sweep.session import Request, plan_cells
 
 SEED = Path(__file__).resolve().parents[3] / "shared" / "seed" / "benchmarks.csv"
@@ -69,6 +69,21 @@ def test_the_most_useful_cells_come_first():
 def test_without_compiling_eager_is_the_best_mode():
     found = in_order(make_cells(Grid(schemes=("int8wo", "bf16"), switches=("fuse_qkv",)).specs(RunSpec(model="m"))))
     assert [each.id for each in found] == ["bf16-none", "int8wo-none", "int8wo-none-qkv", "bf16-none-qkv"]
+
+
+@pytest.mark.parametrize(("capabilities", "gpu", "first"), [([(9, 0)], "H100", 16), ([], "H100", 16), ([(8, 0)] * 2, "A100", 42)])
+def test_the_rows_that_the_seed_has_from_this_kind_of_gpu_come_first(
+    monkeypatch: pytest.MonkeyPatch, capabilities: list[tuple[int, int]], gpu: str, first: int
+):
+    monkeypatch.setattr("profiler.sweep.presets.visible_capabilities", lambda: capabilities)
+    monkeypatch.setattr("profiler.sweep.session.gpu_here", gpu_here.__wrapped__)
+    cells = plan_cells(request("cogvideox-5b", preset="seed-cogvideox"))[0]
+    seed = seed_rows("cogvideox-5b", gpu)
+    rows = [(s.scheme, s.compile != "none", s.compile_vae, s.fuse_qkv, s.batch) for s in (each.spec for each in cells)]
+    assert len(set(seed)) == first
+    assert set(rows[:first]) == set(seed)
+    base = "bf16-regional-qkv" if gpu == "H100" else "bf16-regional"
+    assert [each.id for each in cells[:2]] == [base, base.replace("regional", "none")]
 
 
 def seed_rows(model: str, *gpus: str) -> Counter[tuple[Any, ...]]:
