@@ -20,6 +20,7 @@ from profiler.rundir import layout
 from profiler.rundir.manifest import Manifest
 from profiler.tables.ranks import is_spread
 from profiler.tables.run import Run
+from profiler.tables.sweep import extrapolated_steps
 
 STEP, TEXT, DECODE, CALL = "step", "text", "decode", "call"
 # The parts of a call, without overlap; a trace without them has only the call.
@@ -110,11 +111,15 @@ class Context:
         return sum(row.priced_ns for row in self.rows(window))
 
     def repeats(self, window: str) -> float:
-        """How often a window comes in one pipeline call at the spec's steps."""
+        """How often a window comes in one pipeline call at the spec's steps, or at those that a sweep extrapolated it to."""
         if window != STEP:
             return 1.0
-        steps = self.manifest.timed.get("steps") or self.spec.get("steps")
+        steps = self._extrapolated or self.manifest.timed.get("steps") or self.spec.get("steps")
         return float(steps if isinstance(steps, int) and steps > 0 else self.ledger(window).windows.height or 1)
+
+    @cached_property
+    def _extrapolated(self) -> int | None:
+        return extrapolated_steps(self.run.path)
 
     @property
     def call_ns(self) -> float:

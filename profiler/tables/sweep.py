@@ -111,6 +111,18 @@ def open_sweep(folder: Path) -> SweepTables:
     return SweepTables(folder, None, cells)
 
 
+def extrapolated_steps(run: Path) -> int | None:
+    """The steps of the call that a sweep extrapolated from a cell's shorter ones; None for any other run."""
+    if not is_sweep(run.parent):
+        return None
+    try:
+        file = _read(run.parent / layout.SWEEP)
+    except UnreadableInput:  # a run can be read whatever lies beside it
+        return None
+    cell = next((each for each in file.cells if each.run == run.name), None)
+    return file.steps if cell and cell.extrapolated else None
+
+
 def _runs_in(folder: Path) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if is_run(path))

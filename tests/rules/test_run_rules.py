@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from ledger_traces import graph, op, region
 from small_runs import NVJET, busy, found, only, write_run
@@ -71,6 +73,17 @@ def test_the_decode_dominates_a_call_of_few_steps(run_with):
     assert (each.finding.window, each.cost_ns, each.finding.change) == ("decode", 0, "--compile-vae")
     # The same decode is little of 28 steps.
     assert not found(run_with(_decode(2000), spec={"steps": 28}, name="b"), "dominated-by-other")
+
+
+def test_a_cell_that_was_extrapolated_counts_the_steps_it_stands_for(run_with):
+    run = run_with(_decode(2000), spec={"steps": 2})
+    header = {"schema": 1, "steps": 28, "cells": [{"id": "a", "spec": {}, "status": "ok", "run": run.path.name}]}
+    parts = {"from_steps": [1, 2], "fixed_ms": 2.0, "step_ms": 1.0, "error_ms": 0.0}
+    sweep = run.path.parent / "sweep.json"
+    sweep.write_text(json.dumps(header | {"cells": [header["cells"][0] | {"extrapolated": parts}]}))
+    assert not found(run, "dominated-by-other")
+    sweep.write_text(json.dumps(header))
+    assert only(run, "dominated-by-other").finding.title == "the VAE's decoding is 50% of a call of 2 steps"
 
 
 def _clocks(clock, reasons, most=1980.0):

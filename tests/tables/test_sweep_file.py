@@ -10,7 +10,7 @@ from sweep_folders import cell, manifest, spec, sweep_json, sweep_of, write_run
 
 from profiler.core.errors import UnreadableInput
 from profiler.rundir.manifest import Failure, Manifest
-from profiler.tables.sweep import SCHEMA, Extrapolated, holds_runs, is_sweep, open_sweep
+from profiler.tables.sweep import SCHEMA, Extrapolated, extrapolated_steps, holds_runs, is_sweep, open_sweep
 
 PARTS = {"from_steps": [4, 8], "fixed_ms": 100.0, "step_ms": 50.0, "error_ms": 3.0}
 
@@ -31,6 +31,14 @@ def test_extrapolation_and_reasons_are_kept(tmp_path: Path):
     first, second = open_sweep(tmp_path / "s").cells
     assert first.cell.extrapolated == Extrapolated(from_steps=[4, 8], fixed_ms=100.0, step_ms=50.0, error_ms=3.0)
     assert (second.cell.status, second.cell.reason, second.run, second.problem) == ("oom", "no room", None, "")
+
+
+def test_the_steps_that_a_cell_was_extrapolated_to(tmp_path: Path):
+    sweep_json(tmp_path / "s", [cell("a", spec(steps=4), extrapolated=PARTS), cell("b", spec(steps=4))], steps=50)
+    assert [extrapolated_steps(tmp_path / "s" / name) for name in ("a", "b", "c")] == [50, None, None]
+    assert extrapolated_steps(tmp_path / "a") is None
+    (tmp_path / "s" / "sweep.json").write_text("{")
+    assert extrapolated_steps(tmp_path / "s" / "a") is None
 
 
 def test_a_run_that_is_gone_is_said_and_one_not_begun_is_not(tmp_path: Path):
