@@ -229,7 +229,9 @@ def refuse_other(path: Path) -> None:
         # What is left there is removed, and what it leads to is not the sweep's.
         raise UsageError(f"{path / link} is a link, and leads out of the sweep's folder", "remove the link")
     names = {each.name for each in path.iterdir()}
-    sweep = {layout.SWEEP, WORK} & names or not names
+    # What a sweep leaves that could not even write its list of cells: the disk was full.
+    empty = names <= {LOCK, f".{layout.SWEEP}.partial"}
+    sweep = {layout.SWEEP, WORK} & names or empty
     kind = read_manifest(path).kind if is_run(path) else "sweep"
     if not sweep or kind != "sweep":
         raise UsageError(f"{path} holds something that is no sweep", "name an empty or new folder with -o")

@@ -21,6 +21,7 @@ from drive import HERE, Notes, Silent, Unprobed, Warm, drive, rows, specs
 from profiler.core.errors import UnreadableInput, UsageError
 from profiler.core.spec import RunSpec
 from profiler.rundir.reader import read_manifest
+from profiler.rundir.writer import write_atomic
 from profiler.sweep.cells import make_cells
 from profiler.sweep.driver import Limits
 from profiler.sweep.session import Request, sweep
@@ -287,15 +288,33 @@ def test_a_damaged_list_of_cells_is_one_error(folder: Path, notes: Notes, text: 
     assert (folder / "sweep.json").read_text() == text
 
 
-def test_a_full_disk_is_one_error(folder: Path, notes: Notes, monkeypatch: pytest.MonkeyPatch):
-    def full(_path: Path, _text: str) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+@pytest.mark.parametrize(
+    ("writes", "started"),
+    [(0, 0), (3, 0), (4, 1), (5, 1), (6, 1), (7, 2), (9, 2), (10, 2)],
+    ids=["begin", "start", "log", "result", "next start", "next log", "close", "last word"],
+)
+def test_a_disk_that_fills_up_is_one_error_and_loses_nothing(
+    folder: Path, notes: Notes, monkeypatch: pytest.MonkeyPatch, writes: int, started: int
+):
+    done: list[Path] = []
 
-    asked = Request(base=specs(notes.folder, "bf16")[0], out=folder)
-    monkeypatch.setattr("profiler.sweep.folder.write_atomic", full)
-    with pytest.raises(UsageError, match="No space left on device"):
-        sweep(asked, Silent())
-    assert notes.starts() == []
+    def filling(path: Path, text: str) -> None:
+        if len(done) == writes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        done.append(path)
+        write_atomic(path, text)
+
+    asked = Request(base=specs(notes.folder, "bf16")[0], schemes=["bf16", "int8wo"], out=folder, child="fake_cell")
+    monkeypatch.setattr("profiler.sweep.session.EXECUTORS", {"local": Unprobed})
+    with monkeypatch.context() as full:
+        full.setattr("profiler.sweep.folder.write_atomic", filling)
+        with pytest.raises(UsageError, match=f"cannot write to {folder}: No space left on device") as caught:
+            sweep(asked, Silent())
+    assert caught.value.hint == "make room; the same command then goes on"
+    assert len(notes.starts()) == started
+    assert sweep(asked, Silent()) == "ok"
+    assert notes.starts() == ["bf16-none", "int8wo-none"], "what had ended was not run again"
+    assert [(each["status"], each["run"]) for each in rows(folder).values()] == [("ok", "bf16-none"), ("ok", "int8wo-none")]
 
 
 def test_each_cell_has_a_cache_of_its_own_where_asked(folder: Path, notes: Notes):
