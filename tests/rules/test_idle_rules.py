@@ -55,6 +55,12 @@ def test_a_wait_once_in_three_steps_is_not_one_a_step(run_with):
     assert each.per_call_ns == pytest.approx(29_000)
 
 
+def test_a_wait_that_costs_next_to_nothing_is_no_finding(run_with):
+    # 799 us are busy: untraced the GPU stood still for 10 ns.
+    assert not found(run_with(idle(*ITEM, *_LAUNCHED), untraced={"dur_ns": 799_010}), "host-sync")
+    assert only(run_with(idle(*ITEM, *_LAUNCHED), name="b", untraced={"dur_ns": 900_000}), "host-sync")
+
+
 def test_a_wait_between_steps_is_none_inside_them(run_with):
     after = [op("aten::to", 1001, 1100), op("aten::copy_", 1001, 1100), call("cudaStreamSynchronize", 1010, 1090)]
     assert not found(run_with([*busy([(NVJET, 999)]), *after]), "host-sync")
