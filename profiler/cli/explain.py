@@ -16,6 +16,7 @@ from profiler.cli.output import JsonOption, emit
 from profiler.cli.record import parse_size
 from profiler.core.child import child_command
 from profiler.core.errors import EXIT_OK, MissingExtra, RecordedProgramFailed, UsageError
+from profiler.core.lists import parse_list
 from profiler.core.spec import RunSpec
 from profiler.models.base import MODELS, find_model
 
@@ -35,17 +36,14 @@ def command(
     """Graph breaks, guards and coming recompiles of every part, without a full run."""
     height, width = parse_size(size)
     spec = RunSpec(model=model, batch=batch, height=height, width=width, frames=frames)
-    dimensions, wanted = _list(vary), _list(parts)
+    dimensions = parse_list("--vary", vary) if vary else []
+    wanted = parse_list("--parts", parts) if parts else []
     _check(spec, dimensions)
     code, answer = _run_child({"spec": spec.to_dict(), "vary": dimensions, "parts": wanted})
     if answer is None:
         return code
     emit(as_json, answer, lambda: render(answer), f"diffuscope record {shlex.quote(model)} --compile regional")
     return EXIT_OK
-
-
-def _list(text: str) -> list[str]:
-    return [each.strip() for each in text.split(",") if each.strip()]
 
 
 def _check(spec: RunSpec, dimensions: list[str]) -> None:

@@ -13,6 +13,7 @@ import typer
 from profiler.cli.output import JsonOption, emit
 from profiler.cli.sizes import MOST_S
 from profiler.core.errors import UsageError
+from profiler.core.lists import parse_list
 
 if TYPE_CHECKING:
     from profiler.tables.hta import Hta
@@ -36,7 +37,7 @@ def command(
     from profiler.tables.run import Run
 
     opened = Run.open(run)
-    hta = Hta(opened, _words(analyses), _numbers(ranks), Limits(seconds=time_limit))
+    hta = Hta(opened, parse_list("--analyses", analyses) if analyses else [], _numbers(ranks), Limits(seconds=time_limit))
     _wait(hta)
     data = hta_data(opened, hta)
     width = shutil.get_terminal_size((100, 24)).columns
@@ -52,12 +53,8 @@ def _wait(hta: Hta) -> None:
             said = stage
 
 
-def _words(text: str) -> list[str]:
-    return [each.strip() for each in text.split(",") if each.strip()]
-
-
 def _numbers(text: str) -> list[int]:
     try:
-        return [int(each) for each in _words(text)]
+        return [int(each) for each in parse_list("--ranks", text)] if text else []
     except ValueError:
         raise UsageError(f"--ranks {text} is no list of ranks", "give numbers: --ranks 0,1") from None

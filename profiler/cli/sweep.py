@@ -15,13 +15,14 @@ from profiler.cli.record import command_line, parse_size
 from profiler.cli.sizes import MOST_S
 from profiler.compilers.base import COMPILERS
 from profiler.core.errors import EXIT_OK, RecordedProgramFailed, UsageError
+from profiler.core.lists import parse_list, parse_numbers
 from profiler.core.spec import RunSpec
 from profiler.models.base import MODELS
 from profiler.sweep.caches import CHOICES, SHARED
 from profiler.sweep.cells import INTERRUPTED, QUEUED, Cell
 from profiler.sweep.driver import Limits
 from profiler.sweep.executors.base import EXECUTORS
-from profiler.sweep.grid import SWITCHES, parse_list, parse_numbers
+from profiler.sweep.grid import SWITCHES
 from profiler.sweep.presets import PRESETS, find_preset
 from profiler.sweep.session import Request, plan_cells, sweep
 

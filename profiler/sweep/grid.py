@@ -50,31 +50,6 @@ def resolve(specs: Iterable[RunSpec]) -> list[RunSpec]:
     return [find_model(each.model).resolve(each) for each in specs]
 
 
-def parse_list(option: str, text: str) -> list[str]:
-    """The distinct values of a comma-separated list, in order.
-
-    Raises:
-        UsageError: an empty list, or an empty value in it.
-    """
-    values = [each.strip() for each in text.split(",")]
-    if not all(values):
-        raise UsageError(f"{option} {text!r} has an empty value", "separate values by single commas")
-    return list(dict.fromkeys(values))
-
-
-def parse_numbers(option: str, text: str) -> list[int]:
-    """The same for whole numbers from 1.
-
-    Raises:
-        UsageError: a value that is none.
-    """
-    values = parse_list(option, text)
-    for each in values:
-        if not (each.isdecimal() and len(each) < 7 and int(each)):
-            raise UsageError(f"{option} {text}: {each} is no number from 1", "for example 1,4")
-    return list(dict.fromkeys(int(each) for each in values))
-
-
 def refuse_steps(steps: int | None, sources: Sequence[int]) -> None:
     """Refuse step counts that nothing can be extrapolated from.
 

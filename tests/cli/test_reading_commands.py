@@ -53,6 +53,7 @@ def test_import_names_its_run_itself_and_never_overwrites(make_trace, tmp_path, 
         *(["import"], ["import", "none.json"], ["show", "none"], ["show", "."], ["runs", "none"], ["show"], ["show", "--no"]),
         *(["ranks", ".", "--time-limit", "inf"], ["ranks", ".", "--time-limit", "nan"], ["ranks", ".", "--time-limit", "1e309"]),
         *(["sweep", "flux-tiny", "--time-limit", "inf", "-o", "s"], ["sweep", "flux-tiny", "--limit-s", "inf", "-o", "s"]),
+        ["explain", "flux-tiny", "--vary", "size,,batch"],
     ],
 )
 def test_wrong_usage_and_unreadable_input_exit_2_without_a_traceback(arguments, tmp_path, capsys, monkeypatch):

@@ -15,11 +15,12 @@ import pytest
 from profiler.cli import record as record_cli
 from profiler.cli.app import build
 from profiler.core.errors import UsageError
+from profiler.core.lists import parse_list, parse_numbers
 from profiler.core.plan_file import KIND, SCHEMA
 from profiler.core.spec import RunSpec
 from profiler.sweep.cells import Cell, cell_id, make_cells
 from profiler.sweep.commands import record_command
-from profiler.sweep.grid import Grid, parse_list, parse_numbers, refuse_steps
+from profiler.sweep.grid import Grid, refuse_steps
 from profiler.sweep.order import in_order
 from profiler.sweep.presets import PRESETS, SEED_NAMES, find_preset, gpu_here
 from profiler.sweep.session import Request, plan_cells
