@@ -33,8 +33,8 @@ def _of_host(host: HostSpeed, window: WindowDifference, alone: bool) -> str:
         return ""
     much = f"{host.ratio:.1f} times as slow" if slower else f"{1 / host.ratio:.1f} times as fast"
     launch = f"a launch takes {host.new_us:.1f} us, not {host.base_us:.1f}, as traced"
-    whose = "the machine's, no option's" if alone else "some of it the machine's"
-    return f". The host was {much}: {launch}. Idle time {signed(idle / 1e6, 2)} ms a {window.name} is {whose}"
+    whose = "the machine's, no option's" if alone else "in part the machine's"
+    return f". The host was {much}: {launch}. Idle time {signed(idle / 1e6, 2)} ms a {window.name}: {whose}"
 
 
 def is_worth_a_word(clock: Clock) -> bool:
