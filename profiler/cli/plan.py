@@ -19,6 +19,7 @@ from profiler.cli.record import parse_size, start_child
 from profiler.cli.sizes import parse_bytes
 from profiler.compilers.base import COMPILERS
 from profiler.core.errors import EXIT_OK, MissingExtra, RecordedProgramFailed, Refused, UsageError
+from profiler.core.lists import parse_list
 from profiler.core.spec import DEVICES, RunSpec
 from profiler.models.base import MODELS, find_model
 from profiler.rundir.writer import write_atomic
@@ -54,7 +55,7 @@ def command(
     from profiler.report.plan import make_plan, plan_text
 
     limit = parse_bytes("--max-memory", max_memory)
-    names = [each.strip() for each in schemes.split(",") if each.strip()]
+    names = parse_list("--schemes", schemes) if schemes else []
     height, width = parse_size(size)
     given = {"batch": batch, "height": height, "width": width, "frames": frames, "compile": compile}
     asked = {name: value for name, value in given.items() if value is not None}

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from profiler.core.child import child_command
 from profiler.core.spec import RunSpec
 from profiler.tune.progress import Progress
 
@@ -107,8 +108,7 @@ class _Process:
 def _started(spec: RunSpec, layers: list[dict[str, Any]], schemes: Mapping[str, str]) -> Iterator[_Process]:
     keys = ("module", "in_features", "out_features", "rows")
     linears = [{key: each[key] for key in keys} | {"scheme": schemes[each["module"]]} for each in layers]
-    command = [sys.executable, "-m", "profiler.plan.contestant"]
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(child_command("profiler.plan.contestant"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stdin is not None
     try:
         with contextlib.suppress(BrokenPipeError):
