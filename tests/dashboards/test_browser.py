@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -209,6 +210,15 @@ def test_hta_runs_on_a_click_and_stays(browser: Browser):
     assert browser.left == [] and browser.broken == []
 
 
+def frame_of(window: Any, part: str) -> Any:
+    """The one frame whose address holds `part`: its element is there before the frame has its address."""
+    deadline = time.monotonic() + TIMEOUT_MS / 1000
+    while len(found := [each for each in window.frames if part in each.url]) != 1:
+        assert time.monotonic() < deadline, [each.url for each in window.frames]
+        window.wait_for_timeout(50)
+    return found[0]
+
+
 def test_a_link_of_a_finding_leads_to_its_moment_in_the_viewer(browser: Browser):
     window = browser.open(f"/diagnosis?run={INT8}")
     # On the page itself the address changes too: it can be copied.
@@ -218,9 +228,9 @@ def test_a_link_of_a_finding_leads_to_its_moment_in_the_viewer(browser: Browser)
     window.get_by_role("link", name="Show in the timeline").first.click()
     window.wait_for_selector("iframe[src*='/trace-view']")
     assert f"run={INT8}" in window.url and "finding=1" in window.url
-    (shown,) = [each for each in window.frames if "/trace-view" in each.url]
+    shown = frame_of(window, "/trace-view")
     shown.wait_for_selector("#note.done", state="attached")
-    (viewer,) = [each for each in window.frames if "/perfetto/" in each.url]
+    viewer = frame_of(window, "/perfetto/")
     viewer.wait_for_function("window.app?.trace?.selection?.selection?.kind === 'track_event'")
     asked = {name: int(value[0]) for name, value in parse_qs(urlsplit(shown.url).query).items() if value[0].isdecimal()}
     start, end, slice_start = (int(each) for each in viewer.evaluate(STANDS_AT))
@@ -236,10 +246,10 @@ def test_a_graph_break_leads_to_its_moment_and_perfetto_says_what_it_flags(brows
     window.locator(".st-key-break_0").get_by_role("link", name="Show in the timeline").click()
     window.wait_for_selector("iframe[src*='/trace-view']")
     assert "graph_break=GB0124" in window.url
-    (shown,) = [each for each in window.frames if "/trace-view" in each.url]
+    shown = frame_of(window, "/trace-view")
     shown.wait_for_selector("#flags.some, #flags.none", state="attached")
     assert "Perfetto flags 11 × slice_drop_overlapping_complete_event" in shown.locator("#flags").inner_text()
-    (viewer,) = [each for each in window.frames if "/perfetto/" in each.url]
+    viewer = frame_of(window, "/perfetto/")
     asked = {name: int(value[0]) for name, value in parse_qs(urlsplit(shown.url).query).items() if value[0].isdecimal()}
     start, end = (int(each) for each in viewer.evaluate(STANDS_AT.replace(", trace.selection.selection.ts", "")))
     assert start <= asked["from"] < asked["to"] <= end

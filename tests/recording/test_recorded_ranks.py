@@ -148,10 +148,11 @@ def test_a_killed_rank_is_named_with_its_phase(killed: Path):
     assert (manifest.status, manifest.failure.phase) == ("failed", "memory")
     assert manifest.failure.message == f"rank 1 on {socket.gethostname()} in memory: the recording process was killed by SIGKILL"
     words = [read_rank(killed, rank) for rank in (0, 1)]
-    assert [(each.status, each.phase, each.secondhand) for each in words if each] == [
-        ("failed", "memory", True),
-        ("failed", "memory", False),
-    ]
+    survivor, victim = [each for each in words if each]
+    assert (victim.status, victim.phase, victim.secondhand) == ("failed", "memory", False)
+    # It hears of the end by the broken connection or by torchrun's signal, whichever comes first.
+    assert survivor.status in ("failed", "interrupted")
+    assert (survivor.phase, survivor.secondhand) == ("memory", True)
     assert show(killed)["status"] == "failed"
     assert not list(killed.rglob(".reserve"))
 
@@ -172,14 +173,12 @@ def test_the_rank_that_works_more_is_the_first_finding(killed: Path):
     assert (Path(where["file"]).name, where["function"]) == ("rank_pipelines.py", "_work")
 
 
-def test_equal_ranks_have_no_straggler_that_matters(run: Path):
-    """A machine that holds one of them up now and then makes a wait, but none that returns with every block.
-
-    Where other processes starve one rank all the time, it is slow indeed, and its own time in a step says so.
-    """
-    found = {each["rule"]: each["severity"] for each in diagnosed(run)["findings"]}
-    least, most = sorted(rank_summary(Run.open(run)).ranks["own_us"])
-    assert found.get("straggler") not in ("high", "critical") or most > 1.5 * least
+def test_only_a_rank_that_takes_longer_on_its_own_is_a_straggler(run: Path):
+    """Of two equal ranks a busy machine starves one, or none; that it came late now and then is no reason to name it."""
+    named = [each["title"].split(" waits ")[0] for each in diagnosed(run)["findings"] if each["rule"] == "straggler"]
+    own = dict(rank_summary(Run.open(run)).ranks.select("rank", "own_us").iter_rows())
+    slow = max(own, key=lambda rank: own[rank])
+    assert named in ([], [f"rank {slow} is slow: rank {1 - slow}"])
 
 
 @pytest.fixture
