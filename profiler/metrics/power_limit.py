@@ -13,10 +13,11 @@ _POWER_REASONS = 0x4 | 0x80
 def at_its_limit(manifest: Manifest, *phases: str) -> bool:
     """Whether the GPU lowered its clock for its power right after one of these phases."""
     sampled = [each.gpu or {} for each in manifest.phases if each.name in phases]
-    return any(_reasons(each.get("clock_event_reasons")) & _POWER_REASONS for each in sampled)
+    return any(clock_reasons(each.get("clock_event_reasons")) & _POWER_REASONS for each in sampled)
 
 
-def _reasons(text: Any) -> int:
+def clock_reasons(text: Any) -> int:
+    """NVML's bit mask of why a clock is below its highest, from the hexadecimal text of nvidia-smi; 0 without one."""
     try:
         return int(str(text), 16)
     except ValueError:

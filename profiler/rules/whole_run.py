@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from profiler.core.finding import Finding, Saving
 from profiler.metrics.compiles import limits
 from profiler.metrics.phases import timed
+from profiler.metrics.power_limit import clock_reasons
 from profiler.rules.base import BASE, CLOCKS, COMPILE_LOG, RULES, TIMED, TRACE, Rule
 from profiler.rules.context import CALL, DECODE, STEP, TEXT, Context
 from profiler.rules.eager_rows import SAVING, eager_rows
@@ -75,7 +76,7 @@ def throttled(context: Context) -> Iterable[Finding]:
     """The GPU lowered its clocks in the timed phase."""
     phase = context.manifest.phase("timed") or context.manifest.phase("traced")
     gpu = (phase.gpu if phase else None) or {}
-    mask, clock, most = _mask(gpu.get("clock_event_reasons")), gpu.get("sm_clock_mhz"), gpu.get("sm_clock_max_mhz")
+    mask, clock, most = clock_reasons(gpu.get("clock_event_reasons")), gpu.get("sm_clock_mhz"), gpu.get("sm_clock_max_mhz")
     reasons = [name for bit, name in _REASONS.items() if mask & bit]
     if reasons and isinstance(clock, int | float) and isinstance(most, int | float) and clock < 0.97 * most:
         share = 1 - clock / most
@@ -90,13 +91,6 @@ def throttled(context: Context) -> Iterable[Finding]:
             ),
             change="compare runs at the same clocks; cooling and the power limit are the machine's",
         )
-
-
-def _mask(text: object) -> int:
-    try:
-        return int(str(text), 16)
-    except ValueError:
-        return 0
 
 
 def slower_than_base(context: Context) -> Iterable[Finding]:
