@@ -96,7 +96,8 @@ def _advise(group: Group, by_id: dict[str, dict[str, Any]], budget: Budget) -> l
 def _faithful(fastest: dict[str, Any], group: Group, rows: list[dict[str, Any]], budget: Budget) -> list[Advice]:
     """The fastest that is near bf16, where the fastest of all is not and nobody said how near it must be."""
     level = fastest.get("sqnr_db")
-    if budget.sqnr_db is not None or level is None or level >= FAITHFUL_DB:
+    near_enough = not group.quality if level is None else level >= FAITHFUL_DB
+    if budget.sqnr_db is not None or near_enough:
         return []
     near = [row for row in rows if row["scheme"] == "bf16" or (row.get("sqnr_db") or 0.0) >= FAITHFUL_DB]
     best = min(near, key=lambda row: row["time_s"], default=None)
@@ -200,23 +201,37 @@ def not_known(
     if unfinished:
         counts = Counter(row["status"] for row in unfinished)
         listed = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-        notes.append(f"{len(unfinished)} of {len(rows)} cells have no result: {listed}")
+        notes.append(f"{len(unfinished)} of {len(rows)} cells have no time: {listed}")
     timeless = [row["id"] for row in rows if row["status"] == "ok" and row.get("time_s") is None]
     notes += [f"not timed: {', '.join(timeless)}"] if timeless else []
     for group in groups:
-        notes += [f"{name} is not ranked: {why}" for name, why in group.left_out.items()]
+        notes += _left_out(group.left_out)
         notes += [] if group.memory else ["memory is not known, and no axis"]
         notes += [] if group.quality or len(group.ids) < 2 else [_no_quality(group, rows)]
     extrapolated = [row["id"] for row in rows if row["extrapolated"]]
     every = len(extrapolated) > 1 and len(extrapolated) == sum(row.get("time_s") is not None for row in rows)
     notes += [f"extrapolated from shorter calls: {'every time' if every else ', '.join(extrapolated)}"] if extrapolated else []
-    notes += _found_compiled(rows, found) + _no_picture(rows)
+    notes += _noise(rows) + _found_compiled(rows, found) + _no_picture(rows)
     if any(row.get("sqnr_db") is not None or row.get("psnr_db") is not None for row in rows):
         notes += [RELATIVE] if any(spec.get("weights") is None for spec in specs) else []
         notes += _rounding(rows)
         sparse = [row["id"] for row in rows if row.get("sparsify") or row.get("quantization") in DENSE_TWIN]
         notes += [f"{', '.join(sparse)}: {PRUNED}"] if sparse else []
     return list(dict.fromkeys(notes))
+
+
+def _left_out(whys: Mapping[str, str]) -> list[str]:
+    """Cells that are not ranked, those of one reason together."""
+    named: dict[str, list[str]] = {}
+    for name, why in whys.items():
+        named.setdefault(why, []).append(name)
+    return [f"{', '.join(names)}: not ranked, {why}" for why, names in named.items()]
+
+
+def _noise(rows: list[dict[str, Any]]) -> list[str]:
+    """Extrapolated times that may be off by half of themselves, or more."""
+    lost = [row["id"] for row in rows if row.get("error_s") is not None and row["error_s"] >= abs(row["time_s"] or 0.0) / 2]
+    return [f"extrapolated times that may be off by half or more say nothing: {', '.join(lost)}"] if lost else []
 
 
 def _rounding(rows: list[dict[str, Any]]) -> list[str]:

@@ -34,6 +34,7 @@ COLUMNS: dict[str, Any] = {
     "height": pl.Int64,
     "width": pl.Int64,
     "frames": pl.Int64,
+    "guidance": pl.Float64,
     "model_memory_gib": pl.Float64,
     "inference_memory_gib": pl.Float64,
     "time_s": pl.Float64,
@@ -100,7 +101,7 @@ def _row(each: CellRun, steps: int | None) -> dict[str, Any]:
 
 def _asked(spec: dict[str, Any]) -> dict[str, Any]:
     scheme, mode = spec.get("scheme"), spec.get("compile")
-    same = ("model", "compile_vae", "fuse_qkv", "quantize_vae", "quantize_text_encoder", "height", "width", "frames")
+    same = ("model", "compile_vae", "fuse_qkv", "quantize_vae", "quantize_text_encoder", "height", "width", "frames", "guidance")
     return {name: spec.get(name) for name in same} | {
         "batch_size": spec.get("batch"),
         "compile": None if mode is None else mode != "none",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-WORK = ("model", "gpu", "batch_size", "steps", "height", "width", "frames")
+WORK = ("model", "gpu", "batch_size", "steps", "height", "width", "frames", "guidance")
 """What cells must share to be held against each other: the same work on the same device."""
 
 PEAK, MODEL = "inference_peak_gib", "model_memory_gib"
@@ -75,7 +75,8 @@ def _group(work: dict[str, Any], rows: list[dict[str, Any]]) -> Group:
 def _lacks(row: dict[str, Any], memory: str, quality: bool) -> str:
     lacking = [name for name, missing in (("memory", memory and row.get(memory) is None),) if missing]
     if quality and row.get("sqnr_db") is None:
-        lacking.append("SQNR")
+        note = row.get("quality_note")
+        lacking.append(f"SQNR ({note})" if note else "SQNR")
     if row.get("sqnr_db") == -math.inf:
         return "its output is not finite"
     return f"no {' and no '.join(lacking)}" if lacking else ""

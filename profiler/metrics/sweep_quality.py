@@ -26,6 +26,7 @@ def add_quality(rows: list[dict[str, Any]], cells: list[CellRun], base: str | Pa
         base: a cell's id or a run directory; None for the plainest bf16 cell of the same work as each cell.
     """
     bases = _candidates(cells) if base is None else [_named(cells, base)]
+    bases = [each for each in bases if _kept_outputs(each[1])] or bases
     for row, each in zip(rows, cells, strict=True):
         if each.run is not None and row["status"] == "ok":
             row.update(_against(each.run, bases))
@@ -38,7 +39,13 @@ def _candidates(cells: list[CellRun]) -> list[tuple[str, Run]]:
     return sorted(plain, key=lambda each: [each[1].manifest.spec.get(key) not in (None, False, "none") for key in _CHANGES])
 
 
+_BASE = {"sqnr_db": math.inf, "sqnr_transformer_db": math.inf, "quality_note": IS_BASE}
 _CHANGES = ("compile", "fuse_qkv", "compile_vae", "channels_last", "offload", "vae_tiling", "vae_slicing")
+
+
+def _kept_outputs(run: Run) -> bool:
+    """Whether anything can be held against it: a base that kept nothing leaves its place to the next."""
+    return quality(run, run).sqnr[LAST_LATENTS].db is not None
 
 
 def _named(cells: list[CellRun], base: str | Path) -> tuple[str, Run]:
@@ -56,10 +63,12 @@ def _named(cells: list[CellRun], base: str | Path) -> tuple[str, Run]:
 
 def _against(run: Run, bases: list[tuple[str, Run]]) -> dict[str, Any]:
     """Against the first base that can be held against the run; where none can, why not the first of the same work."""
-    whys = []
+    whys: list[tuple[bool, str]] = []
     for name, base in bases:
         if base.path.resolve() == run.path.resolve():
-            return {"base": name, "sqnr_db": math.inf, "sqnr_transformer_db": math.inf, "quality_note": IS_BASE}
+            plainer = next((why for differs, why in whys if not differs), None)
+            # Of two that do the same work one is the base: with two, cells at infinite dB would beat each other on the front.
+            return {"quality_note": plainer} if plainer else _BASE | {"base": name}
         other = mismatch(run, base)
         found = None if other else quality(run, base)
         if found and (found.sqnr[LAST_LATENTS].db is not None or found.psnr.db is not None):

@@ -21,7 +21,7 @@ SEED_CSV = Path(__file__).parent / "data" / "seed.csv"
 # The seed's words for a scheme, the exact one first: its H100 rows of CogVideoX say `fp8` for what is fp8dq by time and memory.
 _ALIASES = {"bf16": ("bf16", "None"), "fp8dq": ("fp8dq", "fp8"), "fp6_e3m2": ("fp6_e3m2", "fp6")}
 _SPARSE: dict[str, tuple[tuple[str, bool], ...]] = {"sparsify": (("int8dq", True), ("sparsify", False)), "fp8-sparse": ()}
-_SHAPE = ("steps", "height", "width", "frames")
+_SHAPE = ("steps", "height", "width", "frames", "guidance")
 QUANTITIES = ("model_memory_gib", "inference_memory_gib", "time_s")
 ROWS = {
     "id": pl.Utf8,
@@ -132,7 +132,7 @@ def _other_work(row: dict[str, Any], setup: Setup) -> str:
     for name in _SHAPE:
         theirs, mine = getattr(setup, name), row[name]
         if theirs is not None and mine is not None and mine != theirs:
-            return f"{name} is {theirs} in the seed and {mine} here"
+            return f"{name} is {theirs:g} in the seed and {mine:g} here"
     return ""
 
 

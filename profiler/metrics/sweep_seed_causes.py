@@ -13,7 +13,7 @@ MODEL, INFERENCE, TIME = "model_memory", "inference_memory", "time"
 THRESHOLDS = {MODEL: 0.02, INFERENCE: 0.10, TIME: 0.10}
 """Differences above these are explained; model memory is held to 2 %, where the same layers are quantized."""
 
-NOTHING = "nothing that both say differs: not explained"
+NOTHING = "not explained by anything measured"
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,8 @@ def causes(
         mine, theirs = row.get(column), seed[column]
         if mine is None or not theirs or abs(mine / theirs - 1) <= THRESHOLDS[quantity]:
             continue
-        said = sorted(explain(pair), key=lambda cause: not cause[1]) or [(NOTHING, False)]
+        said = sorted(explain(pair), key=lambda cause: not cause[1])
+        if not any(measured for _, measured in said):
+            found.append(Cause(quantity, NOTHING, True))
         found += [Cause(quantity, text, measured) for text, measured in said]
     return found

@@ -12,7 +12,9 @@ from profiler.report.html_document import document
 from profiler.report.html_parts import Figure, bullets, chip, figures, legend, lines, part, section, table
 from profiler.report.html_points import Point, points
 from profiler.report.html_tags import Html, Inside, joined, tag
-from profiler.report.sweep_seed_text import facts
+from profiler.report.sweep_plan_text import HEADERS, notes
+from profiler.report.sweep_plan_text import cells as plan_cells
+from profiler.report.sweep_seed_text import facts, unmatched
 from profiler.report.sweep_seed_why import whys
 
 _MEMORY = {"inference_peak_gib": "peak of one call", "model_memory_gib": "model memory"}
@@ -43,6 +45,7 @@ def page(data: Mapping[str, Any]) -> str:
         *(_group(each, data) for each in sorted(data["groups"], key=lambda each: -len(each["ids"]))),
         _unfinished(data),
         _seed(data["against_seed"]),
+        _plan(data["plan"]),
     )
     return document(name, _head(name, data, answers), body)
 
@@ -63,7 +66,9 @@ def _figures(data: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> list
         known = [each for each in done if each[key] is not None]
         if known and len(data["groups"]) == 1:
             least = min(known, key=lambda each: each[key])
-            made.append(Figure(name, f"{least[key]:,.3f}" if unit == "s" else sweep_words.size(least[key]), unit, least["id"]))
+            made.append(
+                Figure(name, sweep_words.seconds(dict(least)) if unit == "s" else sweep_words.size(least[key]), unit, least["id"])
+            )
     return [*made, Figure("Pareto front", f"{len(data['pareto'])}", "", "cells that none beats in time, memory and SQNR")]
 
 
@@ -138,15 +143,26 @@ def _seed(found: Mapping[str, Any] | None) -> Html:
     causes = [f"{each.head()}: {text}" for each in whys(found["rows"]) for text in each.causes]
     rows = table(_SEED, [_beside(each) for each in found["rows"]])
     note = f"{len(found['rows'])} of its {found['seed_rows']} rows; ratio: ours over the seed's"
-    return section("seed", "Against the seed", rows, part("Why", bullets(causes)), bullets(facts(dict(found))), note=note)
+    absent = [f"{', '.join(cells)}: {why}" for why, cells in unmatched(dict(found)).items()]
+    more = (part("Why", bullets(causes)), part("Not in the seed", bullets(absent)), bullets(facts(dict(found))))
+    return section("seed", "Against the seed", rows, *more, note=note)
+
+
+def _plan(found: Mapping[str, Any] | None) -> Html:
+    if not found or not found["rows"]:
+        return joined()
+    rows = table(HEADERS, [plan_cells(dict(each)) for each in found["rows"]])
+    note = f"by {found['path']}, from {found['source']}; predicted > measured"
+    return section("plan", "Predicted and measured", rows, bullets(notes(dict(found))), note=note)
 
 
 def _beside(row: Mapping[str, Any]) -> list[Inside]:
-    made: list[Inside] = [tag("code", row["id"])]
+    made: list[Inside] = [tag("code", row["id"], "" if row["same_gpu"] else f" ({row['seed_gpu']})")]
     for ours, seed, ratio in (
         ("time_s", "seed_time_s", "time_ratio"),
         ("model_memory_gib", "seed_model_memory_gib", "model_memory_ratio"),
         ("inference_memory_gib", "seed_inference_memory_gib", "inference_memory_ratio"),
     ):
-        made += [sweep_words.plain(row[ours]), sweep_words.plain(row[seed]), sweep_words.ratio(row[ratio])]
+        mine = sweep_words.seconds(dict(row) | {"error_s": None}) if ours == "time_s" else sweep_words.plain(row[ours])
+        made += [mine, sweep_words.plain(row[seed]), sweep_words.ratio(row[ratio])]
     return made

@@ -23,6 +23,7 @@ def work(of: dict[str, Any]) -> str:
     parts += [f"{of['steps']} steps"] if of.get("steps") is not None else []
     parts += [f"{of['height']}x{of['width']}"] if of.get("height") and of.get("width") else []
     parts += [f"{of['frames']} frames"] if of.get("frames") else []
+    parts += [f"guidance {of['guidance']:g}"] if of.get("frames") and of.get("guidance") is not None else []
     return ", ".join(parts + ([str(of["gpu"])] if of.get("gpu") else []))
 
 

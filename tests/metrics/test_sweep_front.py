@@ -54,8 +54,10 @@ def test_three_axes_and_the_base_is_as_good_as_can_be():
 
 def test_other_work_is_held_apart_and_what_has_no_time_is_not_there():
     rows = [row("a"), row("b4", 9.0, batch_size=4), row("long", 9.0, steps=8), row("oom", status="oom"), row("untimed", None)]
+    # CogVideoX at a guidance of 1 runs half the batch.
+    rows.append(row("unguided", 0.5, guidance=1.0))
     found = groups(rows)
-    assert [(group.ids, group.front) for group in found] == [(["a"], ["a"]), (["b4"], ["b4"]), (["long"], ["long"])]
+    assert [(group.ids, group.front) for group in found] == [([each], [each]) for each in ("a", "b4", "long", "unguided")]
     assert found[1].work == {
         "model": "m",
         "gpu": "g",
@@ -64,13 +66,20 @@ def test_other_work_is_held_apart_and_what_has_no_time_is_not_there():
         "height": 8,
         "width": 8,
         "frames": None,
+        "guidance": None,
     }
 
 
 def test_a_cell_without_an_axis_is_left_out_and_named():
-    rows = [row("bf16", sqnr=math.inf), row("a"), row("dumb", 0.5, sqnr=None), row("nan", 0.1, sqnr=-math.inf)]
+    rows = [
+        row("bf16", sqnr=math.inf),
+        row("a"),
+        row("dumb", 0.5, sqnr=None),
+        row("other", 0.5, sqnr=None, quality_note="seed is 1 here"),
+        row("nan", 0.1, sqnr=-math.inf),
+    ]
     (group,) = groups(rows)
-    assert group.left_out == {"dumb": "no SQNR", "nan": "its output is not finite"}
+    assert group.left_out == {"dumb": "no SQNR", "other": "no SQNR (seed is 1 here)", "nan": "its output is not finite"}
     assert group.front == ["bf16"]
 
 

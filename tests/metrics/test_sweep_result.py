@@ -107,7 +107,7 @@ def test_a_cell_without_a_result_has_a_row_and_no_figures(tmp_path: Path):
     )
     assert row["model_memory_gib"] == 20.0
     assert (result.pareto, result.recommended, result.groups) == ([], [], [])
-    assert result.not_known == ["2 of 2 cells have no result: 1 oom, 1 queued"]
+    assert result.not_known == ["2 of 2 cells have no time: 1 oom, 1 queued"]
 
 
 def test_how_a_run_ended_is_the_reason_where_the_sweep_gives_none(tmp_path: Path):
@@ -227,6 +227,45 @@ def test_where_the_fastest_is_far_from_bf16_the_fastest_near_it_is_named_too(tmp
     assert FAITHFUL not in {each.what for each in sweep_result(folder).recommended}
 
 
+def test_the_fastest_of_unknown_sqnr_is_not_near_bf16(tmp_path: Path):
+    folder = rated(tmp_path / "s")
+    (folder / "fast" / "output.npz").unlink()
+    found = {each.what: each.cell for each in sweep_result(folder).recommended}
+    assert (found[FASTEST], found[FAITHFUL]) == ("fast", "bf16-compiled")
+
+
+def test_a_base_that_kept_nothing_leaves_its_place_to_the_next(tmp_path: Path):
+    folder = rated(tmp_path / "s")
+    (folder / "bf16" / "output.npz").unlink()
+    cells = sweep_result(folder).cells
+    assert dict(cells.select("id", "base").iter_rows()) == {
+        "bf16": None,
+        **dict.fromkeys(("bf16-compiled", "fast", "true", "small"), "bf16-compiled"),
+    }
+    assert only(sweep_result(folder), "bf16")["quality_note"].endswith("holds no output.npz")
+
+
+def test_of_two_bf16_cells_that_cannot_be_compared_one_is_the_base(tmp_path: Path):
+    folder = rated(tmp_path / "s")
+    np.savez(folder / "bf16-compiled" / "output.npz", steps=7, **dict.fromkeys(TENSORS, np.ones((1, 1000), np.float32)))
+    result = sweep_result(folder)
+    assert only(result, "bf16")["sqnr_db"] == math.inf
+    other = only(result, "bf16-compiled")
+    assert (other["base"], other["sqnr_db"]) == (None, None)
+    assert "bf16" in result.pareto and "bf16-compiled" not in result.pareto
+    assert f"bf16-compiled: not ranked, no SQNR ({other['quality_note']})" in result.not_known
+
+
+def test_an_extrapolated_time_that_is_all_error_says_nothing(tmp_path: Path):
+    parts = {"from_steps": [4, 8], "fixed_ms": 100.0, "step_ms": 50.0, "error_ms": 100.0}
+    write_run(tmp_path / "s" / "a", manifest(spec("int8wo", steps=8)))
+    asked = cell("a", spec("int8wo", steps=8))
+    note = "extrapolated times that may be off by half or more say nothing: a"
+    for error_ms, said in ((100.0, False), (800.0, True)):
+        sweep_json(tmp_path / "s", [asked | {"extrapolated": parts | {"error_ms": error_ms}}])
+        assert (note in sweep_result(tmp_path / "s").not_known) is said
+
+
 def test_bf16_counts_as_near_bf16_whatever_rounding_does(tmp_path: Path):
     folder = rated(tmp_path / "s")
     tensors(folder / "bf16-compiled", 2**-3)
@@ -297,7 +336,7 @@ def test_broken_output_is_never_recommended(tmp_path: Path):
     np.savez(folder / "fast" / "output.npz", steps=2, **dict.fromkeys(TENSORS, np.full((1, 1000), np.nan, np.float32)))
     result = sweep_result(folder)
     assert "fast" not in {each.cell for each in result.recommended}
-    assert "fast is not ranked: its output is not finite" in result.not_known
+    assert "fast: not ranked, its output is not finite" in result.not_known
 
 
 def test_an_unknown_table_to_hold_it_against(tmp_path: Path):

@@ -232,8 +232,9 @@ def test_tuned_kernels_are_named(tmp_path: Path):
     notes = {"tuned_tables": ["h100.json"], "notes": ["418 of 418 int8dq Linears run tuned kernels", "other"]}
     made = manifest(spec("int8dq", "regional"), (2.967,), (20.386, 31.6, 22.8), **notes)
     alone = beside(tmp_path, a=made)
-    assert texts(alone, "a", TIME)[0] == ("kernels tuned for this GPU: 418 of 418 int8dq Linears run tuned kernels")
-    assert alone.causes["a"][0].measured is False, "no cell says what they are worth"
+    tuned = "kernels tuned for this GPU: 418 of 418 int8dq Linears run tuned kernels"
+    assert texts(alone, "a", TIME)[:2] == [NOTHING, tuned]
+    assert alone.causes["a"][1].measured is False, "no cell says what they are worth"
     plain = manifest(spec("int8dq", "regional"), (4.452,), (20.386, 31.6, 22.8))
     found = beside(tmp_path / "both", a=made, b=plain)
     assert texts(found, "a", TIME)[0].endswith("run tuned kernels; without them (b) 4.452 s")
@@ -265,7 +266,12 @@ def test_an_extrapolated_time_says_so(tmp_path: Path):
     assert found.causes == {}
     sweep_json(tmp_path / "s", [cell("a", spec("bf16", steps=8), extrapolated=parts | {"step_ms": 300.0})])
     slow = sweep_result(tmp_path / "s", against="seed").against_seed
-    assert texts(slow, "a", TIME)[0] == "ours is extrapolated from calls of 4 and 8 steps, give or take 0.13 s (1.4%)"
+    text = "ours is extrapolated from calls of 4 and 8 steps, give or take {}"
+    assert texts(slow, "a", TIME)[:2] == [NOTHING, text.format("0.13 s (1.4%)")], "less than they differ by"
+    sweep_json(tmp_path / "s", [cell("a", spec("bf16", steps=8), extrapolated=parts | {"step_ms": 300.0, "error_ms": 3000.0})])
+    rough = sweep_result(tmp_path / "s", against="seed").against_seed
+    assert texts(rough, "a", TIME)[0] == text.format("3.00 s (31.9%)")
+    assert NOTHING not in texts(rough, "a", TIME)
 
 
 def test_what_nothing_explains_is_said_to_be_so(tmp_path: Path):

@@ -221,4 +221,5 @@ def _poisoned_sweep(data: dict[str, Any]) -> dict[str, Any]:
         "recommended": _poison(data["recommended"]),
         "not_known": _poison(data["not_known"]),
         "against_seed": _poison(data["against_seed"]),
+        "plan": data["plan"],
     }

@@ -56,6 +56,8 @@ def test_an_unfinished_sweep_with_extrapolated_times(tmp_path: Path):
     sweep_json(tmp_path / "s", cells)
     text = said(page(sweep_data(tmp_path / "s")))
     assert "~3.800 ±0.050" in text and "c queued" in text and "2 of 3 went well" in text
+    beside = said(page(sweep_data(tmp_path / "s", against="seed")))
+    assert "b ~3.800 " in beside.partition("Against the seed")[2]
 
 
 def test_a_sweep_that_has_not_begun(tmp_path: Path):

@@ -50,7 +50,7 @@ def test_json_has_what_the_design_promises(kept):
     json.dumps(kept, allow_nan=False)
     assert {"cells", "pareto", "recommended"} <= set(kept)
     assert set(COLUMNS) | {"spec", "attempts", "worker", "seconds", "cache", "hash"} <= set(kept["cells"][0])
-    assert kept["pareto"] == ["fp8dqrow-regional", "bf16-default", "int8dq-regional"]
+    assert kept["pareto"] == ["fp8dqrow-regional", "int8dq-regional", "bf16-none"]
     assert kept["cells"][2]["spec"]["scheme"] == "fp8dqrow"
     assert kept["cells"][2]["sqnr_db"] == pytest.approx(21.911, abs=1e-3)
     assert (kept["cells"][0]["sqnr_db"], kept["cells"][0]["quality_note"]) == (None, "the base"), "infinite is no JSON"
@@ -69,7 +69,7 @@ def test_the_text_of_the_kept_runs(kept):
         "2.978",
         *["22.78", "20.36", "32.18", "1.9", "23.4", "0", "21.9"],
     ]
-    assert row_of(first, "bf16-none") == ["bf16-none", "5.268", *["33.85", "31.43", "31.52", "0.0", "-", "0", "base"]]
+    assert row_of(first, "bf16-none") == ["*", "bf16-none", "5.268", *["33.85", "31.43", "31.52", "0.0", "-", "0", "base"]]
     assert "bf16-none-b64  oom          CUDA out of memory. Tried to allocate 16.00 GiB." in text
     assert "within budget: 24 GiB and at least 25 dB: int8dq-regional" in text
     assert "note: weights are random: SQNR and PSNR order schemes, and say nothing about pictures" in text
@@ -128,7 +128,7 @@ def test_text_fits_and_marks_what_is_extrapolated(mixed, width: int):
     assert row_of(text, "b")[:3] == ["b", "~3.800", "±0.050"]
     assert "~ extrapolated from calls of fewer steps" in text
     assert "no room no room" in text and "no room " * 40 not in text, "a reason is cut"
-    assert "note: 2 of 5 cells have no result: 1 oom, 1 queued" in text
+    assert "note: 2 of 5 cells have no time: 1 oom, 1 queued" in text
 
 
 def test_markdown_tables_hold_together(mixed, kept):
