@@ -15,6 +15,7 @@ from dashboards.charts.style import MUTED, figure, label
 from profiler.core import palette
 from profiler.core.units import GIB, MIB
 from profiler.metrics.sweep_front import Group, front
+from profiler.report.sweep_words import EXTRAPOLATED
 
 STATUSES = {
     "ok": palette.FASTER,
@@ -185,7 +186,8 @@ def beside_seed(rows: pl.DataFrame) -> go.Figure:
     if kept.is_empty():
         return made
     names = [label(name, _NAME_MOST) for name in kept["id"]]
-    texts = [f"{ours:,.2f} s · {ratio:.2f} of the seed's" for ours, ratio in zip(kept["time_s"], kept["time_ratio"], strict=True)]
+    shown_of = zip(kept["time_s"], kept["time_ratio"], kept["extrapolated"], strict=True)
+    texts = [f"{EXTRAPOLATED if guess else ''}{ours:,.2f} s · {ratio:.2f} of the seed's" for ours, ratio, guess in shown_of]
     pairs = (
         ("seed", "seed_time_s", MUTED, [f"{each:,.2f} s" for each in kept["seed_time_s"]]),
         ("ours", "time_s", palette.ACCENT, texts),

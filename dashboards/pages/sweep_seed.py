@@ -53,7 +53,8 @@ def table(found: SeedComparison) -> pl.DataFrame:
     for quantity in ("time_s", *(name for name in QUANTITIES if name != "time_s")):
         short = quantity.rpartition("_")[0]
         columns += [pl.col(quantity).alias(short), pl.col(f"seed_{quantity}").alias(f"seed_{short}"), pl.col(f"{short}_ratio")]
-    return found.rows.sort("time_s", "id", nulls_last=True).select(*columns, "seed_gpu", "same_layers")
+    marks = ["extrapolated"] if found.rows["extrapolated"].any() else []
+    return found.rows.sort("time_s", "id", nulls_last=True).select(*columns, *marks, "seed_gpu", "same_layers")
 
 
 def _table(found: SeedComparison) -> None:

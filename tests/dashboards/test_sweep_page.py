@@ -128,6 +128,9 @@ def test_the_seed_is_beside_the_cells(swept: Path):
     assert ours.name == "ours" and ours.y[-1] == FAST and ours.x[-1] == 3.0
     row = result.against_seed.rows.filter(pl.col("id") == FAST)
     assert f"{row['time_ratio'].item():.2f} of the seed's" in ours.text[-1]
+    assert not any("~" in text for text in ours.text)
+    guessed = charts.beside_seed(result.against_seed.rows.with_columns(extrapolated=pl.lit(True))).data[1]
+    assert guessed.text[-1].strip().startswith("~3.00 s"), "extrapolated is marked everywhere"
     assert style.empty(charts.beside_seed(result.against_seed.rows.clear()))
     test = show("sweep", run=NAME, base="seed")
     assert not test.exception
