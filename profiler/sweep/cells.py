@@ -16,6 +16,8 @@ TIMEOUT, REFUSED, INTERRUPTED = "timeout", "refused", "interrupted"
 STATUSES = (QUEUED, RUNNING, OK, OOM, FAILED, TIMEOUT, REFUSED, INTERRUPTED)
 # What a cell is done with: a failure is a result as well.
 RESULTS = (OK, OOM, FAILED, TIMEOUT)
+# What a file system takes as one name.
+_NAME_BYTES = 255
 
 _SHORT = {
     "fuse_qkv": "qkv",
@@ -64,7 +66,10 @@ class Cell:
             cell = build(cls, raw, "cell")
         except TypeError as error:
             raise UnreadableInput(f"a cell of the sweep has a wrong shape: {error}", "sweep into another folder") from None
-        if not all(map(_is_name, (cell.id, cell.run or cell.id))):
+        names = (cell.id, cell.id if cell.run is None else cell.run)
+        if not all(0 < len(each.encode(errors="replace")) <= _NAME_BYTES for each in names):
+            raise UnreadableInput(f"cell {cell.id[:60]!r} has a name that no folder can have", "sweep into another folder")
+        if not all(map(_is_name, names)):
             raise UnreadableInput(f"cell {cell.id!r} lies outside the sweep's folder", "sweep into another folder")
         if cell.status not in STATUSES:
             raise UnreadableInput(f"cell {cell.id} has the status {cell.status!r}", f"there are: {', '.join(STATUSES)}")

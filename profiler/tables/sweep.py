@@ -20,6 +20,7 @@ SCHEMA = 1
 STATUSES = ("queued", "running", "ok", "oom", "failed", "timeout", "refused", "interrupted")
 _SPEC = get_type_hints(RunSpec)
 _MAX_BYTES = 64 << 20
+_NAME_BYTES = 255
 _CHANGED = "it was changed after the sweep, or is no sweep's; the runs below it can still be read one by one"
 
 
@@ -154,13 +155,18 @@ def _checked(path: Path, file: SweepFile) -> SweepFile:
     for each in file.cells:
         if each.id in seen:
             raise ValueError(f"cell {each.id!r} is there twice")
-        if not each.id or not each.id.isprintable():
-            raise ValueError(f"{each.id!r} is no name of a cell")
+        if not each.id or not each.id.isprintable() or not _is_short(each.id):
+            raise ValueError(f"{each.id[:60]!r} is no name of a cell")
         seen.add(each.id)
-        if each.run is not None and not _inside(each.run):
-            raise ValueError(f"the run of cell {each.id!r} lies outside the sweep: {each.run!r}")
+        if each.run is not None and not (_is_short(each.run) and _inside(each.run)):
+            raise ValueError(f"the run of cell {each.id!r} lies outside the sweep, or nowhere: {each.run[:60]!r}")
         check_inside(_SPEC, each.spec, f"{each.id}: spec")
     return file
+
+
+def _is_short(name: str) -> bool:
+    """Whether a file system takes it as a name: it raises an error of its own at what is longer."""
+    return len(name.encode(errors="replace")) <= _NAME_BYTES
 
 
 def _inside(name: str) -> bool:

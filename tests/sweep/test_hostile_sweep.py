@@ -114,3 +114,12 @@ def test_a_cell_lies_in_the_folder(tmp_path: Path, field: str, name: str):
     raw = cells()[0].to_dict() | {field: name}
     with pytest.raises(UnreadableInput, match="lies outside the sweep's folder"):
         Cell.from_dict(raw)
+
+
+@pytest.mark.parametrize("field", ["id", "run"])
+@pytest.mark.parametrize("name", ["", "a" * 256, "é" * 128], ids=["none", "long", "long in bytes"])
+def test_a_cell_has_a_name_that_a_folder_can_have(tmp_path: Path, field: str, name: str):
+    raw = cells()[0].to_dict()
+    with pytest.raises(UnreadableInput, match="has a name that no folder can have"):
+        Cell.from_dict(raw | {field: name})
+    assert getattr(Cell.from_dict(raw | {field: "a" * 255}), field) == "a" * 255

@@ -100,6 +100,9 @@ BROKEN = {
     "no name": (json.dumps({"schema": 1, "cells": [cell("", spec())]}).encode(), "is no name of a cell"),
     "up and out": (json.dumps({"schema": 1, "cells": [cell("a", spec(), run="../../etc")]}).encode(), "lies outside"),
     "from the root": (json.dumps({"schema": 1, "cells": [cell("a", spec(), run="/etc")]}).encode(), "lies outside"),
+    "a long run": (json.dumps({"schema": 1, "cells": [cell("a", spec(), run="a" * 256)]}).encode(), "or nowhere: 'aaaa"),
+    "a long path": (json.dumps({"schema": 1, "cells": [cell("a", spec(), run="a/" * 3000)]}).encode(), "or nowhere: 'a/a"),
+    "a long name": (json.dumps({"schema": 1, "cells": [cell("a" * 256, spec())]}).encode(), "is no name of a cell"),
     "a batch of text": (
         json.dumps({"schema": 1, "cells": [cell("a", spec() | {"batch": "4"})]}).encode(),
         "spec.batch is '4'",
