@@ -29,6 +29,24 @@ _SHORT = {
 
 
 @dataclass(kw_only=True)
+class _Parts:
+    """What `extrapolate` makes."""
+
+    from_steps: list[int]
+    fixed_ms: float
+    step_ms: float
+    error_ms: float
+
+
+@dataclass(kw_only=True)
+class _Row:
+    """What a row of `sweep.json` says beside the fields of a cell, or more strictly than these do."""
+
+    hash: str = ""
+    extrapolated: _Parts | None = None
+
+
+@dataclass(kw_only=True)
 class Cell:
     """One cell. Times are epoch nanoseconds and seconds; `run` is its run directory's name below the sweep's folder.
 
@@ -64,6 +82,7 @@ class Cell:
         """
         try:
             cell = build(cls, raw, "cell")
+            build(_Row, raw, "cell")
         except TypeError as error:
             raise UnreadableInput(f"a cell of the sweep has a wrong shape: {error}", "sweep into another folder") from None
         names = (cell.id, cell.id if cell.run is None else cell.run)

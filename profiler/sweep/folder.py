@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from profiler.core.plan_file import names_plan
 from profiler.rundir import layout
 from profiler.rundir.manifest import Failure, Manifest
 from profiler.rundir.reader import is_run, read_manifest
+from profiler.rundir.shape import build
 from profiler.rundir.writer import process_identity, write_atomic
 from profiler.sweep.cells import OK, REFUSED, Cell
 from profiler.sweep.extrapolate import extrapolate
@@ -24,6 +26,7 @@ from profiler.sweep.extrapolate import extrapolate
 SCHEMA = 1
 # Names in the folder beside those of the cells.
 WORK, CACHE, LOGS, LOCK = ".work", layout.CACHE_DIR, "logs", ".lock"
+_ELSEWHERE = "sweep into another folder"
 
 
 @dataclass(kw_only=True)
@@ -201,17 +204,35 @@ def read_cells(path: Path) -> list[Cell]:
     """The cells of a folder's `sweep.json`.
 
     Raises:
-        UnreadableInput: not JSON, of another shape, or of a later schema.
+        UnreadableInput: not JSON, of another shape or schema, or with one id twice.
     """
     file = path / layout.SWEEP
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
         schema, rows = raw["schema"], raw["cells"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UnreadableInput(f"{file} is no list of a sweep's cells: {error}", "sweep into another folder") from None
-    if not isinstance(schema, int) or schema > SCHEMA or not isinstance(rows, list):
-        raise UnreadableInput(f"{file} has schema {schema!r}; this diffuscope reads up to {SCHEMA}", "upgrade diffuscope")
-    return [Cell.from_dict(each) for each in rows]
+        raise UnreadableInput(f"{file} is no list of a sweep's cells: {error}", _ELSEWHERE) from None
+    _refuse_schema(file, schema)
+    try:
+        build(Header, {"model": ""} | raw, "sweep")
+    except TypeError as error:
+        raise UnreadableInput(f"{file} has a wrong shape: {error}", _ELSEWHERE) from None
+    if not isinstance(rows, list):
+        raise UnreadableInput(f"{file} holds no list of cells", _ELSEWHERE)
+    cells = [Cell.from_dict(each) for each in rows]
+    twice = next((name for name, count in Counter(each.id for each in cells).items() if count > 1), None)
+    if twice is not None:
+        raise UnreadableInput(f"{file} holds cell {twice!r} twice", _ELSEWHERE)
+    return cells
+
+
+def _refuse_schema(file: Path, schema: object) -> None:
+    # True is 1 for Python, and no schema.
+    number = schema if isinstance(schema, int) and not isinstance(schema, bool) else 0
+    if number > SCHEMA:
+        raise UnreadableInput(f"{file} has schema {schema}; this diffuscope reads up to {SCHEMA}", "upgrade diffuscope")
+    if number != SCHEMA:
+        raise UnreadableInput(f"{file} has schema {str(schema)[:60]}, which was never written", _ELSEWHERE)
 
 
 def refuse_other(path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from stat import S_ISREG
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import msgspec
 
@@ -24,13 +24,19 @@ _NAME_BYTES = 255
 _CHANGED = "it was changed after the sweep, or is no sweep's; the runs below it can still be read one by one"
 
 
+# What every table can hold: a larger number is no time and no count, and would be infinite once it is multiplied.
+_LARGEST = 1 << 63
+Number = Annotated[float, msgspec.Meta(gt=-_LARGEST, lt=_LARGEST)]
+Whole = Annotated[int, msgspec.Meta(ge=-_LARGEST, le=_LARGEST - 1)]
+
+
 class Extrapolated(msgspec.Struct, frozen=True, kw_only=True):
     """How a call's time follows from shorter calls: `fixed_ms` + steps x `step_ms`, give or take `error_ms`."""
 
-    from_steps: list[int]
-    fixed_ms: float
-    step_ms: float
-    error_ms: float
+    from_steps: list[Whole]
+    fixed_ms: Number
+    step_ms: Number
+    error_ms: Number
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,9 +47,9 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     hash: str = ""
     run: str | None = None
-    attempts: int = 0
-    began_ns: int | None = None
-    seconds: float | None = None
+    attempts: Whole = 0
+    began_ns: Whole | None = None
+    seconds: Number | None = None
     worker: str | None = None
     reason: str | None = None
     extrapolated: Extrapolated | None = None
@@ -58,9 +64,9 @@ class SweepFile(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
     preset: str | None = None
     executor: str = "local"
-    steps: int | None = None
-    time_limit_s: float | None = None
-    began_ns: int | None = None
+    steps: Whole | None = None
+    time_limit_s: Number | None = None
+    began_ns: Whole | None = None
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,10 @@ import pytest
 from profiler.core.errors import DiffuscopeError, UnreadableInput, UsageError
 from profiler.core.spec import RunSpec
 from profiler.sweep.cells import Cell, make_cells
-from profiler.sweep.folder import Header, SweepFolder
+from profiler.sweep.folder import Header, SweepFolder, look
+from profiler.tables.sweep import open_sweep
 
+PARTS = {"from_steps": [4, 8], "fixed_ms": 1.0, "step_ms": 2.0, "error_ms": 0.1}
 GARBAGE = [None, True, "x", -1, 10**400, 1e308, float("nan"), [], [None], {}, {"a": None}, "../..", "/etc", "\x1b[31m", "a\0b"]
 
 
@@ -123,3 +125,27 @@ def test_a_cell_has_a_name_that_a_folder_can_have(tmp_path: Path, field: str, na
     with pytest.raises(UnreadableInput, match="has a name that no folder can have"):
         Cell.from_dict(raw | {field: name})
     assert getattr(Cell.from_dict(raw | {field: "a" * 255}), field) == "a" * 255
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "message"),
+    [
+        ({"schema": 0}, {}, "has schema 0, which was never written"),
+        ({"schema": True}, {}, "has schema True, which was never written"),
+        ({"schema": 2}, {}, "has schema 2; this diffuscope reads up to 1"),
+        ({"cells": None}, {}, "holds no list of cells"),
+        ({"steps": "8"}, {}, "sweep.steps is '8'"),
+        ({}, {"id": "int8wo-none"}, "holds cell 'int8wo-none' twice"),
+        ({}, {"hash": 5}, "cell.hash is 5"),
+        ({}, {"extrapolated": {"a": 1}}, "cell.extrapolated: missing"),
+        ({}, {"extrapolated": PARTS | {"step_ms": 1e308}}, "cell.extrapolated.step_ms is 1e"),
+    ],
+)
+def test_what_show_refuses_a_sweep_refuses_too(tmp_path: Path, header: dict[str, Any], row: dict[str, Any], message: str):
+    first, second = (each.to_dict() for each in cells())
+    whole = {"schema": 1, "model": "flux-tiny", "cells": [first | row, second], **header}
+    (tmp_path / "sweep.json").write_text(json.dumps(whole))
+    with pytest.raises(UnreadableInput, match=message):
+        look(tmp_path, "flux-tiny", cells())
+    with pytest.raises(UnreadableInput):
+        open_sweep(tmp_path)

@@ -108,6 +108,11 @@ BROKEN = {
         "spec.batch is '4'",
     ),
     "a batch too large": (json.dumps({"schema": 1, "cells": [cell("a", spec() | {"batch": 10**30})]}).encode(), "spec.batch is"),
+    "an absurd part": (
+        json.dumps({"schema": 1, "cells": [cell("a", spec(), extrapolated=PARTS | {"step_ms": 1e308})]}).encode(),
+        "< 9.2",
+    ),
+    "an absurd count": (json.dumps({"schema": 1, "steps": 10**30, "cells": []}).encode(), "<= 92"),
     "an infinite time": (b'{"schema": 1, "cells": [{"id": "a", "spec": {}, "status": "ok", "seconds": 1e999}]}', "out of range"),
 }
 
