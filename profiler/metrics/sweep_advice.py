@@ -15,6 +15,8 @@ FASTEST, SMALLEST, BUDGET, NEAREST, THROUGHPUT = "fastest", "smallest", "within 
 # What `plan` asks where no other SQNR is named: below it the fastest is seldom what anyone ships.
 FAITHFUL_DB = 20.0
 FAITHFUL = f"fastest from {FAITHFUL_DB:.0f} dB"
+# Below it sizes are said in MiB.
+_SMALL_GIB = 0.1
 _NAMES = {PEAK: "at the inference peak"}
 RELATIVE = "weights are random: SQNR and PSNR order schemes, and say nothing about pictures"
 
@@ -29,7 +31,8 @@ class Budget:
     @property
     def words(self) -> str:
         """`24 GiB and at least 20 dB`."""
-        parts = [f"{self.memory_gib:g} GiB"] if self.memory_gib is not None else []
+        size = self.memory_gib
+        parts = [] if size is None else [f"{size:g} GiB" if size >= _SMALL_GIB else f"{size * 1024:g} MiB"]
         return " and ".join(parts + ([f"at least {self.sqnr_db:g} dB"] if self.sqnr_db is not None else []))
 
 
@@ -166,7 +169,7 @@ def _time(row: dict[str, Any]) -> str:
 
 
 def _size(size_gib: float) -> str:
-    return f"{size_gib:.2f} GiB" if size_gib >= 0.1 else f"{size_gib * 1024:.2f} MiB"
+    return f"{size_gib:.2f} GiB" if size_gib >= _SMALL_GIB else f"{size_gib * 1024:.2f} MiB"
 
 
 def _speedup(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:

@@ -298,6 +298,7 @@ def test_graphs_from_the_cache_and_missing_pictures_are_said(tmp_path: Path):
     ("budget", "cell", "text"),
     [
         ({"max_memory_gib": 10.0}, None, "no cell keeps 10 GiB"),
+        ({"max_memory_gib": 1 / 1024}, None, "no cell keeps 1 MiB"),
         ({"min_sqnr_db": 30.0}, "bf16-compiled", "at least 30 dB: bf16-compiled: 3.000 s, 33.00 GiB"),
         ({"max_memory_gib": 80.0}, "fast", "80 GiB: fast, the fastest too"),
     ],
