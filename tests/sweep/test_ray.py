@@ -6,12 +6,14 @@ import contextlib
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,8 +23,9 @@ from processes import ROOT
 from profiler.core.spec import RunSpec
 from profiler.rundir.reader import read_manifest
 from profiler.sweep.cells import make_cells
-from profiler.sweep.executors.cluster import RayExecutor, pack, remove_left, unpack
+from profiler.sweep.executors.cluster import RayExecutor, _run, own_cache, pack, remove_left, unpack
 from profiler.sweep.session import Request, sweep
+from profiler.sweep.work import Task
 
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="the extra cluster is not installed")
 
@@ -198,3 +201,36 @@ def test_what_a_killed_worker_left_on_its_node_is_removed(tmp_path: Path, monkey
         (tmp_path / name).mkdir()
     remove_left("abc")
     assert sorted(each.name for each in tmp_path.iterdir()) == sorted([mine, f"diffuscope-cell-def-{1 << 30}-x"])
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The temporary folder of a node without a cluster."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    here = SimpleNamespace(get_node_id=lambda: "0123456789")
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get_gpu_ids=list, get_runtime_context=lambda: here))
+    return tmp_path
+
+
+def test_the_compile_caches_of_a_node_are_for_its_user_alone(node: Path):
+    cache = own_cache("abc")
+    assert (cache.parent, cache.stat().st_mode & 0o777) == (node, 0o700)
+    # As it was made before.
+    cache.chmod(0o755)
+    assert own_cache("abc").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("whose", ["another's", "everyone's", "a link"])
+def test_a_cell_loads_no_code_that_another_user_left(node: Path, notes: Notes, whose: str, monkeypatch: pytest.MonkeyPatch):
+    cache = node / "diffuscope-cache-abc"
+    cache.symlink_to(notes.folder) if whose == "a link" else cache.mkdir()
+    cache.chmod(0o777) if whose == "everyone's" else None
+    monkeypatch.setattr("os.getuid", lambda: os.geteuid() + (whose == "another's"))
+    (spec,) = specs(notes.folder, "bf16")
+    task = Task(id="bf16-none", spec=spec.to_dict(), command="", limit_s=30.0, mark="abc/1", child="fake_cell")
+    outcome, packed = _run(task, gpu=False)
+    assert (outcome.status, packed, notes.starts()) == ("refused", b"", [])
+    said = {"another's": "belongs to another user", "everyone's": "can be written by other users", "a link": "leads elsewhere"}
+    assert f"{cache} on " in (outcome.reason or "")
+    assert said[whose] in (outcome.reason or "")
+    assert (outcome.reason or "").endswith("; remove it, or give Ray's workers a TMPDIR of their own")

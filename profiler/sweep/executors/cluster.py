@@ -6,6 +6,7 @@ cell was started is the sweep's own count.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -14,9 +15,11 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
+from stat import S_ISDIR, S_IWGRP, S_IWOTH
 from typing import Any
 
 from profiler.core.errors import MissingExtra, Refused, UnreadableInput
+from profiler.sweep.cells import REFUSED
 from profiler.sweep.executors.base import EXECUTORS, Ended, Site
 from profiler.sweep.executors.local import host_name
 from profiler.sweep.probe import probe_machine
@@ -126,14 +129,37 @@ def _run(task: Task, gpu: bool) -> tuple[Outcome, bytes]:
     with tempfile.TemporaryDirectory(prefix=f"{_folder(sweep)}{os.getpid()}-") as folder:
         ids = ray.get_gpu_ids() if gpu else []
         worker = f"{host_name()}-{ray.get_runtime_context().get_node_id()[:6]}/{f'gpu{ids[0]}' if ids else 'cpu'}"
-        # Cells of one sweep share the caches of a node; no two nodes share a disk for certain.
-        cache = Path(tempfile.gettempdir()) / f"diffuscope-cache-{sweep}"
+        try:
+            cache = own_cache(sweep)
+        except Refused as error:
+            reason = f"{error.message}; {error.hint}"
+            return Outcome(status=REFUSED, worker=worker, began_ns=time.time_ns(), seconds=0.0, reason=reason), b""
         outcome = run_task(task, Path(folder), Place(worker=worker, cache=cache, gpu=gpu))
         return outcome, pack(Path(folder) / task.id)
 
 
 def _folder(sweep: str) -> str:
     return f"diffuscope-cell-{sweep}-"
+
+
+def own_cache(sweep: str) -> Path:
+    """The folder of a sweep's compile caches on this node: its cells share them, and no two nodes share a disk for certain.
+
+    Raises:
+        Refused: it is another user's, others can write to it, or it leads elsewhere. Cells run the code that lies in it.
+    """
+    cache = Path(tempfile.gettempdir()) / f"diffuscope-cache-{sweep}"
+    with contextlib.suppress(FileExistsError):
+        cache.mkdir(mode=0o700)
+    found = cache.lstat()
+    whose = "leads elsewhere, or is no folder" if not S_ISDIR(found.st_mode) else None
+    whose = whose or (f"belongs to another user (uid {found.st_uid})" if found.st_uid != os.getuid() else None)
+    whose = whose or ("can be written by other users" if found.st_mode & (S_IWGRP | S_IWOTH) else None)
+    if whose:
+        what = f"{cache} on {host_name()} {whose}, and cells run the compiled code in it"
+        raise Refused(what, "remove it, or give Ray's workers a TMPDIR of their own")
+    cache.chmod(0o700)
+    return cache
 
 
 def remove_left(sweep: str) -> None:
