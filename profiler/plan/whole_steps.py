@@ -7,22 +7,19 @@ tensor cores draw power. No torch here: each assignment has a process of its own
 from __future__ import annotations
 
 import contextlib
-import json
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from profiler.core.child import child_command
 from profiler.core.spec import RunSpec
+from profiler.plan.process import Contestant, started
 from profiler.tune.progress import Progress
 
 _ROUNDS = 5
+# The first says how many steps the others need; the second warms the device up.
+_UNCOUNTED = 2
 # Long enough that the GPU is as warm, and its clock as low, as in a call of the pipeline.
 _ROUND_US = 1.5e6
 _MOST_STEPS = 100
-_END_S = 20.0
-_GONE = "its process ended without an answer; the machine may be out of memory"
 
 
 def measure_steps(spec: RunSpec, layers: list[dict[str, Any]], assignments: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
@@ -35,99 +32,74 @@ def measure_steps(spec: RunSpec, layers: list[dict[str, Any]], assignments: Mapp
     Returns:
         `steps_us`: name -> microseconds of a step, one a round; `steps`: how many a round; `failed`: name -> why it has none.
     """
-    progress = Progress(len(assignments) + _ROUNDS + 2)
+    contest = _Contest(Progress(len(assignments) + _ROUNDS + _UNCOUNTED))
     with contextlib.ExitStack() as stack:
-        running: dict[str, _Process] = {}
-        failed: dict[str, str] = {}
         for name, schemes in assignments.items():
-            progress.label(f"compiling {name}")
-            process = stack.enter_context(_started(spec, layers, schemes))
-            why = process.failed()
-            if why is None:
-                running[name] = process
-            else:
-                failed[name] = why
-            progress.advance()
-        progress.label("whole steps")
-        count, rounds = _rounds(running, progress)
-    gone = {name: _GONE for name in running if name not in rounds}
-    return {"steps": count, "steps_us": rounds, "failed": failed | gone}
+            contest.enter(stack, name, spec, layers, schemes)
+        contest.run()
+    return contest.found()
 
 
-def _rounds(running: dict[str, _Process], progress: Progress) -> tuple[int, dict[str, list[float]]]:
-    """Steps a round, and the times of those that lived through all rounds."""
-    rounds: dict[str, list[float]] = {name: [] for name in running}
-    count = 2
-    # The first round says how many steps the others need; the second warms the device up.
-    for number in range(_ROUNDS + 2):
-        for name in _turned(list(rounds), number):
-            us = running[name].step_us(count)
-            if us is None:
-                del rounds[name]
+class _Contest:
+    """Who runs, and what is known so far."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._running: dict[str, Contestant] = {}
+        self._rounds: dict[str, list[float]] = {}
+        self._failed: dict[str, str] = {}
+        self._steps = 0
+
+    def enter(
+        self,
+        stack: contextlib.ExitStack,
+        name: str,
+        spec: RunSpec,
+        layers: list[dict[str, Any]],
+        schemes: Mapping[str, str],
+    ) -> None:
+        """Start one, and wait until it is warm."""
+        self._progress.label(f"compiling {name}")
+        try:
+            process = stack.enter_context(started(spec, layers, schemes))
+        except OSError as error:
+            self._failed[name] = f"its process cannot be started: {error.strerror}"
+        else:
+            if process.ready_s() is None:
+                self._failed[name] = process.why
             else:
-                rounds[name].append(us)
-        if not rounds:
-            break
-        if number == 0:
-            count = max(1, min(_MOST_STEPS, round(_ROUND_US / max(each[0] for each in rounds.values()))))
-        progress.advance()
-    return count, {name: each[2:] for name, each in rounds.items()}
+                self._running[name], self._rounds[name] = process, []
+        self._progress.advance()
+
+    def run(self) -> None:
+        """Let them run in turn, those that live."""
+        self._progress.label("whole steps")
+        count = 2
+        for number in range(_ROUNDS + _UNCOUNTED):
+            for name in _turned(list(self._rounds), number):
+                self._one(name, count)
+            if not self._rounds:
+                return
+            if number == 0:
+                slowest = max(each[0] for each in self._rounds.values())
+                self._steps = count = max(1, min(_MOST_STEPS, round(_ROUND_US / slowest)))
+            self._progress.advance()
+
+    def _one(self, name: str, count: int) -> None:
+        us = self._running[name].step_us(count)
+        if us is None:
+            del self._rounds[name]
+            self._failed[name] = self._running[name].why
+        else:
+            self._rounds[name].append(us)
+
+    def found(self) -> dict[str, Any]:
+        """What `measure_steps` returns."""
+        rounds = {name: each[_UNCOUNTED:] for name, each in self._rounds.items()}
+        return {"steps": self._steps if rounds else 0, "steps_us": rounds, "failed": self._failed}
 
 
 def _turned(names: list[str], number: int) -> list[str]:
     """Each goes first in turn: who follows whom, and a drift of the clock, then weigh on all alike."""
     at = number % max(1, len(names))
     return names[at:] + names[:at]
-
-
-class _Process:
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    def failed(self) -> str | None:
-        """Wait until it is warm; why it cannot be, or None."""
-        answer = self._answer()
-        return _GONE if answer is None else answer["failed"]
-
-    def step_us(self, count: int) -> float | None:
-        """Microseconds of a step, of `count` in a row; None where the process is gone."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(f"{count}\n")
-            self._process.stdin.flush()
-        answer = self._answer()
-        return None if answer is None else float(answer["step_us"])
-
-    def _answer(self) -> dict[str, Any] | None:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        return dict(json.loads(line)) if line.endswith("\n") else None
-
-
-@contextlib.contextmanager
-def _started(spec: RunSpec, layers: list[dict[str, Any]], schemes: Mapping[str, str]) -> Iterator[_Process]:
-    keys = ("module", "in_features", "out_features", "rows")
-    linears = [{key: each[key] for key in keys} | {"scheme": schemes[each["module"]]} for each in layers]
-    child = subprocess.Popen(child_command("profiler.plan.contestant"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert child.stdin is not None
-    try:
-        with contextlib.suppress(BrokenPipeError):
-            child.stdin.write(json.dumps({"spec": spec.to_dict(), "linears": linears}) + "\n")
-            child.stdin.flush()
-        yield _Process(child)
-    finally:
-        _end(child)
-
-
-def _end(child: subprocess.Popen[str]) -> None:
-    assert child.stdin is not None
-    with contextlib.suppress(BrokenPipeError):
-        child.stdin.close()
-    try:
-        # It ends with its input; compiling does not hear that.
-        child.wait(_END_S if child.poll() is None and sys.exc_info()[0] is None else 0)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
-    if child.stdout is not None:
-        child.stdout.close()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from profiler.core.spec import RunSpec
-from profiler.plan import whole_steps
+from profiler.plan import process, whole_steps
 from profiler.plan.layers import find_layers
 from profiler.plan.whole_steps import measure_steps
 from profiler.schemes.base import SCHEMES
@@ -46,8 +48,26 @@ def test_each_goes_first_in_turn():
     ]
 
 
-def test_a_process_that_dies_is_named_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(whole_steps, "_MOST_STEPS", 2)
+# Answers as a contestant does, without a model: the scheme of the only layer says how.
+STAND_IN = """
+import json, os, signal, sys, time
+how = json.loads(sys.stdin.readline())["linears"][0]["scheme"]
+say = lambda **answer: print(json.dumps(answer), flush=True)
+if how == "hangs early":
+    time.sleep(60)
+say(failed=None)
+for number, line in enumerate(sys.stdin):
+    if number == 3 and how == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if number == 3 and how == "hangs":
+        time.sleep(60)
+    say(step_us=1e6 + number)
+"""
+
+
+@pytest.fixture
+def stand_ins(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[str]]:
+    """The processes that stood in for contestants."""
     started: list[subprocess.Popen[str]] = []
     real = subprocess.Popen
 
@@ -55,21 +75,41 @@ def test_a_process_that_dies_is_named_and_the_others_go_on(monkeypatch: pytest.M
         started.append(real(*arguments, **options))
         return started[-1]
 
-    asked: list[int] = []
-    step_us = whole_steps._Process.step_us
+    monkeypatch.setattr(process, "child_command", lambda _: [sys.executable, "-S", "-c", STAND_IN])
+    monkeypatch.setattr(process.subprocess, "Popen", noted)
+    return started
 
-    def killing(self: Any, count: int) -> float | None:
-        asked.append(count)
-        if len(asked) == 4:
-            started[1].kill()
-            started[1].wait()
-        return step_us(self, count)
 
-    monkeypatch.setattr(whole_steps.subprocess, "Popen", noted)
-    monkeypatch.setattr(whole_steps._Process, "step_us", killing)
-    layers = linears()
-    same = {each["module"]: "left" for each in layers}
-    found = measure_steps(SPEC, layers, {"one": same, "other": same})
-    assert {name: len(each) for name, each in found["steps_us"].items()} == {"one": 5}
+def measured(**how: str) -> dict[str, Any]:
+    layers = [{"module": "a", "in_features": 1, "out_features": 1, "rows": 1}]
+    return measure_steps(SPEC, layers, {name.replace("_", " "): {"a": each} for name, each in how.items()})
+
+
+def test_a_process_that_dies_is_named_and_the_others_go_on(stand_ins: list[subprocess.Popen[str]]):
+    found = measured(one="lives", other="dies")
+    # Of 1.5 s in all, and without the first two rounds.
+    assert (found["steps"], found["steps_us"]) == (2, {"one": [1e6 + 2, 1e6 + 3, 1e6 + 4, 1e6 + 5, 1e6 + 6]})
     assert found["failed"] == {"other": "its process ended without an answer; the machine may be out of memory"}
-    assert all(each.poll() is not None for each in started)
+    assert all(each.poll() is not None for each in stand_ins)
+
+
+def test_one_that_hangs_is_ended_and_named(stand_ins: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(process, "_READY_S", 0.5)
+    monkeypatch.setattr(process, "_SPARE_S", 0.2)
+    found = measured(one="lives", other="hangs", third="hangs early")
+    assert set(found["steps_us"]) == {"one"}
+    assert found["failed"]["third"] == "no answer within 0.5 s"
+    assert found["failed"]["other"].startswith("no answer within ")
+    assert all(each.poll() is not None for each in stand_ins)
+
+
+def test_where_no_process_can_be_started_that_is_the_reason(monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(process.subprocess, "Popen", refuse)
+    assert measured(one="lives") == {
+        "steps": 0,
+        "steps_us": {},
+        "failed": {"one": "its process cannot be started: Cannot allocate memory"},
+    }
