@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from profiler.cli.output import JsonOption, emit
+from profiler.cli.plan_output import PlanFile, free_path
 from profiler.cli.record import parse_size, start_child
 from profiler.cli.sizes import parse_bytes
 from profiler.compilers.base import COMPILERS
@@ -22,7 +23,6 @@ from profiler.core.errors import EXIT_OK, MissingExtra, RecordedProgramFailed, R
 from profiler.core.lists import parse_list
 from profiler.core.spec import DEVICES, RunSpec
 from profiler.models.base import MODELS, find_model
-from profiler.rundir.writer import write_atomic
 from profiler.schemes.base import SCHEMES
 
 Option = typer.Option
@@ -66,13 +66,12 @@ def command(
         why = "exists already" if path.exists() else "does not end with .json"
         raise UsageError(f"{path} {why}", "name another file with -o, for example -o plan.json")
     _refuse_unwritable(path)
-    material = _gather(spec, names, hardware)
-    content = make_plan(material, limit, min_sqnr, source, _measure(material) if whole_steps else None)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps(content, indent=1))
+    material, file = _gather(spec, names, hardware), PlanFile(path)
+    content = make_plan(material, limit, min_sqnr, source, _measure(material) if whole_steps else None, file.keep)
+    file.write(content)
     columns = shutil.get_terminal_size((100, 24)).columns
-    then = f"diffuscope record {shlex.quote(model)} --scheme {shlex.quote(str(path))}" + _options(spec)
-    emit(as_json, {"plan": str(path)} | content, lambda: plan_text(content, columns), then)
+    then = f"diffuscope record {shlex.quote(model)} --scheme {shlex.quote(str(file.path))}" + _options(spec)
+    emit(as_json, {"plan": str(file.path)} | content, lambda: plan_text(content, columns), then)
     return EXIT_OK
 
 
@@ -152,11 +151,7 @@ def _measure(material: dict[str, Any]) -> Callable[[dict[str, dict[str, str]]], 
 
 
 def _free(model: str) -> Path:
-    stem, number = "plan-" + "".join(each if each.isalnum() or each in "-_." else "-" for each in model), 2
-    path = Path(f"{stem}.json")
-    while path.exists():
-        path, number = Path(f"{stem}-{number}.json"), number + 1
-    return path
+    return free_path(Path("plan-" + "".join(each if each.isalnum() or each in "-_." else "-" for each in model) + ".json"))
 
 
 def _options(spec: RunSpec) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable
 from typing import Any
 
 from profiler.metrics.plan import PlanResult, outcome_of
@@ -24,6 +25,12 @@ def finalists(material: dict[str, Any], result: PlanResult) -> dict[str, dict[st
     found = {MIXED: result.layers} | {name: outcome_of(material, name) for _, name in near[:_MOST_SINGLES]}
     distinct = {name: each for name, each in found.items() if name == MIXED or each != result.layers}
     return distinct if len(distinct) > 1 else {}
+
+
+def unmeasured(assignments: Iterable[str]) -> dict[str, Any]:
+    """What is known of whole steps before any is measured: a plan says so where planning was ended then."""
+    why = "planning ended before its steps were measured"
+    return {"steps": 0, "steps_us": {}, "failed": dict.fromkeys(assignments, why), "taken": MIXED}
 
 
 def fastest(measured: dict[str, Any]) -> str | None:

@@ -14,13 +14,14 @@ from profiler.core.errors import UnreadableInput
 from profiler.core.plan_file import KIND, SCHEMA
 from profiler.core.units import format_size
 from profiler.metrics.plan import LEFT, PlanResult, Predicted, choose, fqn_to_config
-from profiler.metrics.plan_whole import MIXED, fastest, finalists
+from profiler.metrics.plan_whole import MIXED, fastest, finalists, unmeasured
 from profiler.report.plan_whole import overruled, whole_steps_table
 from profiler.report.render import MAX_WIDTH, MIN_WIDTH, number, percent, table
 
 if TYPE_CHECKING:
     from profiler.metrics.plan_prices import Predictor
 
+Measure = Callable[[dict[str, dict[str, str]]], dict[str, Any]]
 _MODEL = (
     "times of the Linears add up, bytes add up, and so do the noise powers of their outputs, each times the gain of its kind; "
     "random data and, without --weights, random weights"
@@ -32,7 +33,8 @@ def make_plan(
     max_bytes: int | None,
     min_sqnr_db: float | None,
     run: Path | None,
-    measure: Callable[[dict[str, dict[str, str]]], dict[str, Any]] | None = None,
+    measure: Measure | None = None,
+    keep: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """The content of a plan's file.
 
@@ -40,12 +42,13 @@ def make_plan(
         material: what the planning process gathered.
         run: a bf16 recording to take the times from; None where the material holds measured ones.
         measure: measures whole steps of assignments (name -> module -> scheme) in turn; the fastest of them is then the plan.
+        keep: given the plan of single Linears before whole steps are measured, which may be ended at any moment.
 
     Raises:
         Refused: no plan keeps the budget, or the run is none to predict from.
     """
     if run is None:
-        return _measured(material, max_bytes, min_sqnr_db, measure)
+        return _measured(material, max_bytes, min_sqnr_db, measure, keep)
     # What is measured here is planned where only recording is installed: tables of traces are needed for a run alone.
     from profiler.metrics.plan_prices import Predictor
     from profiler.tables.run import Run
@@ -58,12 +61,15 @@ def _measured(
     material: dict[str, Any],
     max_bytes: int | None,
     min_sqnr_db: float | None,
-    measure: Callable[[dict[str, dict[str, str]]], dict[str, Any]] | None,
+    measure: Measure | None,
+    keep: Callable[[dict[str, Any]], None] | None,
 ) -> dict[str, Any]:
     result = choose(material, max_bytes, min_sqnr_db)
     compared = finalists(material, result) if measure else {}
     if measure is None or not compared:
         return _content(material, result, None)
+    if keep is not None:
+        keep(_content(material, result, None) | {"whole_steps": unmeasured(compared)})
     measured = measure(compared)
     taken = fastest(measured) or MIXED
     if taken != MIXED:

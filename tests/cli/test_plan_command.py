@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from plan_materials import material
 from processes import QUICK, ROOT, diffuscope, loaded
 
-from profiler.report.plan import plan_text
+from profiler.cli import plan as plan_cli
+from profiler.core.errors import UsageError
+from profiler.plan import whole_steps
+from profiler.report.plan import plan_data, plan_text
 
 ASKED = ("flux-tiny", "--schemes", "int8wo,int8dq,fp6_e3m2", "--device", "cpu", "--size", "128", "--min-sqnr", "25")
 GOLDEN = ROOT / "traces" / "flux-dev-bf16"
@@ -121,6 +125,60 @@ def test_from_a_bf16_run_nothing_is_measured(tmp_path: Path):
     assert len(answer["layers"]) == 504
     assert answer["device"]["name"] == "NVIDIA H100 80GB HBM3"
     assert answer["gains"] == {"from": "uniform", "by_kind": None}
+
+
+def planning(monkeypatch: pytest.MonkeyPatch, path: Path, measure: Any) -> int:
+    """The command with a little material for what is gathered, and `measure` for whole steps."""
+    monkeypatch.setattr(plan_cli, "_gather", lambda *_: material())
+    monkeypatch.setattr(whole_steps, "measure_steps", measure)
+    return plan_cli.command("flux-tiny", device="cpu", out=path)
+
+
+def test_a_kill_during_whole_steps_leaves_the_plan_of_single_linears(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    def killed(*_: Any) -> dict[str, Any]:
+        raise SystemExit
+
+    path = tmp_path / "deep" / "plan.json"
+    with pytest.raises(SystemExit):
+        planning(monkeypatch, path, killed)
+    assert plan_data(path)["layers"] == {"transformer.a": "fp8wo", "transformer.b": "int8wo"}
+    assert capsys.readouterr().err == f"{path} is written; whole steps of 3 assignments may still change it\n"
+
+
+def test_a_file_that_was_made_meanwhile_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path, beside = tmp_path / "plan.json", tmp_path / "plan-2.json"
+
+    def gather(*_: Any) -> dict[str, Any]:
+        path.write_text("of another")
+        return material()
+
+    def measure(*_: Any) -> dict[str, Any]:
+        assert plan_data(beside)["whole_steps"]["steps_us"] == {}
+        return {"steps": 2, "steps_us": {"mixed": [3.0], "int8wo": [2.0]}, "failed": {}}
+
+    monkeypatch.setattr(plan_cli, "_gather", gather)
+    monkeypatch.setattr(whole_steps, "measure_steps", measure)
+    assert plan_cli.command("flux-tiny", device="cpu", out=path) == 0
+    assert path.read_text() == "of another"
+    assert plan_data(beside)["whole_steps"]["taken"] == "int8wo"
+    told = capsys.readouterr()
+    assert f"{path} was made by others meanwhile: the plan is {beside}" in told.err
+    assert f"--scheme {beside}" in told.out
+    assert sorted(tmp_path.iterdir()) == [beside, path]
+
+
+def test_a_full_disk_leaves_no_empty_plan(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("profiler.cli.plan_output.write_atomic", full)
+    with pytest.raises(UsageError, match=r"cannot write .*: No space left on device"):
+        planning(monkeypatch, tmp_path / "plan.json", None)
+    assert list(tmp_path.iterdir()) == []
 
 
 WRONG = {

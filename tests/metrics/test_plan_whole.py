@@ -7,42 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from plan_materials import material
 
 from profiler.metrics.plan import choose
 from profiler.metrics.plan_whole import MIXED, fastest, finalists
 from profiler.report.plan import make_plan, plan_data, plan_text
-
-# Two Linears: fp8wo is the faster for the first, int8wo for the second. SQNR and microseconds by scheme.
-COSTS: dict[str, dict[str, tuple[float, float | None]]] = {
-    "transformer.a": {"left": (100.0, None), "int8wo": (60.0, 40.0), "fp8wo": (50.0, 30.0), "int4dq": (90.0, 12.0)},
-    "transformer.b": {"left": (100.0, None), "int8wo": (50.0, 40.0), "fp8wo": (62.0, 30.0), "int4dq": (90.0, 12.0)},
-}
-
-
-def material(**costs: dict[str, tuple[float, float | None]]) -> dict[str, Any]:
-    found = COSTS | {f"transformer.{name}": each for name, each in costs.items()}
-    shape = {"rows": 128, "out_features": 256, "compiled": True}
-    layers = [
-        {"module": name, "kind": name, "in_features": 256 * (1 + at), "calls": 1, "choices": list(each)} | shape
-        for at, (name, each) in enumerate(found.items())
-    ]
-    return {
-        "model": "flux-tiny",
-        "spec": {"model": "flux-tiny"},
-        "device": {"device": "cpu", "name": "", "capability": None},
-        "base_dtype": "bfloat16",
-        "layers": layers,
-        "outcomes": {name: [name] * len(layers) for name in ("int8wo", "fp8wo", "int4dq")},
-        "other_bytes": 1000,
-        "configs": {"int8wo": {"_type": "Int8WeightOnlyConfig"}, "fp8wo": {"_type": "Float8WeightOnlyConfig"}},
-        "costs": [
-            {"in_features": layer["in_features"], "scheme": scheme, "us": us, "sqnr_db": sqnr} | shape
-            for layer in layers
-            for scheme, (us, sqnr) in found[layer["module"]].items()
-        ],
-        "failed": [],
-        "gains": dict.fromkeys(found, 0.5),
-    }
 
 
 def steps(**us: list[float]) -> dict[str, Any]:
@@ -95,6 +64,21 @@ def test_a_single_scheme_whose_steps_are_faster_is_the_plan():
     assert row == ["int8wo", "alone", "99.00", "98.00", "to", "104.00", "the", "plan"]
     assert "int8wo alone is taken: its whole steps take 2.9% less than those of the plan" in text
     assert "median of 3 rounds of 15 steps, in turn" in text
+
+
+def test_the_plan_of_single_linears_is_kept_before_whole_steps_are_measured():
+    kept: list[dict[str, Any]] = []
+
+    def measure(_: Any) -> dict[str, Any]:
+        assert len(kept) == 1
+        return steps(mixed=[101e3], int8wo=[98e3])
+
+    content = make_plan(material(), None, 20.0, None, measure, kept.append)
+    (early,) = kept
+    assert early["layers"] == {"transformer.a": "fp8wo", "transformer.b": "int8wo"} != content["layers"]
+    assert (early["whole_steps"]["taken"], early["whole_steps"]["steps_us"]) == (MIXED, {})
+    assert set(early["whole_steps"]["failed"]) == {MIXED, "int8wo", "fp8wo"}
+    assert "planning ended before its steps were measured" in plan_text(early, 120)
 
 
 def test_the_plan_stays_where_it_is_the_fastest_or_nothing_could_be_measured():
