@@ -23,6 +23,7 @@ from processes import ROOT
 from profiler.core.spec import RunSpec
 from profiler.rundir.reader import read_manifest
 from profiler.sweep.cells import make_cells
+from profiler.sweep.executors.base import Site
 from profiler.sweep.executors.cluster import RayExecutor, _run, own_cache, pack, remove_left, unpack
 from profiler.sweep.session import Request, sweep
 from profiler.sweep.work import Task
@@ -234,3 +235,71 @@ def test_a_cell_loads_no_code_that_another_user_left(node: Path, notes: Notes, w
     assert f"{cache} on " in (outcome.reason or "")
     assert said[whose] in (outcome.reason or "")
     assert (outcome.reason or "").endswith("; remove it, or give Ray's workers a TMPDIR of their own")
+
+
+class FakeRay(SimpleNamespace):
+    """A cluster that is named, not started: its nodes, and what was asked for each task."""
+
+    def __init__(self, *nodes: dict[str, float]) -> None:
+        super().__init__(is_initialized=lambda: True, nodes=lambda: self.here, remote=self.ask)
+        self.here = [{"Alive": True, "Resources": each} for each in nodes]
+        self.asked: list[tuple[dict[str, float], bool]] = []
+
+    def ask(self, max_retries: int, **resources: float) -> Callable[[Any], Any]:
+        def start(_task: Task, gpu: bool) -> int:
+            self.asked.append((resources, gpu))
+            return len(self.asked)
+
+        return lambda _function: SimpleNamespace(remote=start)
+
+
+HEAD, GPUS = {"CPU": 16.0}, {"CPU": 32.0, "GPU": 8.0}
+
+
+def executor_of(cluster: FakeRay, device: str, monkeypatch: pytest.MonkeyPatch) -> RayExecutor:
+    monkeypatch.setitem(sys.modules, "ray", cluster)
+    return RayExecutor(Site(work=Path("work"), cache=Path("cache"), device=device))
+
+
+def test_a_cell_whose_gpu_is_lost_waits_for_another_one(monkeypatch: pytest.MonkeyPatch):
+    """What a CPU makes of it would be kept as its result."""
+    cluster = FakeRay(HEAD, GPUS)
+    executor = executor_of(cluster, "auto", monkeypatch)
+    assert executor.slots() == 8
+    cluster.here[1] |= {"Alive": False}
+    assert executor.slots() == 0
+    assert executor.start(Task(id="a", spec={}, command="", limit_s=1.0, mark="m")) == "ray/gpu"
+    assert cluster.asked == [({"num_gpus": 1, "num_cpus": 0}, True)]
+    cluster.here[1] |= {"Alive": True}
+    assert executor.slots() == 8
+
+
+@pytest.mark.parametrize(
+    ("device", "before", "after", "asked"),
+    [
+        ("cuda", 0, 8, ({"num_gpus": 1, "num_cpus": 0}, True)),
+        ("auto", 1, 3, ({"num_cpus": 16.0}, False)),
+        ("cpu", 1, 3, ({"num_cpus": 16.0}, False)),
+    ],
+)
+def test_a_sweep_begun_without_a_gpu_waits_for_one_where_it_names_it(
+    monkeypatch: pytest.MonkeyPatch, device: str, before: int, after: int, asked: Any
+):
+    """Otherwise all of its cells run on CPUs, also those behind the moment in which a GPU joins: they are compared."""
+    cluster = FakeRay(HEAD)
+    executor = executor_of(cluster, device, monkeypatch)
+    assert executor.slots() == before
+    cluster.here.append({"Alive": True, "Resources": GPUS})
+    assert executor.slots() == after
+    executor.start(Task(id="a", spec={}, command="", limit_s=1.0, mark="m"))
+    assert cluster.asked == [asked]
+
+
+def test_a_cell_of_a_sweep_of_cpus_sees_no_gpu(node: Path, notes: Notes, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    (spec,) = specs(notes.folder, "bf16")
+    outcome, packed = _run(
+        Task(id="bf16-none", spec=spec.to_dict(), command="", limit_s=30.0, mark="abc/1", child="fake_cell"), gpu=False
+    )
+    assert (outcome.status, outcome.worker.rpartition("/")[2], bool(packed)) == ("ok", "cpu", True)
+    assert [len(each) for each in notes.lines()] == [3], "an empty CUDA_VISIBLE_DEVICES"

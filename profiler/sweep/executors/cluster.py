@@ -1,5 +1,7 @@
 """ray: a Ray cluster, one GPU for each cell where the cluster has any, one node where it has none.
 
+Which of both is decided once, when the sweep begins: a cell whose GPU is lost waits for another one, since what a CPU makes of it
+would be kept as its result.
 The worker records into a folder of its own and sends the run directory back as a tar. A task is never retried by Ray: how often a
 cell was started is the sweep's own count.
 """
@@ -47,6 +49,8 @@ class RayExecutor:
                 raise Refused(f"no Ray cluster: {error}", "set RAY_ADDRESS to its address, or unset it") from None
         self._tasks: dict[Any, str] = {}
         self._stopped = False
+        # Who names the device waits for it, also where none has joined yet.
+        self._gpu = site.device == "cuda" or bool(self._nodes("GPU"))
 
     def probe(self, specs: list[dict[str, Any]]) -> list[str | None]:
         """Why the first worker that is free refuses each spec, or None."""
@@ -54,19 +58,22 @@ class RayExecutor:
         try:
             _, reasons = self._ray.get(asked, timeout=_PROBE_S)
         except self._ray.exceptions.GetTimeoutError:
-            raise Refused(f"no worker of the Ray cluster was free within {_PROBE_S:.0f} s", "see `ray status`") from None
+            what = "GPU" if self._gpu else "worker"
+            raise Refused(f"no {what} of the Ray cluster was free within {_PROBE_S:.0f} s", "see `ray status`") from None
         return list(reasons)
 
     def slots(self) -> int:
-        """GPUs of the nodes that are alive; where there is no GPU, how often the smallest node's CPUs are there."""
-        gpus, cpus = self._nodes("GPU"), self._nodes("CPU")
-        return int(sum(gpus)) if gpus else sum(int(each // min(cpus)) for each in cpus)
+        """GPUs of the nodes that are alive; of a sweep without GPUs, how often the smallest node's CPUs are there."""
+        if self._gpu:
+            return int(sum(self._nodes("GPU")))
+        cpus = self._nodes("CPU")
+        return sum(int(each // min(cpus)) for each in cpus)
 
     def start(self, task: Task) -> str:
         """Give a task to the cluster."""
-        reference = self._remote(_run).remote(task, bool(self._nodes("GPU")))
+        reference = self._remote(_run).remote(task, self._gpu)
         self._tasks[reference] = task.id
-        return "ray"
+        return f"ray/{'gpu' if self._gpu else 'cpu'}"
 
     def wait(self, timeout_s: float) -> list[Ended]:
         """The tasks that have ended, their run directories unpacked."""
@@ -105,7 +112,7 @@ class RayExecutor:
     def _remote(self, function: Any) -> Any:
         # Without GPUs a cell gets all cores of a node: cells side by side would slow each other down.
         cpus = min(self._nodes("CPU"), default=1)
-        resources = {"num_gpus": 1, "num_cpus": 0} if self._nodes("GPU") else {"num_cpus": cpus}
+        resources = {"num_gpus": 1, "num_cpus": 0} if self._gpu else {"num_cpus": cpus}
         return self._ray.remote(max_retries=0, **resources)(function)
 
     def _nodes(self, unit: str) -> list[float]:
@@ -134,7 +141,9 @@ def _run(task: Task, gpu: bool) -> tuple[Outcome, bytes]:
         except Refused as error:
             reason = f"{error.message}; {error.hint}"
             return Outcome(status=REFUSED, worker=worker, began_ns=time.time_ns(), seconds=0.0, reason=reason), b""
-        outcome = run_task(task, Path(folder), Place(worker=worker, cache=cache, gpu=gpu))
+        # A GPU that joins a sweep of CPUs later is given to no cell, and none may take it.
+        hidden = {} if gpu else {"CUDA_VISIBLE_DEVICES": ""}
+        outcome = run_task(task, Path(folder), Place(worker=worker, cache=cache, gpu=gpu, environment=hidden))
         return outcome, pack(Path(folder) / task.id)
 
 
