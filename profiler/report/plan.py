@@ -140,7 +140,7 @@ def plan_data(path: Path) -> dict[str, Any]:
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     try:
         plan_text(data)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise UnreadableInput(
             f"{path} cannot be shown: {type(error).__name__}: {error}", "the file was changed; plan again"
         ) from None

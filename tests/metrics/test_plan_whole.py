@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from plan_materials import material
 
+from profiler.core.errors import UnreadableInput
 from profiler.metrics.plan import choose
 from profiler.metrics.plan_whole import MIXED, fastest, finalists
 from profiler.report.plan import make_plan, plan_data, plan_text
@@ -108,3 +109,18 @@ def test_without_measuring_nothing_is_said_and_older_plans_are_shown(tmp_path: P
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(older))
     assert plan_data(path) == older
+
+
+CHANGED: dict[str, dict[str, Any]] = {
+    "no time": {"whole_steps": {"steps": 1, "steps_us": {"mixed": [0], "int8wo": [0]}, "failed": {}, "taken": "int8wo"}},
+    "more than a float holds": {"whole_steps": steps(mixed=[10**400]) | {"taken": "mixed"}},
+    "no rounds": {"whole_steps": steps(mixed=[]) | {"taken": "mixed"}},
+}
+
+
+@pytest.mark.parametrize("case", CHANGED)
+def test_a_changed_file_is_one_error(tmp_path: Path, case: str):
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(make_plan(material(), None, 20.0, None) | CHANGED[case]))
+    with pytest.raises(UnreadableInput, match=r"plan\.json cannot be shown"):
+        plan_data(path)
