@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shlex
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from profiler.cli.output import JsonOption, emit
-from profiler.cli.plan_output import PlanFile, free_path
+from profiler.cli.plan_output import PlanFile, free_path, record_command
 from profiler.cli.record import parse_size, start_child
 from profiler.cli.sizes import parse_bytes
 from profiler.compilers.base import COMPILERS
@@ -70,7 +69,7 @@ def command(
     content = make_plan(material, limit, min_sqnr, source, _measure(material) if whole_steps else None, file.keep)
     file.write(content)
     columns = shutil.get_terminal_size((100, 24)).columns
-    then = f"diffuscope record {shlex.quote(model)} --scheme {shlex.quote(str(file.path))}" + _options(spec)
+    then = record_command(content, file.path)
     emit(as_json, {"plan": str(file.path)} | content, lambda: plan_text(content, columns), then)
     return EXIT_OK
 
@@ -152,8 +151,3 @@ def _measure(material: dict[str, Any]) -> Callable[[dict[str, dict[str, str]]], 
 
 def _free(model: str) -> Path:
     return free_path(Path("plan-" + "".join(each if each.isalnum() or each in "-_." else "-" for each in model) + ".json"))
-
-
-def _options(spec: RunSpec) -> str:
-    mode = "" if spec.compile in ("auto", "none") else f" --compile {spec.compile}"
-    return mode + (" --fuse-qkv" if spec.fuse_qkv else "")

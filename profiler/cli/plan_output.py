@@ -1,14 +1,17 @@
-"""The file that `diffuscope plan` writes: never one that was made by others, and there before the long part begins."""
+"""The file that `diffuscope plan` writes: never one that was made by others, there before the long part begins; and its use."""
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
-from profiler.core.errors import UsageError
+from profiler.core.errors import DiffuscopeError, UsageError
+from profiler.core.spec import RunSpec
+from profiler.models.base import find_model
 from profiler.rundir.writer import write_atomic
 
 
@@ -58,6 +61,33 @@ def free_path(path: Path) -> Path:
     while os.path.lexists(found):
         found, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
     return found
+
+
+def record_command(plan: dict[str, Any], path: Path) -> str:
+    """The command line that records what the plan was made for: its compile mode and its sizes, where they are no defaults."""
+    spec = RunSpec.from_dict(plan["spec"])
+    return shlex.join(["diffuscope", "record", spec.model, "--scheme", str(path), *_options(spec, _defaults(spec.model))])
+
+
+def _defaults(model: str) -> RunSpec:
+    asked = RunSpec(model=model)
+    try:
+        return find_model(model).resolve(asked)
+    except DiffuscopeError:
+        # A model of a later version.
+        return asked
+
+
+def _options(spec: RunSpec, default: RunSpec) -> list[str]:
+    given = [name for name in ("compile", "batch", "frames", "guidance", "weights", "device") if _other(name, spec, default)]
+    options = [part for name in given for part in (f"--{name}", f"{getattr(spec, name)}")]
+    if spec.height is not None and (_other("height", spec, default) or _other("width", spec, default)):
+        options += ["--size", str(spec.height) if spec.height == spec.width else f"{spec.height}x{spec.width}"]
+    return options + (["--fuse-qkv"] if spec.fuse_qkv else [])
+
+
+def _other(name: str, spec: RunSpec, default: RunSpec) -> bool:
+    return getattr(spec, name) not in (None, getattr(default, name))
 
 
 def _claimed(asked: Path) -> Path:

@@ -59,11 +59,11 @@ def command(
 
 
 def _show_plan(path: Path, as_json: bool) -> None:
+    from profiler.cli.plan_output import record_command
     from profiler.report.plan import plan_data, plan_text
 
     data, width = plan_data(path), shutil.get_terminal_size((100, 24)).columns
-    then = f"diffuscope record {shlex.quote(data['model'])} --scheme {shlex.quote(str(path))}"
-    emit(as_json, {"plan": str(path)} | data, lambda: plan_text(data, width), then)
+    emit(as_json, {"plan": str(path)} | data, lambda: plan_text(data, width), record_command(data, path))
 
 
 def _next(run: Path, data: dict[str, Any]) -> str:

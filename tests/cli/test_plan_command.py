@@ -12,6 +12,7 @@ from plan_materials import material
 from processes import QUICK, ROOT, diffuscope, loaded
 
 from profiler.cli import plan as plan_cli
+from profiler.cli.plan_output import record_command
 from profiler.core.errors import UsageError
 from profiler.plan import whole_steps
 from profiler.report.plan import plan_data, plan_text
@@ -94,7 +95,7 @@ def test_show_prints_a_plan_again(planned: tuple[Path, dict[str, Any]], tmp_path
     done = diffuscope("show", path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "this plan" in done.stdout
-    assert done.stdout.rstrip().endswith(f"next: diffuscope record flux-tiny --scheme {path}")
+    assert done.stdout.rstrip().endswith(f"next: diffuscope record flux-tiny --scheme {path} --device cpu")
     broken = tmp_path / "plan.json"
     broken.write_text(json.dumps(answer | {"groups": 3}))
     wrong = diffuscope("show", broken)
@@ -125,6 +126,31 @@ def test_from_a_bf16_run_nothing_is_measured(tmp_path: Path):
     assert len(answer["layers"]) == 504
     assert answer["device"]["name"] == "NVIDIA H100 80GB HBM3"
     assert answer["gains"] == {"from": "uniform", "by_kind": None}
+
+
+# Sizes as a planning process fills them in.
+FLUX = {"model": "flux-dev", "height": 1024, "width": 1024, "steps": 28, "guidance": 3.5}
+VIDEO = {"model": "cogvideox-5b", "height": 240, "width": 720, "frames": 9, "steps": 50, "guidance": 6.0}
+NEXT: dict[str, tuple[dict[str, Any], str]] = {
+    "as a GPU is planned for": (FLUX | {"compile": "regional"}, "flux-dev --scheme my/plan.json --compile regional"),
+    "as a CPU is": (FLUX | {"compile": "none", "device": "cpu"}, "flux-dev --scheme my/plan.json --device cpu"),
+    "sizes": (
+        VIDEO | {"compile": "default", "batch": 2},
+        "cogvideox-5b --scheme my/plan.json --compile default --batch 2 --frames 9 --size 240x720",
+    ),
+    "all else": (
+        FLUX | {"height": 768, "width": 768, "guidance": 1.0, "weights": "a b", "fuse_qkv": True},
+        "flux-dev --scheme my/plan.json --guidance 1.0 --weights 'a b' --size 768 --fuse-qkv",
+    ),
+    "a function": ({"model": "mine:pipe", "compile": "none", "steps": 28}, "mine:pipe --scheme my/plan.json"),
+    "a later model": ({"model": "flux-3", "batch": 2}, "flux-3 --scheme my/plan.json --batch 2"),
+}
+
+
+@pytest.mark.parametrize("case", NEXT)
+def test_the_next_command_records_what_the_plan_is_for(case: str):
+    spec, options = NEXT[case]
+    assert record_command({"spec": spec}, Path("my/plan.json")) == f"diffuscope record {options}"
 
 
 def planning(monkeypatch: pytest.MonkeyPatch, path: Path, measure: Any) -> int:
