@@ -142,6 +142,7 @@ def _measured(layers: Layers, hardware: Hardware) -> dict[str, Any]:
         progress.advance()
     if not any(each["scheme"] == LEFT for each in costs):
         raise Refused("no Linear of the model could be measured", failed[0]["why"] if failed else "it has none that is called")
+    progress.tell(f"{len(costs)} single Linears measured")
     progress.label("noise")
     return {"costs": costs, "failed": failed} | _gains(layers, hardware, progress.advance)
 

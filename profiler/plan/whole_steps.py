@@ -20,6 +20,8 @@ _UNCOUNTED = 2
 # Long enough that the GPU is as warm, and its clock as low, as in a call of the pipeline.
 _ROUND_US = 1.5e6
 _MOST_STEPS = 100
+# Getting warm takes as long as so many rounds, roughly.
+_READY_UNITS = 8
 
 
 def measure_steps(spec: RunSpec, layers: list[dict[str, Any]], assignments: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def measure_steps(spec: RunSpec, layers: list[dict[str, Any]], assignments: Mapp
     Returns:
         `steps_us`: name -> microseconds of a step, one a round; `steps`: how many a round; `failed`: name -> why it has none.
     """
-    contest = _Contest(Progress(len(assignments) + _ROUNDS + _UNCOUNTED))
+    contest = _Contest(Progress(len(assignments) * _READY_UNITS + _ROUNDS + _UNCOUNTED))
     with contextlib.ExitStack() as stack:
         for name, schemes in assignments.items():
             contest.enter(stack, name, spec, layers, schemes)
@@ -60,16 +62,35 @@ class _Contest:
     ) -> None:
         """Start one, and wait until it is warm."""
         self._progress.label(f"compiling {name}")
+        why = self._entered(stack, name, spec, layers, schemes)
+        if why:
+            self._fail(name, why)
+        for _ in range(_READY_UNITS):
+            self._progress.advance()
+
+    def _entered(
+        self,
+        stack: contextlib.ExitStack,
+        name: str,
+        spec: RunSpec,
+        layers: list[dict[str, Any]],
+        schemes: Mapping[str, str],
+    ) -> str:
+        """Why it cannot run; empty where it can."""
         try:
             process = stack.enter_context(started(spec, layers, schemes))
         except OSError as error:
-            self._failed[name] = f"its process cannot be started: {error.strerror}"
-        else:
-            if process.ready_s() is None:
-                self._failed[name] = process.why
-            else:
-                self._running[name], self._rounds[name] = process, []
-        self._progress.advance()
+            return f"its process cannot be started: {error.strerror}"
+        taken = process.ready_s()
+        if taken is None:
+            return process.why
+        self._progress.tell(f"whole steps of {name}: ready after {taken:.0f} s")
+        self._running[name], self._rounds[name] = process, []
+        return ""
+
+    def _fail(self, name: str, why: str) -> None:
+        self._failed[name] = why
+        self._progress.tell(f"whole steps of {name}: not measured: {why}")
 
     def run(self) -> None:
         """Let them run in turn, those that live."""
@@ -83,13 +104,14 @@ class _Contest:
             if number == 0:
                 slowest = max(each[0] for each in self._rounds.values())
                 self._steps = count = max(1, min(_MOST_STEPS, round(_ROUND_US / slowest)))
+                self._progress.tell(f"whole steps: {_ROUNDS} rounds of {count} steps each, in turn")
             self._progress.advance()
 
     def _one(self, name: str, count: int) -> None:
         us = self._running[name].step_us(count)
         if us is None:
             del self._rounds[name]
-            self._failed[name] = self._running[name].why
+            self._fail(name, self._running[name].why)
         else:
             self._rounds[name].append(us)
 

@@ -93,6 +93,34 @@ def test_a_process_that_dies_is_named_and_the_others_go_on(stand_ins: list[subpr
     assert all(each.poll() is not None for each in stand_ins)
 
 
+def test_each_step_of_minutes_is_told_where_there_is_no_terminal(
+    stand_ins: list[subprocess.Popen[str]], capsys: pytest.CaptureFixture[str]
+):
+    measured(one="lives", other="dies")
+    assert len(stand_ins) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "whole steps of one: ready after 0 s",
+        "whole steps of other: ready after 0 s",
+        "whole steps: 5 rounds of 2 steps each, in turn",
+        "whole steps of other: not measured: its process ended without an answer; the machine may be out of memory",
+    ]
+
+
+def test_time_left_counts_getting_warm_as_eight_rounds(stand_ins: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch):
+    shares: list[float] = []
+    run = whole_steps._Contest.run
+
+    def noted(self: Any) -> None:
+        shares.append(self._progress._done / self._progress._total)
+        run(self)
+        shares.append(self._progress._done / self._progress._total)
+
+    monkeypatch.setattr(whole_steps._Contest, "run", noted)
+    measured(one="lives", other="lives")
+    assert len(stand_ins) == 2
+    assert shares == [pytest.approx(16 / 23), 1.0]
+
+
 def test_one_that_hangs_is_ended_and_named(stand_ins: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(process, "_READY_S", 0.5)
     monkeypatch.setattr(process, "_SPARE_S", 0.2)
