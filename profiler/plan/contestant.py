@@ -6,6 +6,7 @@ warm, and one for each number of steps that it is sent after that. It ends with 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -14,15 +15,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import IO, Any
 
-from profiler.core.errors import DiffuscopeError
 from profiler.core.spec import RunSpec
 from profiler.plan.layers import PART
 from profiler.recording.quiet import set_quiet_environment
 
 # Compiling, autotuning of libraries, and what a CUDA graph needs before it is replayed.
 _WARM_STEPS = 4
-# What schemes, Inductor and the driver raise: this assignment cannot be run here.
-_CANNOT_RUN = (DiffuscopeError, RuntimeError, ValueError, TypeError, AssertionError, NotImplementedError, OSError, MemoryError)
 
 
 def main() -> int:
@@ -31,19 +29,29 @@ def main() -> int:
     asked = json.loads(sys.stdin.readline())
     set_quiet_environment()
     try:
-        step, device = _build(RunSpec.from_dict(asked["spec"]), asked["linears"])
-        _timed(step, device, _WARM_STEPS)
-        _release(device)
-    except KeyboardInterrupt:
-        return 0
-    except _CANNOT_RUN as error:
-        text = str(error).splitlines()
-        _say(answers, {"failed": f"{type(error).__name__}: {text[0] if text else ''}"[:300]})
+        _serve(asked, answers)
+    except Exception as error:  # noqa: BLE001 - whatever schemes, compilers or the driver raise is the answer
+        # Its parent may be gone, and nobody asks.
+        with contextlib.suppress(BrokenPipeError):
+            _say(answers, {"failed": _reason(error)})
         return 1
+    return 0
+
+
+def _serve(asked: dict[str, Any], answers: IO[str]) -> None:
+    step, device = _build(RunSpec.from_dict(asked["spec"]), asked["linears"])
+    _timed(step, device, _WARM_STEPS)
+    _release(device)
     _say(answers, {"failed": None})
     for line in sys.stdin:
         _say(answers, {"step_us": _timed(step, device, int(line))})
-    return 0
+
+
+def _reason(error: Exception) -> str:
+    """One line; of an error whose first line only says where it comes from, the next too."""
+    lines = [each.strip() for each in str(error).splitlines() if each.strip()]
+    told = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])
+    return f"{type(error).__name__}: {told}"[:300]
 
 
 def _answers() -> IO[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +20,6 @@ _READY_S = 600.0
 # A round beyond what getting warm took, which is compiling and more steps than a round of slow ones has.
 _SPARE_S = 60.0
 _END_S = 20.0
-_GONE = "its process ended without an answer; the machine may be out of memory"
 
 
 class Contestant:
@@ -58,9 +58,20 @@ class Contestant:
             self.why = f"no answer within {limit_s:.3g} s"
             return None
         line = self._child.stdout.readline()
-        answer: dict[str, Any] = json.loads(line) if line.endswith("\n") else {"failed": _GONE}
+        answer: dict[str, Any] = json.loads(line) if line.endswith("\n") else {"failed": self._end()}
         self.why = answer.get("failed") or ""
         return None if self.why else answer
+
+    def _end(self) -> str:
+        """Why it ended without an answer."""
+        try:
+            code = self._child.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            return "its process closed its output without an answer"
+        if code >= 0:
+            return f"its process ended without an answer, with exit code {code}"
+        told = f"its process was killed by {signal.Signals(-code).name}"
+        return told + ("; the machine may be out of memory" if -code == signal.SIGKILL else "")
 
 
 @contextlib.contextmanager

@@ -48,6 +48,39 @@ def test_each_goes_first_in_turn():
     ]
 
 
+# A contestant whose model is a list of what its calls raise.
+RAISING = """
+import sys
+from profiler.plan import contestant
+class OutOfMemoryError(RuntimeError): pass
+class BackendCompilerFailed(RuntimeError): pass
+late, early = [None, OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\\nmore")], KeyError("to_qkv")
+backend = BackendCompilerFailed("backend='inductor' raised:\\nImportError: no ptxas\\n\\nSet TORCHDYNAMO_VERBOSE=1")
+def build(spec, linears):
+    if linears[0]["scheme"] in ("early", "backend"):
+        raise {"early": early, "backend": backend}[linears[0]["scheme"]]
+    return late.pop, "cpu"
+def timed(step, device, count):
+    if late and (error := late.pop(0)):
+        raise error
+    return 1e6
+contestant._build, contestant._timed, contestant._release = build, timed, lambda _: None
+sys.exit(contestant.main())
+"""
+
+
+def test_what_a_contestant_raises_at_any_moment_is_its_reason(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(process, "child_command", lambda _: [sys.executable, "-c", RAISING])
+    found = measured(one="late", other="early", third="backend")
+    assert found["failed"] == {
+        "one": "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB",
+        "other": "KeyError: 'to_qkv'",
+        "third": "BackendCompilerFailed: backend='inductor' raised: ImportError: no ptxas",
+    }
+    assert found["steps_us"] == {}
+    assert "Traceback" not in capfd.readouterr().err
+
+
 # Answers as a contestant does, without a model: the scheme of the only layer says how.
 STAND_IN = """
 import json, os, signal, sys, time
@@ -89,7 +122,7 @@ def test_a_process_that_dies_is_named_and_the_others_go_on(stand_ins: list[subpr
     found = measured(one="lives", other="dies")
     # Of 1.5 s in all, and without the first two rounds.
     assert (found["steps"], found["steps_us"]) == (2, {"one": [1e6 + 2, 1e6 + 3, 1e6 + 4, 1e6 + 5, 1e6 + 6]})
-    assert found["failed"] == {"other": "its process ended without an answer; the machine may be out of memory"}
+    assert found["failed"] == {"other": "its process was killed by SIGKILL; the machine may be out of memory"}
     assert all(each.poll() is not None for each in stand_ins)
 
 
@@ -102,7 +135,7 @@ def test_each_step_of_minutes_is_told_where_there_is_no_terminal(
         "whole steps of one: ready after 0 s",
         "whole steps of other: ready after 0 s",
         "whole steps: 5 rounds of 2 steps each, in turn",
-        "whole steps of other: not measured: its process ended without an answer; the machine may be out of memory",
+        "whole steps of other: not measured: its process was killed by SIGKILL; the machine may be out of memory",
     ]
 
 
