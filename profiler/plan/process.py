@@ -83,7 +83,7 @@ def started(spec: RunSpec, layers: list[dict[str, Any]], schemes: Mapping[str, s
     """
     keys = ("module", "in_features", "out_features", "rows")
     linears = [{key: each[key] for key in keys} | {"scheme": schemes[each["module"]]} for each in layers]
-    child = subprocess.Popen(child_command("profiler.plan.contestant"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    child = _start()
     assert child.stdin is not None
     try:
         with contextlib.suppress(BrokenPipeError):
@@ -92,6 +92,17 @@ def started(spec: RunSpec, layers: list[dict[str, Any]], schemes: Mapping[str, s
         yield Contestant(child)
     finally:
         _end(child)
+
+
+def _start() -> subprocess.Popen[str]:
+    # Ctrl-C reaches every process of a terminal, and it is the parent that decides: its children, and what these start to
+    # compile, inherit a mask under which they never hear of it. One that comes meanwhile waits for the parent.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        command = child_command("profiler.plan.contestant")
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end(child: subprocess.Popen[str]) -> None:

@@ -7,7 +7,8 @@ tensor cores draw power. No torch here: each assignment has a process of its own
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import signal
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from profiler.core.spec import RunSpec
@@ -32,14 +33,40 @@ def measure_steps(spec: RunSpec, layers: list[dict[str, Any]], assignments: Mapp
         assignments: name -> module -> scheme or `left`.
 
     Returns:
-        `steps_us`: name -> microseconds of a step, one a round; `steps`: how many a round; `failed`: name -> why it has none.
+        `steps_us`: name -> microseconds of a step, one a round; `steps`: how many a round; `failed`: name -> why it has none;
+        `interrupted`: whether Ctrl-C ended it, with the rounds that were whole by then.
     """
     contest = _Contest(Progress(len(assignments) * _READY_UNITS + _ROUNDS + _UNCOUNTED))
-    with contextlib.ExitStack() as stack:
-        for name, schemes in assignments.items():
-            contest.enter(stack, name, spec, layers, schemes)
-        contest.run()
-    return contest.found()
+    interrupted = False
+    try:
+        with _interrupted_once(), contextlib.ExitStack() as stack:
+            for name, schemes in assignments.items():
+                contest.enter(stack, name, spec, layers, schemes)
+            contest.run()
+    except KeyboardInterrupt:
+        interrupted = True
+    return contest.found(assignments) | {"interrupted": interrupted}
+
+
+@contextlib.contextmanager
+def _interrupted_once() -> Iterator[None]:
+    """Raise KeyboardInterrupt once: `timeout` sends its signal twice, and the second would take what the first has left."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    seen = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal seen
+        if not seen:
+            seen = True
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Contest:
@@ -115,10 +142,12 @@ class _Contest:
         else:
             self._rounds[name].append(us)
 
-    def found(self) -> dict[str, Any]:
-        """What `measure_steps` returns."""
-        rounds = {name: each[_UNCOUNTED:] for name, each in self._rounds.items()}
-        return {"steps": self._steps if rounds else 0, "steps_us": rounds, "failed": self._failed}
+    def found(self, names: Iterable[str]) -> dict[str, Any]:
+        """What is known of the named ones: whole rounds, in which each had its turn."""
+        whole = min((len(each) for each in self._rounds.values()), default=0)
+        rounds = {name: each[_UNCOUNTED:whole] for name, each in self._rounds.items() if whole > _UNCOUNTED}
+        left = {name: "interrupted" for name in names if name not in rounds}
+        return {"steps": self._steps if rounds else 0, "steps_us": rounds, "failed": left | self._failed}
 
 
 def _turned(names: list[str], number: int) -> list[str]:

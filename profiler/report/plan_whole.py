@@ -22,7 +22,9 @@ def whole_steps_table(measured: dict[str, Any], width: int) -> str:
     rows += [[name, "-", "-", f"not measured: {why}"] for name, why in measured["failed"].items()]
     runs = max((len(each) for each in measured["steps_us"].values()), default=0)
     text = table(["whole steps, measured", "ms a step", "from to", ""], rows, width, left=(0, 3))
-    return text + (f"\nmedian of {runs} rounds of {measured['steps']} steps, in turn" if runs else "")
+    ended = "; interrupted" if measured.get("interrupted") else ""
+    told = f"\nmedian of {runs} round{'' if runs == 1 else 's'} of {measured['steps']} steps, in turn{ended}"
+    return text + (told if runs else "")
 
 
 def overruled(whole: dict[str, Any], width: int) -> list[str]:

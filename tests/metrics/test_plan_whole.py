@@ -92,6 +92,10 @@ def test_the_plan_stays_where_it_is_the_fastest_or_nothing_could_be_measured():
     text = plan_text(unknown, 100)
     assert "not measured: OutOfMemoryError: none left" in text
     assert "rounds" not in text
+    ended = steps(mixed=[98e3], int8wo=[99e3]) | {"interrupted": True}
+    assert "median of 1 round of 15 steps, in turn; interrupted" in plan_text(
+        make_plan(material(), None, 20.0, None, lambda _: ended)
+    )
 
 
 def test_a_plan_that_cannot_run_is_not_taken():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -88,11 +89,18 @@ how = json.loads(sys.stdin.readline())["linears"][0]["scheme"]
 say = lambda **answer: print(json.dumps(answer), flush=True)
 if how == "hangs early":
     time.sleep(60)
+if how == "deaf":
+    os.kill(os.getpid(), signal.SIGINT)
 say(failed=None)
 for number, line in enumerate(sys.stdin):
     if number == 3 and how == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
     if number == 3 and how == "hangs":
+        time.sleep(60)
+    if number == 5 and how == "interrupts":
+        # As `timeout` does it, and to this one too, as on a terminal.
+        for each in (os.getppid(), os.getppid(), os.getpid()):
+            os.kill(each, signal.SIGINT)
         time.sleep(60)
     say(step_us=1e6 + number)
 """
@@ -154,6 +162,29 @@ def test_time_left_counts_getting_warm_as_eight_rounds(stand_ins: list[subproces
     assert shares == [pytest.approx(16 / 23), 1.0]
 
 
+def test_ctrl_c_keeps_the_whole_rounds(stand_ins: list[subprocess.Popen[str]], capfd: pytest.CaptureFixture[str]):
+    found = measured(one="deaf", other="interrupts", third="lives")
+    assert found["interrupted"] is True
+    assert found["failed"] == {}
+    # Of seven, the first two do not count, and in the sixth not all had their turn.
+    assert found["steps_us"] == {name: [1e6 + 2, 1e6 + 3, 1e6 + 4] for name in ("one", "other", "third")}
+    assert all(each.poll() is not None for each in stand_ins)
+    assert "Traceback" not in capfd.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_before_a_whole_round_that_counts_leaves_nothing(
+    stand_ins: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+):
+    def interrupt(*_: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(whole_steps._Contest, "_one", interrupt)
+    found = measured(one="lives", other="hangs")
+    assert found == {"steps": 0, "steps_us": {}, "failed": {"one": "interrupted", "other": "interrupted"}, "interrupted": True}
+    assert len(stand_ins) == 2
+
+
 def test_one_that_hangs_is_ended_and_named(stand_ins: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(process, "_READY_S", 0.5)
     monkeypatch.setattr(process, "_SPARE_S", 0.2)
@@ -173,4 +204,5 @@ def test_where_no_process_can_be_started_that_is_the_reason(monkeypatch: pytest.
         "steps": 0,
         "steps_us": {},
         "failed": {"one": "its process cannot be started: Cannot allocate memory"},
+        "interrupted": False,
     }
