@@ -73,6 +73,7 @@ class Driver:
         self._queue: deque[Cell] = deque()
         self._mark = f"{hashlib.sha256(str(folder.path.absolute()).encode()).hexdigest()[:12]}/{time.time_ns()}"
         self._asked_to_stop = False
+        self._stopping = False
         # Whether a cell has ended in this call: the first ones wait for the imports.
         self._warm = False
         self._deadline = float("inf") if limits.all_s is None else time.monotonic() + limits.all_s
@@ -83,9 +84,10 @@ class Driver:
         with self._signals():
             self._queue = deque(each for each in self._folder.cells if each.status == QUEUED)
             while not self._asked_to_stop and (self._queue or self._running):
-                self._start_what_fits()
-                if not self._running and self._executor.slots():
-                    self._tell_what_does_not_fit()
+                slots = self._executor.slots()
+                self._start_what_fits(slots)
+                if self._is_over(slots):
+                    self._tell_what_does_not_fit(slots)
                     break
                 self._collect(_POLL_S)
             self._wind_down()
@@ -98,23 +100,39 @@ class Driver:
             refuse(cell, why)
         self._folder.write()
 
-    def _start_what_fits(self) -> None:
+    def _start_what_fits(self, slots: int) -> None:
         """Fill the free slots with the first cells that can end in time."""
-        slots, cells = self._executor.slots(), self._folder.cells
         for cell in list(self._queue):
-            left = self._deadline - time.monotonic()
-            if len(self._running) >= slots or left <= 0:
+            if len(self._running) >= slots:
                 return
-            if needed_s(cell, cells, self._limits.cell_s, first=not self._warm) <= left:
+            if self._fits(cell):
                 self._queue.remove(cell)
-                self._start(cell, min(self._limits.cell_s, left))
+                self._start(cell, min(self._limits.cell_s, self._left_s()))
 
-    def _tell_what_does_not_fit(self) -> None:
+    def _left_s(self) -> float:
+        return max(0.0, self._deadline - time.monotonic())
+
+    def _needed_s(self, cell: Cell) -> float:
+        return needed_s(cell, self._folder.cells, self._limits.cell_s, first=not self._warm)
+
+    def _fits(self, cell: Cell) -> bool:
+        """Whether a cell that begins now can end in time."""
+        left = self._left_s()
+        return left > 0 and self._needed_s(cell) <= left
+
+    def _is_over(self, slots: int) -> bool:
+        """Whether nothing can come of waiting: nothing runs and nothing fits, or what runs should have ended."""
+        if self._running:
+            # It ends itself in time; a busy cluster may not even have begun it.
+            return time.monotonic() >= self._deadline + _STOP_S
+        # Where there is no worker, a cell that still fits waits for one.
+        return slots > 0 or not any(map(self._fits, self._queue))
+
+    def _tell_what_does_not_fit(self, slots: int) -> None:
         """Why each cell that is left did not begin: the time that is paid for and not used must have a reason."""
-        left = max(0.0, self._deadline - time.monotonic())
+        left, alone = int(self._left_s()), "" if slots else "no worker was there, "
         for cell in self._queue:
-            needed = needed_s(cell, self._folder.cells, self._limits.cell_s, first=not self._warm)
-            cell.reason = f"not begun: {int(left)} s were left, and it may take {math.ceil(needed)} s"
+            cell.reason = f"not begun: {alone}{left} s were left, and it may take {math.ceil(self._needed_s(cell))} s"
 
     def _start(self, cell: Cell, limit_s: float) -> None:
         cell.status, cell.attempts, cell.began_ns = RUNNING, cell.attempts + 1, time.time_ns()
@@ -165,8 +183,8 @@ class Driver:
             cell.status, cell.reason = INTERRUPTED, f"the sweep's time was over after {found.seconds:.0f} s of this cell"
 
     def _note_lost(self, cell: Cell, why: str) -> None:
-        if self._asked_to_stop:
-            cell.status, cell.reason = INTERRUPTED, "stopped"
+        if self._asked_to_stop or self._stopping:
+            cell.status, cell.reason = INTERRUPTED, "stopped" if self._asked_to_stop else "the sweep's time was over"
         elif cell.attempts >= _ATTEMPTS:
             cell.status, cell.reason = FAILED, f"lost {cell.attempts} times, the last time by {why}"
         else:
@@ -176,7 +194,7 @@ class Driver:
     def _wind_down(self) -> None:
         if not self._running:
             return
-        self._asked_to_stop = True
+        self._stopping = True
         self._executor.stop()
         deadline = time.monotonic() + _STOP_S
         while self._running and time.monotonic() < deadline:

@@ -14,6 +14,7 @@ from profiler.sweep.times import call_time
 
 _COLORS = {OK: "green", RUNNING: "cyan", OOM: "red", FAILED: "red", TIMEOUT: "red", REFUSED: "yellow", INTERRUPTED: "yellow"}
 _EVERY_S = 0.5
+_WAITS = "no worker is there: waiting for one to join"
 
 
 class LiveView:
@@ -33,6 +34,7 @@ class LiveView:
         self._console = console or Console(stderr=True, highlight=False)
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
         self._drawn = 0.0
+        self._waits = False
         # A manifest is read once a run, and not at each drawing.
         self._calls: dict[tuple[str, int | None], str] = {}
 
@@ -54,8 +56,11 @@ class LiveView:
         self._drawn = 0.0
 
     def show(self, cells: list[Cell], slots: int) -> None:
-        """Draw the table anew, at most twice a second."""
-        if self._live is None or time.monotonic() - self._drawn < _EVERY_S:
+        """Draw the table anew, at most twice a second; where there is none, a line when the last worker is gone."""
+        if self._live is None:
+            self._tell_waiting(waits(cells, slots))
+            return
+        if time.monotonic() - self._drawn < _EVERY_S:
             return
         self._drawn = time.monotonic()
         self._live.update(self.table(cells, slots), refresh=True)
@@ -73,6 +78,11 @@ class LiveView:
             table.add_row(Text(cell.id), status, _seconds(cell), self._call(cell), Text(cell.reason or cell.worker or ""))
         return table
 
+    def _tell_waiting(self, waits: bool) -> None:
+        if waits and not self._waits:
+            self._console.print(_WAITS, markup=False, soft_wrap=True)
+        self._waits = waits
+
     def _ending(self, cell: Cell) -> str:
         if cell.status == RUNNING:
             return f"running on {cell.worker}"
@@ -87,13 +97,18 @@ class LiveView:
         return self._calls.get(key, "")
 
 
+def waits(cells: list[Cell], slots: int) -> bool:
+    """Whether cells are left, and no worker is there to take one."""
+    return not slots and any(each.status == QUEUED for each in cells)
+
+
 def progress(cells: list[Cell], slots: int) -> str:
-    """How many cells are done, and how long the others will take."""
+    """How many cells are done, and how long the others will take, or that they wait."""
     now = time.time_ns()
     running = {each.id: (now - (each.began_ns or now)) / 1e9 for each in cells if each.status == RUNNING}
     done = sum(1 for each in cells if each.status not in (QUEUED, RUNNING))
-    left = left_s(cells, running, slots)
-    return f"{done} of {len(cells)} done, {_left(left)}"
+    left = _WAITS if waits(cells, slots) else _left(left_s(cells, running, slots))
+    return f"{done} of {len(cells)} done, {left}"
 
 
 def _left(left: float | None) -> str:

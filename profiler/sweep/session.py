@@ -118,7 +118,13 @@ def sweep(request: Request, view: View) -> str:
         folder.begin(cells, request.retry)
         # The folder of caches is read while torch is imported: where each cell has one of its own, each imports torch.
         warm = not request.fresh and request.cache == SHARED
-        site = Site(work=folder.work.absolute(), cache=folder.cache.absolute(), device=request.base.device, warm=warm)
+        site = Site(
+            work=folder.work.absolute(),
+            cache=folder.cache.absolute(),
+            device=request.base.device,
+            warm=warm,
+            limit_s=request.limits.all_s,
+        )
         executor = make_executor(site)
         try:
             driver = Driver(

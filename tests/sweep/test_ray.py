@@ -20,6 +20,7 @@ import pytest
 from drive import HERE, Notes, Silent, drive, rows, specs
 from processes import ROOT
 
+from profiler.core.errors import Refused
 from profiler.core.spec import RunSpec
 from profiler.rundir.reader import read_manifest
 from profiler.sweep.cells import make_cells
@@ -293,6 +294,30 @@ def test_a_sweep_begun_without_a_gpu_waits_for_one_where_it_names_it(
     assert executor.slots() == after
     executor.start(Task(id="a", spec={}, command="", limit_s=1.0, mark="m"))
     assert cluster.asked == [asked]
+
+
+@pytest.mark.parametrize(("limit_s", "waited_s"), [(None, 600.0), (5.0, 5.0)])
+def test_asking_a_cluster_takes_no_longer_than_the_sweep_may(
+    monkeypatch: pytest.MonkeyPatch, limit_s: float | None, waited_s: float
+):
+    class Late(Exception): ...
+
+    def get(_asked: int, timeout: float) -> None:
+        waited.append(timeout)
+        raise Late
+
+    waited: list[float] = []
+    cluster = FakeRay(HEAD, GPUS)
+    cluster.get, cluster.exceptions, cluster.cancel = get, SimpleNamespace(GetTimeoutError=Late), lambda _asked: None
+    cluster.remote = lambda **_: lambda _: SimpleNamespace(remote=lambda _specs: 1)
+    monkeypatch.setitem(sys.modules, "ray", cluster)
+    executor = RayExecutor(Site(work=Path("work"), cache=Path("cache"), device="auto", limit_s=limit_s))
+    if limit_s:
+        assert executor.probe([{}, {}]) == [None, None]
+    else:
+        with pytest.raises(Refused, match="no GPU of the Ray cluster was free within 600 s"):
+            executor.probe([{}, {}])
+    assert waited == [waited_s]
 
 
 def test_a_cell_of_a_sweep_of_cpus_sees_no_gpu(node: Path, notes: Notes, monkeypatch: pytest.MonkeyPatch):

@@ -24,7 +24,9 @@ from profiler.rundir.reader import read_manifest
 from profiler.rundir.writer import write_atomic
 from profiler.sweep.cells import make_cells
 from profiler.sweep.driver import Limits
+from profiler.sweep.executors.base import Ended
 from profiler.sweep.session import Request, sweep
+from profiler.sweep.work import Task
 
 ROOT = HERE.parents[1]
 BOTH = pytest.mark.parametrize("how", [Unprobed, Warm])
@@ -218,6 +220,55 @@ def test_no_cell_starts_that_cannot_end(folder: Path, notes: Notes):
     found = rows(folder)["int8wo-none"]
     assert found["status"] == "interrupted"
     assert "the sweep's time was over" in found["reason"]
+
+
+class Nobody(Unprobed):
+    """No worker is there, as in a cluster whose last node was lost; `joins` is after how many questions one joins."""
+
+    asked, joins = 0, 1000
+
+    def slots(self) -> int:
+        self.asked += 1
+        assert self.asked < 100, "it waits for ever"
+        return int(self.asked > self.joins)
+
+
+def test_without_a_worker_a_cell_waits_while_it_could_end(folder: Path, notes: Notes):
+    cells = make_cells(specs(notes.folder, "bf16"))
+    assert drive(folder, cells, Nobody, Limits(cell_s=30.0, all_s=20.0)) == "interrupted"
+    row = rows(folder)["bf16-none"]
+    assert (row["status"], row["attempts"], notes.starts()) == ("queued", 0, [])
+    why = r"not begun: no worker was there, 1\d s were left, and it may take 30 s"
+    assert re.fullmatch(why, row["reason"])
+    Later = type("Later", (Nobody,), {"joins": 3})
+    assert drive(folder, make_cells(specs(notes.folder, "bf16")), Later, Limits(cell_s=30.0, all_s=300.0)) == "ok"
+    assert notes.starts() == ["bf16-none"]
+
+
+def test_a_cell_that_a_busy_cluster_does_not_begin_ends_with_the_sweeps_time(
+    folder: Path, notes: Notes, monkeypatch: pytest.MonkeyPatch
+):
+    class Busy(Unprobed):
+        """Takes a cell and does not begin it, while the time of the sweep goes by."""
+
+        def start(self, task: Task) -> str:
+            self.given = task.id
+            monkeypatch.setattr("profiler.sweep.driver._STOP_S", -100.0)
+            return "busy"
+
+        def wait(self, timeout_s: float) -> list[Ended]:
+            return [Ended(id=self.given, lost="cancelled")] if self._stop.is_set() else []
+
+        def stop(self) -> None:
+            super().stop()
+            monkeypatch.setattr("profiler.sweep.driver._STOP_S", 60.0)
+
+    assert drive(folder, make_cells(specs(notes.folder, "bf16")), Busy, Limits(cell_s=30.0, all_s=90.0)) == "interrupted"
+    row = rows(folder)["bf16-none"]
+    assert (row["status"], row["reason"]) == ("interrupted", "the sweep's time was over")
+    failure = read_manifest(folder).failure
+    assert failure is not None
+    assert failure.message == "the time was over, and 1 of 1 cells have no result"
 
 
 def test_a_cell_that_fits_is_begun_before_one_that_does_not(folder: Path, notes: Notes):

@@ -112,6 +112,8 @@ def test_the_time_left():
     assert progress([cell("a", "ok", 10.0), cell("c")], 1) == "1 of 2 done, about 10 s left"
     assert progress([cell("a", "ok", 600.0), cell("c")], 1) == "1 of 2 done, about 10 min left"
     assert progress([cell("c")], 1) == "0 of 1 done, time left unknown"
+    assert progress([cell("a", "ok", 600.0), cell("c")], 0) == "1 of 2 done, no worker is there: waiting for one to join"
+    assert progress([cell("a", "ok", 600.0)], 0) == "1 of 1 done, about 0 s left"
 
 
 def test_compile_caches_have_one_place(tmp_path: Path):
@@ -191,4 +193,15 @@ def test_the_live_table_and_the_lines(tmp_path: Path):
         cells[-1].status, cells[-1].reason, cells[-1].seconds = "oom", "too much", 2.0
         view.tell(cells[-1])
         view.show(cells, 1)
+        view.show(cells, 0)
     assert plain.file.getvalue() == "now: running on here/gpu0\nlater: oom, 2.0 s: too much\n"  # type: ignore[attr-defined]
+
+
+def test_a_sweep_without_a_terminal_says_once_that_it_waits(tmp_path: Path):
+    from rich.console import Console
+
+    plain = Console(file=io.StringIO(), width=100)
+    with LiveView(tmp_path, 28, plain) as view:
+        for slots in (1, 0, 0, 1, 0):
+            view.show([cell("later")], slots)
+    assert plain.file.getvalue() == "no worker is there: waiting for one to join\n" * 2  # type: ignore[attr-defined]

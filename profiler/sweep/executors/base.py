@@ -16,13 +16,14 @@ class Site:
     """What every executor is told: the folder to leave run directories in, the shared compile caches, the device asked for.
 
     `work / task.id` is where a task's run directory lies once the task has ended. `warm` allows cells to be forked from a
-    process that has imported their libraries; an executor need not do it.
+    process that has imported their libraries; an executor need not do it. `limit_s` is the time of the sweep, None for no limit.
     """
 
     work: Path
     cache: Path
     device: str
     warm: bool = False
+    limit_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Executor(Protocol):
     """Runs tasks somewhere, `run_task` for each."""
 
     def probe(self, specs: list[dict[str, Any]]) -> list[str | None]:
-        """Why a worker refuses each spec before anything loads, or None."""
+        """Why a worker refuses each spec before anything loads, or None; None as well where the sweep's time ends first."""
 
     def slots(self) -> int:
         """How many tasks can run at once, now."""

@@ -53,11 +53,15 @@ class RayExecutor:
         self._gpu = site.device == "cuda" or bool(self._nodes("GPU"))
 
     def probe(self, specs: list[dict[str, Any]]) -> list[str | None]:
-        """Why the first worker that is free refuses each spec, or None."""
+        """Why the first worker that is free refuses each spec, or None; None where none is free in the time of the sweep."""
         asked = self._remote(_probe).remote(specs)
+        limit_s = _PROBE_S if self._site.limit_s is None else self._site.limit_s
         try:
-            _, reasons = self._ray.get(asked, timeout=_PROBE_S)
+            _, reasons = self._ray.get(asked, timeout=min(limit_s, _PROBE_S))
         except self._ray.exceptions.GetTimeoutError:
+            self._ray.cancel(asked)
+            if limit_s < _PROBE_S:
+                return [None] * len(specs)
             what = "GPU" if self._gpu else "worker"
             raise Refused(f"no {what} of the Ray cluster was free within {_PROBE_S:.0f} s", "see `ray status`") from None
         return list(reasons)
