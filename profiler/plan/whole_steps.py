@@ -151,6 +151,11 @@ class _Contest:
 
 
 def _turned(names: list[str], number: int) -> list[str]:
-    """Each goes first in turn: who follows whom, and a drift of the clock, then weigh on all alike."""
-    at = number % max(1, len(names))
-    return names[at:] + names[:at]
+    """Another goes first in each pair of rounds, and the second of a pair runs backwards.
+
+    Who follows whom, whose heat it inherits, and a drift of the clock then weigh on all alike: turning alone would keep each
+    behind the same one.
+    """
+    at = number // 2 % max(1, len(names))
+    turned = names[at:] + names[:at]
+    return turned[::-1] if number % 2 else turned

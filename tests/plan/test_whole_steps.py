@@ -6,6 +6,7 @@ import errno
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -41,12 +42,16 @@ def test_what_runs_is_timed_and_what_does_not_says_why(monkeypatch: pytest.Monke
     assert "Error" in found["failed"]["fp8dqrow"]
 
 
-def test_each_goes_first_in_turn():
-    assert [whole_steps._turned(["a", "b", "c"], number) for number in (0, 1, 5)] == [
-        ["a", "b", "c"],
-        ["b", "c", "a"],
-        ["c", "a", "b"],
-    ]
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_each_goes_first_in_turn_and_follows_others_in_turn(count: int):
+    names = list("abcd")[:count]
+    counted = range(whole_steps._UNCOUNTED, whole_steps._UNCOUNTED + whole_steps._ROUNDS)
+    order = [whole_steps._turned(names, number) for number in counted]
+    assert all(sorted(each) == names for each in order)
+    assert {each[0] for each in order} == set(names)
+    behind = {pair for each in order for pair in pairwise(each)}
+    # Within a round each comes behind at least two of the others, or behind the only other one and in front of it.
+    assert all(len({one for one, two in behind if two == name}) >= min(2, count - 1) for name in names)
 
 
 # A contestant whose model is a list of what its calls raise.
