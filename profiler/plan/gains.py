@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from profiler.core.spec import RunSpec
-from profiler.models.base import find_model
+from profiler.models.base import Model, find_model
 from profiler.plan.layers import PART, kind_of
+from profiler.tune.whole_step import build_transformer
 
 # 20 dB below the signal: far above the rounding of bf16, and still small.
 _ADDED = 1e-2
@@ -21,7 +22,7 @@ _ADDED = 1e-2
 def measure_gains(spec: RunSpec, device: str, told: Callable[[], None]) -> dict[str, float] | None:
     """The gain of one layer of each kind: relative noise power at the output for each unit of it at the layer's own output.
 
-    None for a model whose inputs are not known. Needs room for the whole model in bf16.
+    None for a model whose inputs are not known. Needs room for the transformer in bf16.
 
     Args:
         told: called once for each kind.
@@ -55,14 +56,9 @@ def transformer_call(spec: RunSpec, device: str) -> tuple[Any, Callable[[], Any]
 
     model = find_model(spec.model)
     spec = model.resolve(spec)
-    pipe = (
-        model.build(device, torch.bfloat16, spec.seed)
-        if spec.weights is None or model.load is None
-        else model.load(spec.weights, torch.bfloat16)
-    )
-    module = pipe.transformer.to(device).eval()
+    module = _transformer(model, spec, device)
     if spec.fuse_qkv:
-        pipe.fuse_qkv_projections() if hasattr(pipe, "fuse_qkv_projections") else module.fuse_qkv_projections()
+        module.fuse_qkv_projections()
     # Weights may be moved to the device above: what is random here is drawn there as well.
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
@@ -80,6 +76,17 @@ def transformer_call(spec: RunSpec, device: str) -> tuple[Any, Callable[[], Any]
         return out[0] if isinstance(out, tuple) else out.sample
 
     return module, call
+
+
+def _transformer(model: Model, spec: RunSpec, device: str) -> Any:
+    """With the weights that a recording would have; what else is in its pipeline takes no room on the device if it need not."""
+    import torch
+
+    if spec.weights is not None and model.load is not None:
+        return model.load(spec.weights, torch.bfloat16).transformer.to(device).eval()
+    if model.components is not None:
+        return build_transformer(model, device, spec.seed)
+    return model.build(device, torch.bfloat16, spec.seed).transformer.to(device).eval()
 
 
 def _adding(generator: Any) -> Callable[[Any, Any, Any], Any]:

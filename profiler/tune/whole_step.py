@@ -87,7 +87,7 @@ def compare_step(spec: RunSpec, hardware: Hardware, blocks: int | None = None) -
 
     model = find_model(spec.model)
     spec = model.resolve(spec)
-    part = _build(model, hardware.device, spec.seed, blocks)
+    part = build_transformer(model, hardware.device, spec.seed, blocks)
     with torch.no_grad():
         call, rows = _call(model, spec, part, hardware.device), {}
         with _watched(part, lambda name, given, _out: rows.update({name: given.numel() // given.shape[-1]})):
@@ -113,14 +113,25 @@ class _Pipe:
         self.transformer = transformer
 
 
-def _build(model: Model, device: str, seed: int, blocks: int | None) -> Any:
+def build_transformer(model: Model, device: str, seed: int, blocks: int | None = None) -> Any:
+    """The transformer of a registered model alone, with the random weights that a recorded pipeline's has, in bf16.
+
+    Args:
+        blocks: of each kind, so many only; None for all.
+
+    Raises:
+        UsageError: the model is none of those registered.
+    """
     import torch
 
     if model.components is None:
         raise UsageError(f"{model.name} is no registered model", "name one of them, for example flux-dev")
-    # On the device from the start: tables of positions are buffers, which the meta device would leave empty.
+    with empty_weights("meta", torch.bfloat16):
+        twin = model.components()[_PART]
+    # On the device from the start: tables of positions are buffers, which the meta device would leave empty. And once more from
+    # what it was made of: beside the transformer there is no room for a text encoder on every device.
     with empty_weights(device, torch.bfloat16):
-        part = model.components()[_PART]
+        part = type(twin).from_config(twin.config).eval()
     for each in part.children():
         if isinstance(each, torch.nn.ModuleList) and blocks:
             del each[blocks:]

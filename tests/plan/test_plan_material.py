@@ -11,12 +11,14 @@ import torch
 from profiler.core.errors import Refused, UsageError
 from profiler.core.spec import RunSpec
 from profiler.metrics.plan import PlanResult, choose, fqn_to_config
+from profiler.models.base import MODELS
 from profiler.plan.gains import measure_gains, transformer_call
 from profiler.plan.layers import find_layers, kind_of
 from profiler.plan.session import Request, gather
 from profiler.recording.weights import components, flatten
 from profiler.schemes.apply import quantize
 from profiler.schemes.base import SCHEMES, Hardware, LinearPlan
+from profiler.tune import whole_step
 
 H100 = Hardware("cuda", (9, 0), "H100")
 SCHEMES_USED = ["int8wo", "int8dq", "fp8wo"]
@@ -72,6 +74,28 @@ def test_every_kind_has_a_gain_and_the_last_linear_passes_its_noise_on_whole():
     assert again == gains
 
 
+@pytest.mark.parametrize("name", ["flux-tiny", "cogvideox-tiny"])
+def test_the_transformer_alone_has_the_weights_that_a_recording_has(name: str, monkeypatch: pytest.MonkeyPatch):
+    recorded = MODELS.get(name).build("cpu", torch.bfloat16, 3).transformer
+    filled: list[str] = []
+    fill = whole_step.fill
+
+    def noted(module: Any, seed: int, prefix: str) -> None:
+        filled.append(prefix)
+        fill(module, seed, prefix)
+
+    for each in ("profiler.tune.whole_step.fill", "profiler.models.random_weights.fill"):
+        monkeypatch.setattr(each, noted)
+    module, _ = transformer_call(RunSpec(model=name, device="cpu", seed=3), "cpu")
+    assert filled == ["transformer"]
+    assert (type(module), dict(module.config)) == (type(recorded), dict(recorded.config))
+    assert not module.training
+    one, two = (dict((*each.named_parameters(), *each.named_buffers())) for each in (module, recorded))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[each], two[each]) for each in one)
+    assert {each.dtype for each in one.values()} == {each.dtype for each in two.values()}
+
+
 def quantized_output(scheme: str) -> tuple[float, int]:
     """SQNR of the transformer's output in dB, and the bytes of the whole pipeline, once every layer has its scheme."""
     found, (module, call) = material(), transformer_call(SPEC, "cpu")
@@ -88,8 +112,6 @@ def quantized_output(scheme: str) -> tuple[float, int]:
 
 
 def other_parts() -> int:
-    from profiler.models.base import MODELS
-
     pipe = MODELS.get("flux-tiny").build("cpu", torch.bfloat16, 0)
     parts = [part for name, part in components(pipe).items() if name != "transformer"]
     return sum(each.numel() * each.element_size() for part in parts for each in (*part.parameters(), *part.buffers()))
