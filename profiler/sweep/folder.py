@@ -21,7 +21,7 @@ from profiler.rundir.reader import is_run, read_manifest
 from profiler.rundir.shape import build
 from profiler.rundir.writer import process_identity, write_atomic
 from profiler.sweep.cells import OK, REFUSED, Cell
-from profiler.sweep.extrapolate import extrapolate
+from profiler.sweep.extrapolate import NOTE, extrapolate, why_not
 
 SCHEMA = 1
 # Names in the folder beside those of the cells.
@@ -145,10 +145,14 @@ class SweepFolder:
         return name
 
     def note_extrapolation(self, cell: Cell) -> None:
-        """What a cell of fewer steps says about the steps asked for."""
-        cell.extrapolated = None
-        if cell.run and self.header.steps and cell.spec.steps and cell.spec.steps < self.header.steps:
-            cell.extrapolated = extrapolate(read_manifest(self.path / cell.run), self.header.steps)
+        """What a cell of fewer steps says about the steps asked for; where that is nothing, its reason says why."""
+        steps, cell.extrapolated = self.header.steps, None
+        said = (cell.reason or "").partition(NOTE)[0].removesuffix("; ")
+        why = None
+        if cell.run and steps and cell.spec.steps and cell.spec.steps < steps:
+            manifest = read_manifest(self.path / cell.run)
+            cell.extrapolated, why = extrapolate(manifest, steps), why_not(manifest, steps)
+        cell.reason = "; ".join(filter(None, (said, why))) or None
 
     def write(self) -> None:
         """Put the cells as they are on disk, in one step."""

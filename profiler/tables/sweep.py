@@ -167,7 +167,15 @@ def _checked(path: Path, file: SweepFile) -> SweepFile:
         if each.run is not None and not (_is_short(each.run) and _inside(each.run)):
             raise ValueError(f"the run of cell {each.id!r} lies outside the sweep, or nowhere: {each.run[:60]!r}")
         check_inside(_SPEC, each.spec, f"{each.id}: spec")
-    return file
+    return msgspec.structs.replace(file, cells=[_possible(each) for each in file.cells])
+
+
+def _possible(cell: Cell) -> Cell:
+    """A cell as sweeps write it by now: earlier ones extrapolated also from noise, to calls of less than no time."""
+    if cell.extrapolated is None or cell.extrapolated.step_ms > 0:
+        return cell
+    why = f"not extrapolated: calls of {' and '.join(map(str, cell.extrapolated.from_steps))} steps took the same time"
+    return msgspec.structs.replace(cell, extrapolated=None, reason=f"{cell.reason}; {why}" if cell.reason else why)
 
 
 def _is_short(name: str) -> bool:

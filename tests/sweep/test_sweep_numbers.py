@@ -20,7 +20,7 @@ from profiler.rundir.manifest import Manifest
 from profiler.sweep.caches import cache_counts, cache_environment, count_kernels
 from profiler.sweep.cells import Cell, make_cells
 from profiler.sweep.child import WARNING
-from profiler.sweep.extrapolate import call_ms, extrapolate
+from profiler.sweep.extrapolate import call_ms, extrapolate, why_not
 from profiler.sweep.forecast import expected_s, left_s, needed_s
 from profiler.sweep.live import LiveView, progress
 from profiler.sweep.processes import MARK, end, marked
@@ -58,6 +58,16 @@ def test_a_call_is_a_fixed_part_and_a_part_for_each_step():
 )
 def test_what_cannot_be_extrapolated_is_not(manifest: Manifest, steps: int):
     assert extrapolate(manifest, steps) is None
+    assert why_not(manifest, steps) is None
+
+
+@pytest.mark.parametrize("more", [[60.0, 60.0], [80.0, 80.0], [80.0001, 80.0001]], ids=["less", "the same", "nothing to write"])
+def test_a_step_that_takes_no_time_is_noise(more: list[float]):
+    """-5 ms a step would make 50 of them end before they begin."""
+    assert extrapolate(measured([80.0, 80.0], more), 50) is None
+    why = "not extrapolated to 50 steps: calls of 8 took no longer than those of 4, and the time is of 8"
+    assert why_not(measured([80.0, 80.0], more), 50) == why
+    assert why_not(measured([80.0, 80.0], [81.0, 81.0]), 50) is None
 
 
 def test_extrapolated_cells_say_so_and_follow_the_steps_asked_for(folder: Path, notes: Notes):
@@ -69,6 +79,19 @@ def test_extrapolated_cells_say_so_and_follow_the_steps_asked_for(folder: Path, 
     assert rows(folder)["bf16-none"]["extrapolated"]["error_ms"] == pytest.approx((11**2 + 10**2) ** 0.5, abs=1e-3)
     assert drive(folder, make_cells(specs(notes.folder, "bf16")), steps=8) == "ok"
     assert rows(folder)["bf16-none"]["extrapolated"] is None
+    assert notes.starts() == ["bf16-none"]
+
+
+def test_a_cell_that_is_not_extrapolated_says_why(folder: Path, notes: Notes):
+    assert drive(folder, make_cells(specs(notes.folder, "bf16"))) == "ok"
+    content = json.loads((folder / "bf16-none" / "run.json").read_text())
+    content["timed"]["iterations_ns"] = content["untraced"]["calls_ns"]
+    (folder / "bf16-none" / "run.json").write_text(json.dumps(content))
+    why = "not extrapolated to {} steps: calls of 8 took no longer than those of 4, and the time is of 8"
+    for steps, said in ((28, why.format(28)), (48, why.format(48)), (8, None)):
+        assert drive(folder, make_cells(specs(notes.folder, "bf16")), steps=steps) == "ok"
+        row = rows(folder)["bf16-none"]
+        assert (row["status"], row["extrapolated"], row["reason"]) == ("ok", None, said)
     assert notes.starts() == ["bf16-none"]
 
 

@@ -33,6 +33,19 @@ def test_extrapolation_and_reasons_are_kept(tmp_path: Path):
     assert (second.cell.status, second.cell.reason, second.run, second.problem) == ("oom", "no room", None, "")
 
 
+@pytest.mark.parametrize("step_ms", [-5.0, 0.0])
+def test_a_step_of_no_time_that_an_earlier_sweep_wrote_is_noise(tmp_path: Path, step_ms: float):
+    rows = [
+        cell(name, spec(steps=8), extrapolated=PARTS | {"step_ms": step_ms}, reason=why)
+        for name, why in (("a", None), ("b", "x"))
+    ]
+    sweep_json(tmp_path / "s", rows)
+    first, second = (each.cell for each in open_sweep(tmp_path / "s").cells)
+    said = "not extrapolated: calls of 4 and 8 steps took the same time"
+    assert [(each.extrapolated, each.reason) for each in (first, second)] == [(None, said), (None, f"x; {said}")]
+    assert extrapolated_steps(tmp_path / "s" / "a") is None
+
+
 def test_the_steps_that_a_cell_was_extrapolated_to(tmp_path: Path):
     sweep_json(tmp_path / "s", [cell("a", spec(steps=4), extrapolated=PARTS), cell("b", spec(steps=4))], steps=50)
     assert [extrapolated_steps(tmp_path / "s" / name) for name in ("a", "b", "c")] == [50, None, None]
