@@ -15,7 +15,7 @@ from profiler.recording.device import find_hardware
 from profiler.recording.environment import describe_environment
 from profiler.recording.runner import quiet_libraries
 from profiler.recording.tuned import tuned_entries
-from profiler.schemes.base import SCHEMES, Hardware, Scheme, refuse_hardware, refuse_installation
+from profiler.schemes.base import SCHEMES, Hardware, LinearPlan, Scheme, refuse_hardware, refuse_installation
 from profiler.schemes.plan import config_json
 from profiler.schemes.policy import LEFT
 from profiler.tune.progress import Progress
@@ -129,7 +129,8 @@ def _measured(layers: Layers, hardware: Hardware) -> dict[str, Any]:
     cases, costs, failed = _cases(layers), [], []
     kinds = {kind_of(each.module) for each in layers.linears}
     progress = Progress(len(cases) + len(kinds))
-    bench = Bench(hardware.device, tuned_entries(layers.spec, hardware), layers.spec.seed)
+    plans = [LinearPlan("0", each.in_features, each.out_features, each.rows, each.scheme) for each in cases]
+    bench = Bench(hardware.device, tuned_entries(layers.spec, hardware, plans), layers.spec.seed)
     for case in cases:
         progress.label(f"{case.rows}x{case.in_features}x{case.out_features} {case.scheme}")
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,9 +81,12 @@ def _entries(spec: RunSpec, hardware: Hardware) -> tuple[dict[Shape, Entry], lis
     return entries, tables
 
 
-def tuned_entries(spec: RunSpec, hardware: Hardware) -> dict[Shape, Entry]:
-    """The tuned kernels that a recorded run of this spec would take, by shape."""
-    return {} if spec.tuned == "off" else _entries(spec, hardware)[0]
+def tuned_entries(spec: RunSpec, hardware: Hardware, plans: Sequence[LinearPlan] = ()) -> dict[Shape, Entry]:
+    """The tuned kernels that a recorded run of this spec would take, by shape; under `auto` for the plans also near ones."""
+    if spec.tuned == "off":
+        return {}
+    entries = _entries(spec, hardware)[0]
+    return entries | _of_near(_near(spec, hardware, plans, entries))
 
 
 def apply_tuned(spec: RunSpec, hardware: Hardware, pipe: Any, plans: list[LinearPlan]) -> Tuned:
@@ -90,8 +94,8 @@ def apply_tuned(spec: RunSpec, hardware: Hardware, pipe: Any, plans: list[Linear
     if not _wanted(spec):
         return Tuned()
     entries, tables = _entries(spec, hardware)
-    near = _near(hardware, plans, entries) if spec.tuned == "auto" else {}
-    known = entries | {shape: entry for shape, (_, entry) in near.items()}
+    near = _near(spec, hardware, plans, entries)
+    known = entries | _of_near(near)
     kernels, nearest = {}, {}
     for plan in plans:
         kernel = kernel_of(plan, known)
@@ -119,11 +123,17 @@ def settle_kernel_cache() -> None:
         os.environ["TRITON_CACHE_DIR"] = triton_cache_dir(torch.cuda.current_device())
 
 
-def _near(hardware: Hardware, plans: list[LinearPlan], entries: dict[Shape, Entry]) -> Nearest:
+def _near(spec: RunSpec, hardware: Hardware, plans: Sequence[LinearPlan], entries: dict[Shape, Entry]) -> Nearest:
+    wanted = dict.fromkeys(_shape(each) for each in plans if each.scheme == SCHEME and each.rows is not None)
+    if spec.tuned != "auto" or not wanted:
+        return {}
     from profiler.kernels.int_scaled_matmul import candidates
 
-    wanted = dict.fromkeys(_shape(each) for each in plans if each.scheme == SCHEME and each.rows is not None)
     return find_nearest(wanted, entries, lambda shape: {each.kernel for each in candidates(shape, hardware)})
+
+
+def _of_near(near: Nearest) -> dict[Shape, Entry]:
+    return {shape: entry for shape, (_, entry) in near.items()}
 
 
 def _shape(plan: LinearPlan) -> Shape:

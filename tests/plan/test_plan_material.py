@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,11 +13,16 @@ import torch
 
 from profiler.core.errors import Refused, UsageError
 from profiler.core.spec import RunSpec
+from profiler.kernels.candidate import Shape
+from profiler.kernels.tuned import Entry, save_merged, table_of
 from profiler.metrics.plan import PlanResult, choose, fqn_to_config
 from profiler.models.base import MODELS
+from profiler.plan import session
 from profiler.plan.gains import measure_gains, transformer_call
 from profiler.plan.layers import find_layers, kind_of
+from profiler.plan.measure import Case, Cost
 from profiler.plan.session import Request, gather
+from profiler.recording.tuned import apply_tuned, current_key
 from profiler.recording.weights import components, flatten
 from profiler.schemes.apply import quantize
 from profiler.schemes.base import SCHEMES, Hardware, LinearPlan
@@ -46,6 +54,37 @@ def test_layers_know_their_shape_their_calls_and_what_they_may_get():
     assert layer("transformer.x_embedder")["choices"] == ["left", "int8wo", "int8dq", "fp8wo"]
     assert found["spec"]["compile"] == "none"
     assert found["configs"]["int8wo"]["_type"] == "Int8WeightOnlyConfig"
+
+
+def test_int8dq_is_measured_with_the_kernels_that_a_recording_takes_near_ones_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    cpu = Hardware("cpu")
+    monkeypatch.setenv("DIFFUSCOPE_TUNED", str(tmp_path / "own.json"))
+    # Of three times the rows that calls of this size have at most.
+    save_merged(tmp_path / "own.json", table_of(current_key(cpu), {Shape(384, 64, 64): Entry(kernel="cpu:u8s8", us=1.0)}))
+    given: list[dict[Shape, Entry]] = []
+
+    class Noting(session.Bench):
+        def __init__(self, device: str, entries: dict[Shape, Entry], seed: int) -> None:
+            given.append(entries)
+
+        def measure(self, case: Case) -> Cost:
+            return Cost(1.0, None)
+
+    monkeypatch.setattr(session, "Bench", Noting)
+    monkeypatch.setattr(session, "_gains", lambda *_: {})
+    for tuned in ("auto", str(tmp_path / "own.json"), "off"):
+        session._measured(find_layers(replace(SPEC, compile="none", tuned=tuned), [SCHEMES.get("int8dq")]), cpu)
+    module, _ = transformer_call(SPEC, "cpu")
+    one = "transformer.single_transformer_blocks.0.attn.to_q"
+    plans = [LinearPlan(one, 64, 64, 128, "int8dq")]
+    quantize(module, plans, prefix="transformer.", torchao_defaults=False)
+    applied = apply_tuned(replace(SPEC, scheme="int8dq"), cpu, SimpleNamespace(transformer=module), plans)
+    assert applied.kernels == {one: "cpu:u8s8"}
+    auto, file, off = given
+    assert auto[Shape(128, 64, 64)].kernel == "cpu:u8s8"
+    assert (set(file), off) == ({Shape(384, 64, 64)}, {})
 
 
 def test_each_distinct_linear_is_measured_once_under_each_scheme():
