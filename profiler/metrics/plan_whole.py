@@ -27,6 +27,17 @@ def finalists(material: dict[str, Any], result: PlanResult) -> dict[str, dict[st
     return distinct if len(distinct) > 1 else {}
 
 
+def uncompared(material: dict[str, Any], result: PlanResult) -> str:
+    """Why there is nothing to measure whole steps of; empty where there is."""
+    if not material.get("known_inputs", True):
+        return f"whole steps were not measured: the inputs of {material['model']} are not known"
+    if finalists(material, result):
+        return ""
+    other = "other " if any(result.layers == outcome_of(material, name) for name in result.singles) else ""
+    near = f"within {_NEAR - 1:.0%} of the plan by the sum"
+    return f"whole steps were not measured: no {other}single scheme within the budget is {near}"
+
+
 def unmeasured(assignments: Iterable[str]) -> dict[str, Any]:
     """What is known of whole steps before any is measured: a plan says so where planning was ended then."""
     why = "planning ended before its steps were measured"

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import IO, Any
 
+from profiler.core.errors import UsageError
 from profiler.core.spec import RunSpec
 from profiler.plan.layers import PART
 from profiler.recording.quiet import set_quiet_environment
@@ -81,7 +82,10 @@ def _build(spec: RunSpec, linears: list[dict[str, Any]]) -> tuple[Callable[[], A
 
     quiet_libraries()
     hardware = find_hardware(spec.device)
-    module, call = transformer_call(spec, hardware.device)
+    made = transformer_call(spec, hardware.device)
+    if made is None:
+        raise UsageError(f"the inputs of {spec.model} are not known", "leave whole steps out: --no-whole-steps")
+    module, call = made
     plans = [LinearPlan(**each) for each in linears]
     quantize(module, plans, prefix=f"{PART}.", torchao_defaults=False)
     # As a recorded plan would have it: each int8dq Linear the kernel that its shape has.

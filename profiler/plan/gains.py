@@ -29,9 +29,10 @@ def measure_gains(spec: RunSpec, device: str, told: Callable[[], None]) -> dict[
     """
     import torch
 
-    module, call = transformer_call(spec, device)
-    if module is None:
+    made = transformer_call(spec, device)
+    if made is None:
         return None
+    module, call = made
     linears = [(f"{PART}.{name}", each) for name, each in module.named_modules() if isinstance(each, torch.nn.Linear)]
     kinds = Counter(kind_of(name) for name, _ in linears)
     with torch.no_grad():
@@ -50,7 +51,7 @@ def measure_gains(spec: RunSpec, device: str, told: Callable[[], None]) -> dict[
     return gains
 
 
-def transformer_call(spec: RunSpec, device: str) -> tuple[Any, Callable[[], Any]]:
+def transformer_call(spec: RunSpec, device: str) -> tuple[Any, Callable[[], Any]] | None:
     """The transformer with its weights, and a call of it on the same random inputs each time; None where these are not known."""
     import torch
 
@@ -69,7 +70,7 @@ def transformer_call(spec: RunSpec, device: str) -> tuple[Any, Callable[[], Any]
     finally:
         torch.set_default_dtype(before)
     if kwargs is None:
-        return None, lambda: None
+        return None
 
     def call() -> Any:
         out = module(**kwargs)

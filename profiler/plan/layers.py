@@ -31,6 +31,7 @@ class Layers:
         calls: name -> how often it is called in a step.
         outcomes: scheme -> what its layer policy gives each Linear, in their order.
         other_bytes: of all that no plan changes: other parts, biases, norms, at the size of their dtype.
+        known_inputs: whether a call of the transformer can be made on any device; else it was seen in a call of its pipeline.
     """
 
     spec: RunSpec
@@ -38,6 +39,7 @@ class Layers:
     calls: dict[str, int]
     outcomes: dict[str, list[str]]
     other_bytes: int
+    known_inputs: bool = True
 
     def choices(self, index: int) -> list[str]:
         """What one Linear may get: to be left, and what any of the schemes would give it."""
@@ -68,7 +70,8 @@ def find_layers(spec: RunSpec, schemes: Iterable[Scheme]) -> Layers:
     outcomes = {each.name: [one.scheme for one in plan_linears(each, linears, compiling=compiling)] for each in schemes}
     planned = sum(each.in_features * each.out_features for each in linears) * 2
     counts = {f"{PART}.{name}": count for name, count in calls.items()}
-    return Layers(filled, linears, counts, outcomes, sum(_bytes(each.module) for each in parts) - planned)
+    other = sum(_bytes(each.module) for each in parts) - planned
+    return Layers(filled, linears, counts, outcomes, other, known_inputs=part.remade)
 
 
 def _rows(part: Part, spec: RunSpec) -> tuple[dict[str, int], Counter[str]]:

@@ -102,6 +102,7 @@ def _described(layers: Layers, hardware: Hardware, schemes: list[Scheme]) -> dic
         "layers": rows,
         "outcomes": layers.outcomes,
         "other_bytes": layers.other_bytes,
+        "known_inputs": layers.known_inputs,
         "configs": {name: config_json(SCHEMES.get(name)) for name in sorted(used - {LEFT}) if _by_config(name)},
         "costs": [],
         "failed": [],
@@ -155,5 +156,5 @@ def _gains(layers: Layers, hardware: Hardware, told: Callable[[], None]) -> dict
         return {"gains": measure_gains(layers.spec, hardware.device, told)}
     except torch.OutOfMemoryError:
         # A plan for a small GPU is what the model in bf16 has no room on.
-        why = "the model in bf16 does not fit on this device: gains of noise are not measured, but one for all"
+        why = "the transformer in bf16 does not fit on this device: gains of noise are not measured, but one for all"
         return {"gains": None, "notes": [why]}

@@ -14,7 +14,7 @@ from profiler.core.errors import UnreadableInput
 from profiler.core.plan_file import KIND, SCHEMA
 from profiler.core.units import format_size
 from profiler.metrics.plan import LEFT, PlanResult, Predicted, choose, fqn_to_config
-from profiler.metrics.plan_whole import MIXED, fastest, finalists, unmeasured
+from profiler.metrics.plan_whole import MIXED, fastest, finalists, uncompared, unmeasured
 from profiler.report.plan_whole import overruled, whole_steps_table
 from profiler.report.render import MAX_WIDTH, MIN_WIDTH, number, percent, table
 
@@ -65,9 +65,12 @@ def _measured(
     keep: Callable[[dict[str, Any]], None] | None,
 ) -> dict[str, Any]:
     result = choose(material, max_bytes, min_sqnr_db)
-    compared = finalists(material, result) if measure else {}
-    if measure is None or not compared:
+    if measure is None:
         return _content(material, result, None)
+    why = uncompared(material, result)
+    if why:
+        return _content(material | {"notes": [*material.get("notes", []), why]}, result, None)
+    compared = finalists(material, result)
     if keep is not None:
         keep(_content(material, result, None) | {"whole_steps": unmeasured(compared)})
     measured = measure(compared)
@@ -219,7 +222,7 @@ def _notes(data: dict[str, Any], width: int) -> list[str]:
     )
     lines = overruled(data["whole_steps"], width) if data.get("whole_steps") else []
     lines += [f"by this model {proof}", *textwrap.wrap(f"the model: {data['error_model']}", width), f"gains: {gains}"]
-    lines += data["notes"]
+    lines += [line for each in data["notes"] for line in textwrap.wrap(each, width)]
     if source.get("assumed"):
         lines += ["assumed, not measured in the run:", *(line for each in source["assumed"] for line in _item(each, width))]
     if "rest" in source:

@@ -38,6 +38,31 @@ def test_there_is_nothing_to_compare_where_the_plan_is_a_single_scheme():
     assert finalists(alone, result) == {}
 
 
+SLOW = {"left": (100.0, None), "int8wo": (99.0, 40.0), "fp8wo": (50.0, 30.0), "int4dq": (99.0, 12.0)}
+UNCOMPARED: dict[str, tuple[dict[str, Any], str]] = {
+    # 100 us for the plan, 149 for each of the two schemes.
+    "far": (
+        material(a=SLOW, b=SLOW | {"int8wo": (50.0, 40.0), "fp8wo": (99.0, 30.0)}),
+        "no single scheme within the budget is within 25% of the plan by the sum",
+    ),
+    "alone": (material(b=SLOW), "no other single scheme within the budget is within 25% of the plan by the sum"),
+    "unknown": (material() | {"known_inputs": False}, "the inputs of flux-tiny are not known"),
+}
+
+
+@pytest.mark.parametrize("case", UNCOMPARED)
+def test_where_whole_steps_are_left_out_the_plan_says_why(case: str):
+    found, why = UNCOMPARED[case]
+
+    def measure(_: Any) -> Any:
+        raise AssertionError("nothing is there to measure")
+
+    content = make_plan(found, None, 20.0, None, measure)
+    assert (content["whole_steps"], content["notes"]) == (None, [f"whole steps were not measured: {why}"])
+    assert why in " ".join(plan_text(content, 80).split())
+    assert make_plan(found, None, 20.0, None)["notes"] == []
+
+
 def test_the_fastest_has_the_least_median():
     assert fastest(steps(mixed=[3.0, 9.0, 3.0], int8wo=[2.0, 4.0, 4.0])) == MIXED
     assert fastest(steps()) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from processes import ROOT
 
 from profiler.core.errors import Refused, UsageError
 from profiler.core.spec import RunSpec
@@ -17,7 +19,7 @@ from profiler.kernels.candidate import Shape
 from profiler.kernels.tuned import Entry, save_merged, table_of
 from profiler.metrics.plan import PlanResult, choose, fqn_to_config
 from profiler.models.base import MODELS
-from profiler.plan import session
+from profiler.plan import contestant, session
 from profiler.plan.gains import measure_gains, transformer_call
 from profiler.plan.layers import find_layers, kind_of
 from profiler.plan.measure import Case, Cost
@@ -36,6 +38,12 @@ SPEC = RunSpec(model="flux-tiny", device="cpu", compile="auto")
 @cache
 def material() -> dict[str, Any]:
     return gather(Request(spec=SPEC, schemes=SCHEMES_USED))
+
+
+def transformer(spec: RunSpec) -> tuple[Any, Callable[[], Any]]:
+    made = transformer_call(spec, "cpu")
+    assert made is not None
+    return made
 
 
 def layer(name: str, found: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -76,7 +84,7 @@ def test_int8dq_is_measured_with_the_kernels_that_a_recording_takes_near_ones_to
     monkeypatch.setattr(session, "_gains", lambda *_: {})
     for tuned in ("auto", str(tmp_path / "own.json"), "off"):
         session._measured(find_layers(replace(SPEC, compile="none", tuned=tuned), [SCHEMES.get("int8dq")]), cpu)
-    module, _ = transformer_call(SPEC, "cpu")
+    module, _ = transformer(SPEC)
     one = "transformer.single_transformer_blocks.0.attn.to_q"
     plans = [LinearPlan(one, 64, 64, 128, "int8dq")]
     quantize(module, plans, prefix="transformer.", torchao_defaults=False)
@@ -125,7 +133,7 @@ def test_the_transformer_alone_has_the_weights_that_a_recording_has(name: str, m
 
     for each in ("profiler.tune.whole_step.fill", "profiler.models.random_weights.fill"):
         monkeypatch.setattr(each, noted)
-    module, _ = transformer_call(RunSpec(model=name, device="cpu", seed=3), "cpu")
+    module, _ = transformer(RunSpec(model=name, device="cpu", seed=3))
     assert filled == ["transformer"]
     assert (type(module), dict(module.config)) == (type(recorded), dict(recorded.config))
     assert not module.training
@@ -137,7 +145,7 @@ def test_the_transformer_alone_has_the_weights_that_a_recording_has(name: str, m
 
 def quantized_output(scheme: str) -> tuple[float, int]:
     """SQNR of the transformer's output in dB, and the bytes of the whole pipeline, once every layer has its scheme."""
-    found, (module, call) = material(), transformer_call(SPEC, "cpu")
+    found, (module, call) = material(), transformer(SPEC)
     plans = [
         LinearPlan(each["module"], each["in_features"], each["out_features"], each["rows"], given)
         for each, given in zip(found["layers"], found["outcomes"][scheme], strict=True)
@@ -206,6 +214,17 @@ def test_schemes_that_cannot_be_planned_with(schemes: list[str], error: type[Exc
         gather(Request(spec=SPEC, schemes=schemes))
 
 
+def test_a_transformer_of_an_unknown_class_is_measured_by_its_linears_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "recording"))
+    asked = RunSpec(model="pipelines:small", device="cpu", compile="none")
+    found = gather(Request(spec=asked, schemes=["int8wo"]))
+    assert (found["known_inputs"], found["gains"]) == (False, None)
+    assert {each["module"] for each in found["layers"]} == {"transformer.0", "transformer.2"}
+    assert material()["known_inputs"] is True
+    with pytest.raises(UsageError, match="the inputs of pipelines:small are not known"):
+        contestant._build(asked, [])
+
+
 def test_fused_projections_are_other_layers():
     spec = RunSpec(model="flux-tiny", compile="none", fuse_qkv=True)
     found = find_layers(spec, [SCHEMES.get("int8wo")])
@@ -223,7 +242,7 @@ def test_torchao_alone_can_apply_the_plans_config():
 
     found = plan(plan().singles["int8wo"].model_bytes + 100_000, 25.0)
     config, missing = fqn_to_config(found.layers, material()["configs"])
-    module, _ = transformer_call(SPEC, "cpu")
+    module, _ = transformer(SPEC)
     quantize_(module, config_from_dict(config), filter_fn=None)
     modules = dict(module.named_modules())
     quantized = {
