@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from profiler.core.errors import DiffuscopeError, UnreadableInput, UsageError
-from profiler.core.plan_file import names_plan
 from profiler.rundir import layout
 from profiler.rundir.manifest import Failure, Manifest
 from profiler.rundir.reader import is_run, read_manifest
@@ -22,6 +21,7 @@ from profiler.rundir.shape import build
 from profiler.rundir.writer import process_identity, write_atomic
 from profiler.sweep.cells import OK, REFUSED, Cell
 from profiler.sweep.extrapolate import NOTE, extrapolate, why_not
+from profiler.sweep.kept import damage_of, free_place, kept_or_asked, plan_is_newer
 
 SCHEMA = 1
 # Names in the folder beside those of the cells.
@@ -104,12 +104,10 @@ class SweepFolder:
         self.write_manifest("running")
 
     def _taken_over(self, asked: Cell, before: Cell | None, retry: bool) -> Cell:
-        if before is not None and before.spec == asked.spec:
-            if _is_kept(self.path, before, retry):
-                return before
-            asked.attempts = before.attempts
-        self._adopt(asked)
-        return asked
+        found = kept_or_asked(self.path, asked, before, retry)
+        if found is asked:
+            self._adopt(asked)
+        return found
 
     def _adopt(self, cell: Cell) -> None:
         """A run that ended well, though no one was left to say so."""
@@ -118,9 +116,10 @@ class SweepFolder:
                 manifest = read_manifest(place)
             except UnreadableInput:
                 continue
-            same = manifest.spec_hash == cell.spec.hash and not _plan_is_newer(cell, manifest.created_ns)
+            same = manifest.spec_hash == cell.spec.hash and not plan_is_newer(cell, manifest.created_ns)
             if manifest.status == OK and same:
                 cell.status, cell.began_ns, cell.seconds = manifest.status, manifest.created_ns, _seconds(manifest)
+                cell.reason = None
                 cell.run = self._move(place, cell.id)
                 return
 
@@ -137,9 +136,9 @@ class SweepFolder:
     def _move(self, made: Path, name: str) -> str:
         target, old = self.path / name, self.work / f"{name}.old"
         if made != target:
-            # The run of an earlier spec goes only once the new one is there.
+            # The run of an earlier spec goes only once the new one is there; one that says no more what it was stays beside it.
             if target.exists():
-                target.rename(old)
+                target.rename(old if damage_of(target) is None else free_place(self.path / f"{name}.damaged"))
             made.rename(target)
             shutil.rmtree(old, ignore_errors=True)
         return name
@@ -150,8 +149,11 @@ class SweepFolder:
         said = (cell.reason or "").partition(NOTE)[0].removesuffix("; ")
         why = None
         if cell.run and steps and cell.spec.steps and cell.spec.steps < steps:
-            manifest = read_manifest(self.path / cell.run)
-            cell.extrapolated, why = extrapolate(manifest, steps), why_not(manifest, steps)
+            try:
+                manifest = read_manifest(self.path / cell.run)
+                cell.extrapolated, why = extrapolate(manifest, steps), why_not(manifest, steps)
+            except UnreadableInput as error:
+                why = f"{NOTE}{steps} steps: {error.message}"
         cell.reason = "; ".join(filter(None, (said, why))) or None
 
     def write(self) -> None:
@@ -182,17 +184,7 @@ def look(path: Path, model: str, cells: list[Cell], retry: bool = False) -> list
     """
     refuse_other(path)
     before = {each.id: each for each in _cells_of(path, model)}
-    return [_kept_or_asked(path, each, before.get(each.id), retry) for each in cells]
-
-
-def _kept_or_asked(path: Path, asked: Cell, before: Cell | None, retry: bool) -> Cell:
-    return before if before is not None and before.spec == asked.spec and _is_kept(path, before, retry) else asked
-
-
-def _is_kept(path: Path, cell: Cell, retry: bool) -> bool:
-    """Whether a cell of an unchanged spec has a result that is not asked for again."""
-    kept = cell.ended and (cell.status == OK or not retry) and not _plan_is_newer(cell, cell.began_ns)
-    return kept and (cell.run is None or is_run(path / cell.run))
+    return [kept_or_asked(path, each, before.get(each.id), retry) for each in cells]
 
 
 def _cells_of(path: Path, model: str) -> list[Cell]:
@@ -224,7 +216,7 @@ def read_cells(path: Path) -> list[Cell]:
     if not isinstance(rows, list):
         raise UnreadableInput(f"{file} holds no list of cells", _ELSEWHERE)
     cells = [Cell.from_dict(each) for each in rows]
-    twice = next((name for name, count in Counter(each.id for each in cells).items() if count > 1), None)
+    twice = next((name for name, times in Counter(each.id for each in cells).items() if times > 1), None)
     if twice is not None:
         raise UnreadableInput(f"{file} holds cell {twice!r} twice", _ELSEWHERE)
     return cells
@@ -271,14 +263,6 @@ def _lock(path: Path) -> int:
         os.close(file)
         raise UsageError(f"another sweep works in {path}", "wait for it, or name another folder with -o") from None
     return file
-
-
-def _plan_is_newer(cell: Cell, than_ns: int | None) -> bool:
-    """Whether a cell's scheme is a plan that was written after that moment: the same words ask for something else now."""
-    try:
-        return names_plan(cell.spec.scheme) and Path(cell.spec.scheme).stat().st_mtime_ns > (than_ns or 0)
-    except OSError:
-        return False
 
 
 def _seconds(manifest: Manifest) -> float | None:

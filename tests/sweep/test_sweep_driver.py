@@ -25,6 +25,7 @@ from profiler.rundir.writer import write_atomic
 from profiler.sweep.cells import make_cells
 from profiler.sweep.driver import Limits
 from profiler.sweep.executors.base import Ended
+from profiler.sweep.folder import look
 from profiler.sweep.session import Request, sweep
 from profiler.sweep.work import Task
 
@@ -161,6 +162,40 @@ def test_a_run_that_ended_before_its_sweep_could_say_so_is_not_run_again(folder:
     assert notes.starts() == ["bf16-none"]
     found = rows(folder)["bf16-none"]
     assert (found["status"], found["run"], round(found["seconds"])) == ("ok", "bf16-none", 2)
+
+
+@pytest.mark.parametrize("steps", [8, 28], ids=["plain", "extrapolated"])
+def test_a_good_cell_whose_run_is_damaged_is_run_again_and_the_damaged_run_stays(folder: Path, notes: Notes, steps: int):
+    def again(schemes: str = "bf16 int8wo") -> list[str]:
+        assert drive(folder, make_cells(specs(notes.folder, schemes)), steps=steps) == "ok"
+        return notes.starts()
+
+    first = again()
+    for number, name in ((3, "bf16-none.damaged"), (4, "bf16-none.damaged-2")):
+        (folder / "bf16-none" / "run.json").write_text("{")
+        (queued, kept) = look(folder, "flux-tiny", make_cells(specs(notes.folder, "bf16 int8wo")))
+        assert (queued.status, kept.status) == ("queued", "ok")
+        assert (queued.reason or "").startswith(f"to be run again: {folder}/bf16-none/run.json is not JSON")
+        assert again() == [*first, *["bf16-none"] * (number - 2)]
+        assert (folder / name / "run.json").read_text() == "{"
+        row = rows(folder)["bf16-none"]
+        assert (row["status"], row["attempts"], row["reason"]) == ("ok", number - 1, None)
+        assert read_manifest(folder / "bf16-none").status == "ok"
+    # One that is no longer asked for stays as it is, and takes no sweep along.
+    (folder / "int8wo-none" / "run.json").write_text("{")
+    assert again("bf16") == [*first, "bf16-none", "bf16-none"]
+    assert rows(folder)["int8wo-none"]["status"] == "ok"
+    said = rows(folder)["int8wo-none"]["reason"]
+    assert said is None if steps == 8 else said.startswith("not extrapolated to 28 steps: ")
+
+
+def test_what_a_cell_ended_with_may_be_a_run_that_says_nothing(folder: Path, notes: Notes):
+    notes.behave(bf16_none="failed")
+    cells = specs(notes.folder, "bf16")
+    assert drive(folder, make_cells(cells)) == "ok"
+    (folder / "bf16-none" / "run.json").write_text("{")
+    assert drive(folder, make_cells(cells)) == "ok"
+    assert notes.starts() == ["bf16-none"]
 
 
 @pytest.mark.parametrize(("asked", "how"), [(signal.SIGINT, "warm"), (signal.SIGTERM, "warm"), (signal.SIGHUP, "fresh")])

@@ -220,6 +220,20 @@ def test_the_live_table_and_the_lines(tmp_path: Path):
     assert plain.file.getvalue() == "now: running on here/gpu0\nlater: oom, 2.0 s: too much\n"  # type: ignore[attr-defined]
 
 
+def test_the_live_table_goes_on_beside_a_run_that_cannot_be_read(tmp_path: Path):
+    from rich.console import Console
+
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "run.json").write_text("{")
+    done = cell("c", "ok", 10.0)
+    done.run = "c"
+    wide = Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
+    with LiveView(tmp_path, 28, wide) as view:
+        view.show([done], 1)
+    assert "1 of 1 done" in wide.file.getvalue()  # type: ignore[attr-defined]
+    assert done.reason is None
+
+
 def test_a_sweep_without_a_terminal_says_once_that_it_waits(tmp_path: Path):
     from rich.console import Console
 
