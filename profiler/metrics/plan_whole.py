@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from profiler.metrics.plan import PlanResult, outcome_of
@@ -48,3 +49,33 @@ def fastest(measured: dict[str, Any]) -> str | None:
     """Of whole steps that were measured, the name of the least median; None where none could be."""
     medians = {name: statistics.median(each) for name, each in measured["steps_us"].items()}
     return min(medians, key=lambda name: medians[name], default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """How the taken assignment stands against another.
+
+    Attributes:
+        less: by what share of the other's its steps take less: the median over the rounds, each compared within itself.
+        clear: whether the slowest round of the taken one is faster than the fastest of the other.
+        rounds: in how many rounds they were compared.
+    """
+
+    taken: str
+    other: str
+    less: float
+    clear: bool
+    rounds: int
+
+
+def verdict(measured: dict[str, Any]) -> Verdict | None:
+    """The taken one against the plan that was found layer by layer, or, where it is that, against the next; None without both."""
+    taken, rounds = measured["taken"], measured["steps_us"]
+    beside = {name: each for name, each in rounds.items() if name != taken}
+    if taken not in rounds or not beside:
+        return None
+    other = MIXED if MIXED in beside else fastest({"steps_us": beside}) or MIXED
+    # Rounds of two plans may differ in number in a file of before these were made even.
+    ratios = [one / two for one, two in zip(rounds[taken], rounds[other], strict=False)]
+    clear = max(rounds[taken]) < min(rounds[other])
+    return Verdict(taken=taken, other=other, less=1 - statistics.median(ratios), clear=clear, rounds=len(ratios))

@@ -15,7 +15,7 @@ from profiler.core.plan_file import KIND, SCHEMA
 from profiler.core.units import format_size
 from profiler.metrics.plan import LEFT, PlanResult, Predicted, choose, fqn_to_config
 from profiler.metrics.plan_whole import MIXED, fastest, finalists, uncompared, unmeasured
-from profiler.report.plan_whole import overruled, whole_steps_table
+from profiler.report.plan_whole import last_word, whole_steps_table
 from profiler.report.render import MAX_WIDTH, MIN_WIDTH, number, percent, table
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def _notes(data: dict[str, Any], width: int) -> list[str]:
     gains = (
         "measured here, kind by kind" if data["gains"]["from"] == "measured" else "not measured: one for all, right to about 3 dB"
     )
-    lines = overruled(data["whole_steps"], width) if data.get("whole_steps") else []
+    lines = last_word(data["whole_steps"], width) if data.get("whole_steps") else []
     lines += [f"by this model {proof}", *textwrap.wrap(f"the model: {data['error_model']}", width), f"gains: {gains}"]
     lines += [line for each in data["notes"] for line in textwrap.wrap(each, width)]
     if source.get("assumed"):
