@@ -23,9 +23,13 @@ def finalists(material: dict[str, Any], result: PlanResult) -> dict[str, dict[st
     Empty where there is nothing to compare the plan with.
     """
     near = sorted((each.us, name) for name, each in result.singles.items() if each.fits and each.us <= _NEAR * result.plan.us)
-    found = {MIXED: result.layers} | {name: outcome_of(material, name) for _, name in near[:_MOST_SINGLES]}
-    distinct = {name: each for name, each in found.items() if name == MIXED or each != result.layers}
-    return distinct if len(distinct) > 1 else {}
+    found = {MIXED: result.layers}
+    for _, name in near:
+        outcome = outcome_of(material, name)
+        # Two schemes may give every layer the same: one of them is measured.
+        if outcome not in found.values() and len(found) <= _MOST_SINGLES:
+            found[name] = outcome
+    return found if len(found) > 1 else {}
 
 
 def uncompared(material: dict[str, Any], result: PlanResult) -> str:

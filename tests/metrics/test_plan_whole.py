@@ -31,6 +31,12 @@ def test_the_plan_and_the_near_single_schemes_that_keep_the_budget_are_compared(
     assert set(finalists(found, choose(found, None, 31.0))) == {MIXED, "int8wo"}
 
 
+def test_of_two_schemes_that_give_every_layer_the_same_one_is_measured():
+    found = material()
+    twice = found | {"outcomes": found["outcomes"] | {"int8dq": found["outcomes"]["int8wo"]}}
+    assert set(finalists(twice, choose(twice, None, 20.0))) == {MIXED, "fp8wo", "int8dq"}
+
+
 def test_there_is_nothing_to_compare_where_the_plan_is_a_single_scheme():
     alone = material(a={"left": (100.0, None), "int8wo": (40.0, 40.0), "fp8wo": (100.0, 30.0), "int4dq": (90.0, 12.0)})
     result = choose(alone, None, 35.0)
