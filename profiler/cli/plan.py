@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from profiler.cli.output import JsonOption, emit
-from profiler.cli.plan_output import PlanFile, free_path, record_command
+from profiler.cli.plan_output import EXIT_INTERRUPTED, PlanFile, free_path, record_command
 from profiler.cli.record import parse_size, start_child
 from profiler.cli.sizes import parse_bytes
 from profiler.compilers.base import COMPILERS
@@ -45,7 +46,8 @@ def command(
     weights: Annotated[str | None, Option(help="Real weights, to measure the gains of noise with; default: random ones.")] = None,
     device: Annotated[str, Option(help="auto, cuda or cpu.")] = "auto",
     whole_steps: Annotated[
-        bool, Option(help="Measure whole steps of the plan and of the best single schemes too, and keep the fastest.")
+        bool,
+        Option(help="Measure whole steps of the plan and of the best single schemes too, and keep the fastest; not with --from."),
     ] = True,
     out: Annotated[Path | None, Option("-o", "--out", help="Plan to write; default: a new plan-MODEL.json here.")] = None,
     as_json: JsonOption = False,
@@ -65,9 +67,13 @@ def command(
         why = "exists already" if path.exists() else "does not end with .json"
         raise UsageError(f"{path} {why}", "name another file with -o, for example -o plan.json")
     _refuse_unwritable(path)
-    material, file = _gather(spec, names, hardware), PlanFile(path)
-    content = make_plan(material, limit, min_sqnr, source, _measure(material) if whole_steps else None, file.keep)
-    file.write(content)
+    file = PlanFile(path)
+    try:
+        material = _gather(spec, names, hardware)
+        content = make_plan(material, limit, min_sqnr, source, _measure(material) if whole_steps else None, file.keep)
+        file.write(content)
+    except KeyboardInterrupt:
+        return file.interrupted()
     columns = shutil.get_terminal_size((100, 24)).columns
     then = record_command(content, file.path)
     emit(as_json, {"plan": str(file.path)} | content, lambda: plan_text(content, columns), then)
@@ -129,11 +135,13 @@ def _gather(spec: RunSpec, names: list[str], hardware: dict[str, Any] | None) ->
         code = start_child("profiler.plan", request)
         if code == 0:
             return dict(json.loads(answer.read_text(encoding="utf-8")))
+    if code in (EXIT_INTERRUPTED, -signal.SIGINT):
+        raise KeyboardInterrupt
     if code > 0:
         raise typer.Exit(code)
-    raise RecordedProgramFailed(
-        f"the planning process was killed by signal {-code}", "plan with fewer --schemes, or a smaller --batch"
-    )
+    name = signal.Signals(-code).name
+    hint = "plan with fewer --schemes, or a smaller --batch" if -code == signal.SIGKILL else "plan again"
+    raise RecordedProgramFailed(f"the planning process was killed by {name}: no plan was written", hint)
 
 
 def _measure(material: dict[str, Any]) -> Callable[[dict[str, dict[str, str]]], dict[str, Any]]:

@@ -14,6 +14,9 @@ from profiler.core.spec import RunSpec
 from profiler.models.base import find_model
 from profiler.rundir.writer import write_atomic
 
+# What shells give for Ctrl-C.
+EXIT_INTERRUPTED = 130
+
 
 class PlanFile:
     """A plan's file, written once or more.
@@ -44,6 +47,12 @@ class PlanFile:
             self._fill(json.dumps(content, indent=1))
         except OSError as error:
             raise UsageError(f"cannot write {self.path}: {error.strerror}", "name another file with -o") from None
+
+    def interrupted(self) -> int:
+        """Say what Ctrl-C has left; the exit code."""
+        left = f"{self.path} holds the plan of single Linears" if self.written else "no plan was written"
+        print(f"interrupted: {left}", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
     def _fill(self, text: str) -> None:
         try:

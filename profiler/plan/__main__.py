@@ -19,9 +19,9 @@ EXIT_INTERRUPTED = 130
 
 def main() -> int:
     """Gather what the request asks for: the spec as a mapping, names of schemes, hardware as a mapping or null, a path."""
-    raw = json.load(sys.stdin)
-    set_quiet_environment()
     try:
+        raw = json.load(sys.stdin)
+        set_quiet_environment()
         from profiler.plan.session import Request, gather
 
         spec = RunSpec.from_dict(raw["spec"])
@@ -30,7 +30,7 @@ def main() -> int:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
+        # What that leaves is the parent's to say.
         return EXIT_INTERRUPTED
     write_atomic(Path(raw["answer"]), json.dumps(found))
     return EXIT_OK

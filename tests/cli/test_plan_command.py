@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import statistics
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from plan_materials import material
 from processes import QUICK, ROOT, diffuscope, loaded
 
+from profiler.cli import app
 from profiler.cli import plan as plan_cli
 from profiler.cli.plan_output import record_command
 from profiler.core.errors import UsageError
@@ -38,7 +40,8 @@ def test_json_is_the_plan_and_keeps_its_budget(planned: tuple[Path, dict[str, An
     assert answer["predicted"]["model_bytes"] <= 1 << 20 == answer["budget"]["max_bytes"]
     assert answer["predicted"]["sqnr_db"] >= 25
     assert set(answer["singles"]) == {"int8wo", "int8dq", "fp6_e3m2"}
-    taken = answer["whole_steps"]["taken"]
+    # A busy machine may find no scheme near enough to be compared.
+    taken = answer["whole_steps"]["taken"] if answer["whole_steps"] else "mixed"
     assert answer["predicted"]["us"] <= answer["singles"][answer["best_single"] if taken == "mixed" else taken]["us"]
     assert len(answer["layers"]) == 50
     assert set(answer["layers"].values()) <= {"left", "int8wo", "int8dq", "fp6_e3m2"}
@@ -47,6 +50,9 @@ def test_json_is_the_plan_and_keeps_its_budget(planned: tuple[Path, dict[str, An
 
 def test_whole_steps_have_the_last_word(planned: tuple[Path, dict[str, Any]]):
     whole = planned[1]["whole_steps"]
+    if whole is None:
+        assert "is within 25% of the plan by the sum" in planned[1]["notes"][-1]
+        return
     medians = {name: statistics.median(each) for name, each in whole["steps_us"].items()}
     assert {"mixed"} < set(medians) <= {"mixed", "int8wo", "int8dq", "fp6_e3m2"}
     assert whole["taken"] == min(medians, key=lambda name: medians[name])
@@ -171,6 +177,35 @@ def test_a_kill_during_whole_steps_leaves_the_plan_of_single_linears(
         planning(monkeypatch, path, killed)
     assert plan_data(path)["layers"] == {"transformer.a": "fp8wo", "transformer.b": "int8wo"}
     assert capsys.readouterr().err == f"{path} is written; whole steps of 3 assignments may still change it\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "returned", "told"),
+    [
+        (130, 130, "interrupted: no plan was written"),
+        (-signal.SIGINT, 130, "interrupted: no plan was written"),
+        (-signal.SIGTERM, 3, "error: the planning process was killed by SIGTERM: no plan was written\n  plan again"),
+        (-signal.SIGKILL, 3, "SIGKILL: no plan was written\n  plan with fewer --schemes, or a smaller --batch"),
+    ],
+)
+def test_an_end_while_single_linears_are_measured_says_that_nothing_was_written(
+    code: int, returned: int, told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(plan_cli, "start_child", lambda *_: code)
+    assert app.run(["plan", "flux-tiny", "--device", "cpu", "-o", str(tmp_path / "plan.json")]) == returned
+    assert told in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_around_whole_steps_says_what_there_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    def interrupted(*_: Any) -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    path = tmp_path / "plan.json"
+    assert planning(monkeypatch, path, interrupted) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == f"interrupted: {path} holds the plan of single Linears"
 
 
 def test_a_file_that_was_made_meanwhile_is_left_alone(
