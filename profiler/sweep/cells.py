@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Container, Iterable
+from dataclasses import dataclass, fields, replace
+from itertools import chain, count
+from operator import eq
 from pathlib import PurePath
 from typing import Any
 
@@ -117,8 +119,37 @@ def make_cells(specs: Iterable[RunSpec]) -> list[Cell]:
     """One cell for each distinct spec, in the given order; ids are made distinct by a number."""
     cells: dict[str, Cell] = {}
     for spec in dict.fromkeys(specs):
-        name, number = cell_id(spec), 2
-        while name in cells:
-            name, number = f"{cell_id(spec)}-{number}", number + 1
+        name = _distinct(cell_id(spec), cells)
         cells[name] = Cell(id=name, spec=spec)
     return list(cells.values())
+
+
+def named_as_before(cells: list[Cell], before: list[Cell]) -> list[Cell]:
+    """The cells under the ids that a folder has for them, the others under ids that are no other cell's in it.
+
+    A cell is found again by its spec; else by what its id says and its whole scheme, since plans of one file name are not one.
+
+    Args:
+        before: what the folder has.
+    """
+    # Of two that are the same, the one with a result.
+    known = sorted(before, key=lambda each: not each.ended)
+    names: dict[RunSpec, str] = {}
+    for same in (eq, _differ_in_no_name):
+        for spec in [each.spec for each in cells if each.spec not in names]:
+            free = [old.id for old in known if same(old.spec, spec) and old.id not in names.values()]
+            if free:
+                names[spec] = free[0]
+    taken = {each.id for each in before if each.ended or each.run}
+    for spec in [each.spec for each in cells if each.spec not in names]:
+        names[spec] = _distinct(cell_id(spec), taken | set(names.values()))
+    return [replace(each, id=names[each.spec]) for each in cells]
+
+
+def _differ_in_no_name(one: RunSpec, other: RunSpec) -> bool:
+    return (cell_id(one), one.scheme) == (cell_id(other), other.scheme)
+
+
+def _distinct(name: str, taken: Container[str]) -> str:
+    """The name, or with the first number from 2 that makes it none of the others."""
+    return next(each for each in chain([name], (f"{name}-{number}" for number in count(2))) if each not in taken)

@@ -19,7 +19,7 @@ from profiler.rundir.manifest import Failure, Manifest
 from profiler.rundir.reader import is_run, read_manifest
 from profiler.rundir.shape import build
 from profiler.rundir.writer import process_identity, write_atomic
-from profiler.sweep.cells import OK, REFUSED, Cell
+from profiler.sweep.cells import OK, REFUSED, Cell, named_as_before
 from profiler.sweep.extrapolate import NOTE, extrapolate, why_not
 from profiler.sweep.kept import damage_of, free_place, kept_or_asked, plan_is_newer
 
@@ -92,7 +92,7 @@ class SweepFolder:
         with `retry` only a good one.
         Finished cells that are no longer asked for stay, behind the others; what was left half made is removed.
         """
-        before = {each.id: each for each in self.before}
+        cells, before = named_as_before(cells, self.before), {each.id: each for each in self.before}
         self.cells = [self._taken_over(each, before.get(each.id), retry) for each in cells]
         asked = {each.id for each in cells}
         self.cells += [each for each in self.before if each.ended and each.id not in asked]
@@ -183,8 +183,9 @@ def look(path: Path, model: str, cells: list[Cell], retry: bool = False) -> list
         UnreadableInput: its `sweep.json` is no such file.
     """
     refuse_other(path)
-    before = {each.id: each for each in _cells_of(path, model)}
-    return [kept_or_asked(path, each, before.get(each.id), retry) for each in cells]
+    found = _cells_of(path, model)
+    before = {each.id: each for each in found}
+    return [kept_or_asked(path, each, before.get(each.id), retry) for each in named_as_before(cells, found)]
 
 
 def _cells_of(path: Path, model: str) -> list[Cell]:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from profiler.rundir import layout
 from profiler.rundir.reader import read_manifest
 from profiler.sweep.cells import make_cells
 from profiler.sweep.executors.base import EXECUTORS, Site
+from profiler.sweep.folder import look
 from profiler.sweep.work import Place, Task, run_task
 
 QUICK = ("sweep", "--preset", "quick", "--device", "cpu", "--repeats", "2", "--phases", "timed", "--json", "-o")
@@ -252,6 +254,28 @@ def test_a_plan_that_changed_is_another_scheme(folder: Path, notes: Notes, tmp_p
     plan.write_text("{")
     drive(folder, make_cells(asked))
     assert rows(folder)["mine-none"]["status"] == "refused"
+
+
+def test_plans_of_one_file_name_are_cells_of_their_own(folder: Path, notes: Notes, tmp_path: Path):
+    """Whichever of them is asked for: no result takes another's place, and none is made twice."""
+    plans = [str(tmp_path / name / "plan.json") for name in "abc"]
+    for each in plans:
+        Path(each).parent.mkdir()
+        Path(each).write_text(PLAN)
+    a, b, c = (specs(notes.folder, each)[0] for each in plans)
+    notes.behave(plan_none_2="oom")
+    assert drive(folder, make_cells([a, b])) == "ok"
+    for asked in ([b], [b, a], [a]):
+        assert drive(folder, make_cells(asked)) == "ok"
+        found = {name: (row["spec"]["scheme"], row["status"]) for name, row in rows(folder).items()}
+        assert found == {"plan-none": (plans[0], "ok"), "plan-none-2": (plans[1], "oom")}
+    assert notes.starts() == ["plan-none", "plan-none-2"]
+    assert [each.id for each in look(folder, "flux-tiny", make_cells([b, c, a]))] == ["plan-none-2", "plan-none-3", "plan-none"]
+    # A changed spec still takes the place of what it changed.
+    assert drive(folder, make_cells([replace(b, seed=3), c])) == "ok"
+    found = {name: (row["spec"]["scheme"], row["spec"]["seed"]) for name, row in rows(folder).items()}
+    assert found == {"plan-none-2": (plans[1], 3), "plan-none-3": (plans[2], 0), "plan-none": (plans[0], 0)}
+    assert notes.starts()[2:] == ["plan-none-2", "plan-none-3"]
 
 
 PLAN = json.dumps({"kind": KIND, "schema": SCHEMA, "layers": {"transformer.proj_out": "int8wo"}})
