@@ -31,9 +31,12 @@ class PlanFile:
 
     def keep(self, content: dict[str, Any]) -> None:
         """Write the plan of single Linears, and say so: whole steps take minutes, and may be ended by a signal."""
+        from profiler.tune.progress import Progress
+
         self.write(content)
         number = len(content["whole_steps"]["failed"])
-        print(f"{self.path} is written; whole steps of {number} assignments may still change it", file=sys.stderr)
+        # On a terminal in the place of the bar that single Linears have left.
+        Progress(1).tell(f"{self.path} is written; whole steps of {number} assignments may still change it")
 
     def write(self, content: dict[str, Any]) -> None:
         """Write a plan, over an earlier one of this object's own alone.

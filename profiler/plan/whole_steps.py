@@ -36,7 +36,8 @@ def measure_steps(spec: RunSpec, layers: list[dict[str, Any]], assignments: Mapp
         `steps_us`: name -> microseconds of a step, one a round; `steps`: how many a round; `failed`: name -> why it has none;
         `interrupted`: whether Ctrl-C ended it, with the rounds that were whole by then.
     """
-    contest = _Contest(Progress(len(assignments) * _READY_UNITS + _ROUNDS + _UNCOUNTED))
+    progress = Progress(len(assignments) * _READY_UNITS + _ROUNDS + _UNCOUNTED)
+    contest = _Contest(progress)
     interrupted = False
     try:
         with _interrupted_once(), contextlib.ExitStack() as stack:
@@ -45,6 +46,7 @@ def measure_steps(spec: RunSpec, layers: list[dict[str, Any]], assignments: Mapp
             contest.run()
     except KeyboardInterrupt:
         interrupted = True
+    progress.tell(f"whole steps: {'interrupted' if interrupted else 'done'}")
     return contest.found(assignments) | {"interrupted": interrupted}
 
 

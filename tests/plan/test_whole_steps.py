@@ -149,6 +149,7 @@ def test_each_step_of_minutes_is_told_where_there_is_no_terminal(
         "whole steps of other: ready after 0 s",
         "whole steps: 5 rounds of 2 steps each, in turn",
         "whole steps of other: not measured: its process was killed by SIGKILL; the machine may be out of memory",
+        "whole steps: done",
     ]
 
 
@@ -174,7 +175,9 @@ def test_ctrl_c_keeps_the_whole_rounds(stand_ins: list[subprocess.Popen[str]], c
     # Of seven, the first two do not count, and in the sixth not all had their turn.
     assert found["steps_us"] == {name: [1e6 + 2, 1e6 + 3, 1e6 + 4] for name in ("one", "other", "third")}
     assert all(each.poll() is not None for each in stand_ins)
-    assert "Traceback" not in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert "Traceback" not in told
+    assert told.endswith("whole steps: interrupted\n")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
