@@ -55,7 +55,7 @@ class Contestant:
         # One answer a question, written at once: none waits in the reader's buffer.
         if not select.select([self._child.stdout], [], [], limit_s)[0]:
             self._child.kill()
-            self.why = f"no answer within {limit_s:.3g} s"
+            self.why = f"no answer within {limit_s:.0f} s"
             return None
         line = self._child.stdout.readline()
         answer: dict[str, Any] = json.loads(line) if line.endswith("\n") else {"failed": self._end()}
