@@ -23,7 +23,7 @@ from profiler.sweep.cells import INTERRUPTED, QUEUED, Cell
 from profiler.sweep.driver import Limits
 from profiler.sweep.executors.base import EXECUTORS
 from profiler.sweep.grid import SWITCHES
-from profiler.sweep.presets import PRESETS, find_preset
+from profiler.sweep.presets import PRESETS, find_preset, with_defaults
 from profiler.sweep.session import Request, plan_cells, sweep
 
 Option = typer.Option
@@ -34,7 +34,10 @@ def command(
     preset: Annotated[str | None, Option(help="; ".join(f"{each.name}: {each.summary}" for each in PRESETS.values()))] = None,
     schemes: Annotated[str | None, Option(help="Schemes, comma-separated; of a preset only these.")] = None,
     compile: Annotated[
-        str | None, Option(help=f"Compile modes, comma-separated: {', '.join(COMPILERS)}; of a preset's compiled rows.")
+        str | None,
+        Option(
+            help=f"Compile modes, comma-separated: {', '.join(COMPILERS)}; of a preset's compiled rows; none: eager rows alone."
+        ),
     ] = None,
     batch: Annotated[str | None, Option(help="Batch sizes, comma-separated; of a preset only these.")] = None,
     fuse_qkv: Annotated[bool, Option("--fuse-qkv", help="Each cell also with fused Q, K, V.")] = False,
@@ -57,13 +60,17 @@ def command(
         bool, Option("--fresh", help="Each cell imports its libraries itself; else it is forked with them.")
     ] = False,
     cache: Annotated[str, Option(help=f"Compile caches: {', '.join(CHOICES)} (an empty one for each cell).")] = SHARED,
-    trace_steps: Annotated[int, Option(help="Denoising steps of the traced call.")] = 4,
+    trace_steps: Annotated[
+        int | None, Option(help="Denoising steps of the traced call; default: 4, of the preset quick 1.")
+    ] = None,
     size: Annotated[str | None, Option(help="Pixels: N, or HEIGHTxWIDTH.")] = None,
     frames: Annotated[int | None, Option(help="Video frames, 8 n + 1 for CogVideoX.")] = None,
     seed: Annotated[int, Option(help="Seed of the latents and of random weights.")] = 0,
     guidance: Annotated[float | None, Option(help="Guidance scale; default: the model's.")] = None,
     prompt: Annotated[str, Option(help="Prompt.")] = RunSpec.prompt,
-    warmup: Annotated[int, Option(help="Short calls before timing, beside the one that compiles.")] = 1,
+    warmup: Annotated[
+        int | None, Option(help="Short calls before timing, beside the one that compiles; default: 1, of the preset quick 0.")
+    ] = None,
     repeats: Annotated[int, Option(help="Timed calls.")] = 3,
     weights: Annotated[str | None, Option(help="Directory or repository of real weights; default: random ones.")] = None,
     device: Annotated[str, Option(help="auto, cuda or cpu.")] = "auto",
@@ -76,22 +83,23 @@ def command(
     """Record every combination of schemes and options, each in a process of its own; what is done is never done again."""
     name = _model(model, preset)
     height, width = parse_size(size)
-    base = RunSpec(
-        model=name,
-        steps=steps,
-        trace_steps=trace_steps,
-        height=height,
-        width=width,
-        frames=frames,
-        seed=seed,
-        guidance=guidance,
-        prompt=prompt,
-        warmup=warmup,
-        repeats=repeats,
-        weights=weights,
-        device=device,
-        phases=phases,
-    )
+    given = {
+        "model": name,
+        "steps": steps,
+        "trace_steps": trace_steps,
+        "height": height,
+        "width": width,
+        "frames": frames,
+        "seed": seed,
+        "guidance": guidance,
+        "prompt": prompt,
+        "warmup": warmup,
+        "repeats": repeats,
+        "weights": weights,
+        "device": device,
+        "phases": phases,
+    }
+    base = RunSpec(**with_defaults(preset, given))
     if cache not in CHOICES:
         raise UsageError(f"--cache {cache} is not known", f"choose from: {', '.join(CHOICES)}")
     for each in parse_list("--compile", compile) if compile else ():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import product
 from typing import Any, Protocol
@@ -85,7 +85,7 @@ class Preset:
     Attributes:
         model: what it is a sweep of, where the user names none.
         specs: (base spec, compile modes asked for or none) -> the cells' specs.
-        strict: whether a scheme that does not exist is the user's mistake, and not a row that cannot be had today.
+        defaults: of the options that all cells share, those that are not as they are without the preset.
         group: what comes first on this machine's kind of GPU; None where the order alone decides.
     """
 
@@ -93,7 +93,7 @@ class Preset:
     summary: str
     model: str
     specs: Callable[[RunSpec, Sequence[str]], list[RunSpec]]
-    strict: bool = True
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     group: Group | None = None
 
 
@@ -110,7 +110,8 @@ def _expand(rows: Iterable[_Rows], base: RunSpec, modes: Sequence[str]) -> list[
 
 
 def _modes(asked: Sequence[str]) -> Sequence[str]:
-    return [each for each in asked if each != "none"] or ["regional"]
+    """What a compiled row stands for; nothing where eager rows alone are asked for."""
+    return [each for each in asked or ["regional"] if each != "none"]
 
 
 def _flux(base: RunSpec, asked: Sequence[str]) -> list[RunSpec]:
@@ -149,30 +150,22 @@ def gpu_here() -> str:
 
 
 def _quick(base: RunSpec, asked: Sequence[str]) -> list[RunSpec]:
-    small: dict[str, Any] = {
-        "steps": base.steps or 2,
-        "height": base.height or 64,
-        "width": base.width or 64,
-        "trace_steps": 1,
-        "warmup": 0,
-    }
-    grid = Grid(schemes=("bf16", "int8wo", "int8dq"), compile=asked or ("none",), switches=("fuse_qkv",))
-    return grid.specs(replace(base, **small))
+    return Grid(schemes=("bf16", "int8wo", "int8dq"), compile=asked or ("none",), switches=("fuse_qkv",)).specs(base)
 
 
+_QUICK = {"steps": 2, "height": 64, "width": 64, "trace_steps": 1, "warmup": 0}
 PRESETS = {
     each.name: each
     for each in (
-        Preset("seed-flux", "the seed's 77 rows of FLUX.1-dev", "flux-dev", _flux, strict=False),
+        Preset("seed-flux", "the seed's 77 rows of FLUX.1-dev", "flux-dev", _flux),
         Preset(
             "seed-cogvideox",
             "the seed's rows of CogVideoX-5b or 2b",
             "cogvideox-5b",
             _cogvideox,
-            strict=False,
             group=_cogvideox_group,
         ),
-        Preset("quick", "six eager cells, seconds each on a CPU", "flux-tiny", _quick),
+        Preset("quick", "six eager cells, seconds each on a CPU", "flux-tiny", _quick, _QUICK),
     )
 }
 
@@ -184,6 +177,16 @@ def with_plans(specs: Iterable[RunSpec], plans: Sequence[str]) -> list[RunSpec]:
         stand_in = plans if plans and each.scheme == AUTOQUANT else [each.scheme]
         made += [replace(each, scheme=name) for name in stand_in]
     return made
+
+
+def with_defaults(preset: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given (None: not given), and the preset's own of the others: fields of a spec.
+
+    Raises:
+        UsageError: there is no such preset.
+    """
+    own = find_preset(preset).defaults if preset else {}
+    return {**own, **{name: value for name, value in given.items() if value is not None}}
 
 
 def find_preset(name: str) -> Preset:

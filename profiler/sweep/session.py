@@ -15,6 +15,7 @@ from profiler.models.base import find_model
 from profiler.schemes.plan import find_scheme
 from profiler.sweep.caches import SHARED
 from profiler.sweep.cells import Cell, make_cells
+from profiler.sweep.choose import Asked, choose
 from profiler.sweep.commands import record_command
 from profiler.sweep.driver import Driver, Limits, View
 from profiler.sweep.executors.base import EXECUTORS, Site
@@ -33,7 +34,7 @@ class Request:
     Attributes:
         base: what all cells have in common; its `steps` are those of the answer.
         schemes, compile, batch: the values of an axis; None where the user named none. Under a preset of the seed they choose
-            among its rows, and `compile` is what a compiled row stands for.
+            among its rows, and `compile` is what a compiled row stands for ("none" alone: eager rows alone).
         switches: options that are tried both off and on.
         from_steps: the two step counts that are run where `steps` are extrapolated; None to run them.
         retry: run again what failed, ran out of memory or took too long.
@@ -61,7 +62,7 @@ def plan_cells(request: Request) -> tuple[list[Cell], int | None]:
     """The cells in their order, those that cannot be marked as refused, and the steps of the answer.
 
     Raises:
-        UsageError: the grid is empty, or what all cells share cannot be meant.
+        UsageError: a preset has no row of what is asked for, or what all cells share cannot be meant.
     """
     base = request.base
     refuse_values(base)
@@ -75,8 +76,6 @@ def plan_cells(request: Request) -> tuple[list[Cell], int | None]:
             raise UsageError("--extrapolate-from needs the phases timed and traced", "leave --phases out")
         base = replace(base, trace_steps=request.from_steps[0], steps=request.from_steps[1])
     specs = resolve(_specs(request, base))
-    if not specs:
-        raise UsageError("no cell is left to run", "choose among the preset's schemes and batches, or leave them out")
     group = find_preset(request.preset).group if request.preset else None
     made = make_cells(specs)
     cells = in_order(made, partial(group, gpu=gpu_here())) if group else in_order(made)
@@ -90,13 +89,14 @@ def _specs(request: Request, base: RunSpec) -> list[RunSpec]:
         axes: dict[str, Any] = {"schemes": request.schemes, "compile": request.compile, "batch": request.batch}
         return Grid(switches=request.switches or (), **{name: each for name, each in axes.items() if each}).specs(base)
     preset = find_preset(request.preset)
-    if preset.strict:
-        _refuse_unknown(request.schemes or [])
-    plans = [each for each in request.schemes or [] if names_plan(each)]
-    _refuse_unknown(plans)
-    specs = with_plans(preset.specs(base, request.compile or ()), plans)
-    schemes, batch = request.schemes, request.batch
-    return [each for each in specs if (not schemes or each.scheme in schemes) and (not batch or each.batch in batch)]
+    asked = Asked(
+        schemes=request.schemes or (), compile=request.compile or (), batch=request.batch or (), switches=request.switches or ()
+    )
+    rows = preset.specs(base, asked.compile)
+    # A row of the seed may have a scheme that there is no more: that is a result.
+    known = {each.scheme for each in preset.specs(base, ())}
+    _refuse_unknown([each for each in asked.schemes if each not in known])
+    return choose(preset.name, with_plans(rows, [each for each in asked.schemes if names_plan(each)]), asked)
 
 
 def _refuse_unknown(schemes: list[str]) -> None:

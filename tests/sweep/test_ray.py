@@ -26,6 +26,7 @@ from profiler.rundir.reader import read_manifest
 from profiler.sweep.cells import make_cells
 from profiler.sweep.executors.base import Site
 from profiler.sweep.executors.cluster import RayExecutor, _run, own_cache, pack, remove_left, unpack
+from profiler.sweep.presets import with_defaults
 from profiler.sweep.session import Request, sweep
 from profiler.sweep.work import Task
 
@@ -169,9 +170,8 @@ def test_a_node_that_dies(cluster: Any, folder: Path, notes: Notes):
 
 def test_six_real_cells(cluster: Any, folder: Path):
     """The preset of CI, the worker's answer before anything loads included."""
-    request = Request(
-        base=RunSpec(model="flux-tiny", device="cpu", repeats=2, phases="timed"), out=folder, preset="quick", executor="ray"
-    )
+    given = with_defaults("quick", {"model": "flux-tiny", "device": "cpu", "repeats": 2, "phases": "timed"})
+    request = Request(base=RunSpec(**given), out=folder, preset="quick", executor="ray")
     assert sweep(request, Silent()) == "ok"
     found = rows(folder)
     assert len(found) == 6

@@ -123,6 +123,8 @@ WRONG = {
     "no cache": (("flux-tiny", "--cache", "warm"), "--cache warm is not known"),
     "one step count": (("flux-tiny", "--extrapolate-from", "4"), "takes two step counts"),
     "no table": (("flux-tiny", "--against", "torch"), "--against torch is not known"),
+    "no row's": (("--preset", "seed-flux", "--quantize-vae"), "--quantize-vae tries each cell without it and with it"),
+    "no such row": (("--preset", "seed-flux", "--batch", "1,3"), "no row of --preset seed-flux has --batch 3"),
     "another's folder": (("flux-tiny", "-o", "."), "holds something that is no sweep"),
 }
 
@@ -156,6 +158,17 @@ def test_a_dry_run_lists_the_cells_and_makes_nothing(tmp_path: Path):
     ]
     assert "diffuscope record flux-dev --scheme int8dq --compile regional" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_said_of_the_calls_is_said_of_a_presets_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    asked = ["sweep", "--preset", "quick", "--schemes", "bf16", "--dry-run", "-o", str(tmp_path / "sweep")]
+    for more, said in (
+        ([], "--trace-steps 1 --guidance 3.5 --warmup 0"),
+        (["--trace-steps", "4", "--warmup", "1"], "--guidance 3.5"),
+    ):
+        assert run([*asked, *more]) == 0
+        line = capsys.readouterr().out.splitlines()[0]
+        assert line.split(None, 2)[2] == f"diffuscope record flux-tiny --steps 2 {said} --phases timed,traced --size 64x64"
 
 
 def _swept_already(folder: Path, notes: Notes, schemes: str) -> list[str]:

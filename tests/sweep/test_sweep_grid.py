@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shlex
 from collections import Counter
 from pathlib import Path
@@ -22,7 +23,7 @@ from profiler.sweep.cells import Cell, cell_id, make_cells
 from profiler.sweep.commands import record_command
 from profiler.sweep.grid import Grid, refuse_steps
 from profiler.sweep.order import in_order
-from profiler.sweep.presets import PRESETS, SEED_NAMES, find_preset, gpu_here
+from profiler.sweep.presets import PRESETS, SEED_NAMES, find_preset, gpu_here, with_defaults
 from profiler.sweep.session import Request, plan_cells
 
 SEED = Path(__file__).resolve().parents[3] / "shared" / "seed" / "benchmarks.csv"
@@ -134,10 +135,58 @@ def test_lists_choose_among_the_rows_of_a_preset():
         "fp8dqrow-regional-cvae",
         "fp8dqrow-regional-qkv-cvae",
     ]
-    with pytest.raises(UsageError, match="no cell is left to run"):
-        plan_cells(request("flux-dev", preset="seed-flux", batch=[2]))
     with pytest.raises(UsageError, match="the seed has no rows of flux-tiny"):
         plan_cells(request(preset="seed-cogvideox"))
+
+
+SEED_FLUX = ("flux-dev", "seed-flux")
+IN_VAIN = {
+    "a slip": (SEED_FLUX, {"schemes": ["bf16", "int8qd"]}, "no scheme is called 'int8qd'"),
+    "no such row": (SEED_FLUX, {"schemes": ["bf16", "int4wo"]}, "no row of --preset seed-flux has --schemes int4wo"),
+    "no such batch": (SEED_FLUX, {"batch": [1, 3]}, "has --batch 3 and what else was asked for\n  there are: 1, 4, 8, 16"),
+    "not of this batch": (SEED_FLUX, {"schemes": ["bf16", "fp6_e3m2"], "batch": [1]}, "has --schemes fp6_e3m2"),
+    "not eager": (SEED_FLUX, {"schemes": ["fp8dqrow"], "compile": ["none"]}, "has --schemes fp8dqrow"),
+    "eager alone": (SEED_FLUX, {"schemes": ["bf16"], "batch": [16], "compile": ["default"]}, "has --compile default"),
+    "fused": (SEED_FLUX, {"switches": ["fuse_qkv"]}, "--fuse-qkv tries each cell without it and with it"),
+    "VAE": (SEED_FLUX, {"schemes": ["bf16"], "switches": ["compile_vae"]}, "--compile-vae tries"),
+    "T5": (("cogvideox-5b", "seed-cogvideox"), {"switches": ["quantize_text_encoder"]}, "--quantize-text-encoder tries"),
+    "quick": (("flux-tiny", "quick"), {"schemes": ["fp8wo"]}, "--preset quick has --schemes fp8wo"),
+    "quick, VAE": (("flux-tiny", "quick"), {"switches": ["compile_vae"]}, "--compile-vae tries"),
+}
+
+
+@pytest.mark.parametrize("case", IN_VAIN)
+def test_what_no_row_of_a_preset_has_is_wrong_usage(case: str):
+    """Nothing that is asked for is dropped without a word."""
+    (model, preset), asked, message = IN_VAIN[case]
+    with pytest.raises(UsageError, match=re.escape(message)):
+        plan_cells(request(model, preset=preset, **asked))
+
+
+def test_what_rows_of_a_preset_have_is_had():
+    eager = plan_cells(request("flux-dev", preset="seed-flux", compile=["none"]))[0]
+    assert (len(eager), {each.spec.compile for each in eager}) == (28, {"none"})
+    both = ids(request("flux-dev", preset="seed-flux", schemes=["int8dq"], batch=[1], compile=["none", "default"]))
+    assert both == ["int8dq-default", "int8dq-default-qkv", "int8dq-none", "int8dq-none-qkv"]
+    # There already: each of these rows is tried without it and with it.
+    asked = request("flux-dev", preset="seed-flux", schemes=["fp8dqrow"], batch=[1], switches=["fuse_qkv", "compile_vae"])
+    assert len(plan_cells(asked)[0]) == 4
+    given = {"model": "flux-tiny", "trace_steps": 3, "warmup": 2, "steps": None}
+    (cell, *_) = plan_cells(Request(base=RunSpec(**with_defaults("quick", given)), out=Path("nowhere"), preset="quick"))[0]
+    assert (cell.spec.trace_steps, cell.spec.warmup, cell.spec.steps, cell.spec.height) == (3, 2, 2, 64)
+    given = {"model": "flux-tiny", "steps": 8, "phases": "timed,traced"}
+    (cell, *_), steps = plan_cells(
+        Request(base=RunSpec(**with_defaults("quick", given)), out=Path("nowhere"), preset="quick", from_steps=[2, 4])
+    )
+    assert ((cell.spec.trace_steps, cell.spec.steps), steps) == ((2, 4), 8)
+
+
+def test_a_plan_among_rows_without_autoquant_is_wrong_usage(tmp_path: Path):
+    plan = tmp_path / "mine.json"
+    plan.write_text(json.dumps({"kind": KIND, "schema": SCHEMA, "layers": {"transformer.proj_out": "int8wo"}}))
+    with pytest.raises(UsageError, match="has --schemes ") as caught:
+        plan_cells(request("flux-dev", preset="seed-flux", schemes=["bf16", str(plan)]))
+    assert caught.value.hint.startswith("a plan stands for rows of autoquant")
 
 
 def test_a_plan_stands_for_autoquant(tmp_path: Path):
@@ -170,10 +219,12 @@ def PRESETS_ROWS(scheme: str) -> list[Any]:
 
 
 def test_quick_is_six_small_cells():
-    cells, steps = plan_cells(request(preset="quick"))
+    small = with_defaults("quick", {})
+    cells, steps = plan_cells(request(base=small, preset="quick"))
     assert (len(cells), steps) == (6, 2)
     assert {(each.spec.compile, each.spec.height, each.spec.steps) for each in cells} == {("none", 64, 2)}
-    assert len(plan_cells(request(preset="quick", compile=["none", "regional"]))[0]) == 12
+    assert {(each.spec.trace_steps, each.spec.warmup) for each in cells} == {(1, 0)}
+    assert len(plan_cells(request(base=small, preset="quick", compile=["none", "regional"]))[0]) == 12
     assert set(PRESETS) == {"seed-flux", "seed-cogvideox", "quick"}
 
 
