@@ -208,6 +208,18 @@ def test_ctrl_c_before_a_whole_round_that_counts_leaves_nothing(
     assert len(stand_ins) == 2
 
 
+@pytest.mark.usefixtures("hears_ctrl_c")
+def test_of_two_ctrl_c_one_is_heard():
+    heard = 0
+    with whole_steps._interrupted_once():
+        for _ in range(2):
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt:
+                heard += 1
+    assert heard == 1
+
+
 def test_one_that_hangs_is_ended_and_named(stand_ins: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch):
     real, asked = select.select, Counter[int]()
     limits: dict[int, list[float]] = {0: [], 1: [], 2: []}
