@@ -123,8 +123,11 @@ WRONG = {
     "no cache": (("flux-tiny", "--cache", "warm"), "--cache warm is not known"),
     "one step count": (("flux-tiny", "--extrapolate-from", "4"), "takes two step counts"),
     "no table": (("flux-tiny", "--against", "torch"), "--against torch is not known"),
-    "no row's": (("--preset", "seed-flux", "--quantize-vae"), "--quantize-vae tries each cell without it and with it"),
-    "no such row": (("--preset", "seed-flux", "--batch", "1,3"), "no row of --preset seed-flux has --batch 3"),
+    "no row's": (
+        ("--preset", "seed-flux", "--quantize-vae", "--dry-run"),
+        "--quantize-vae tries each cell without it and with it",
+    ),
+    "no such row": (("--preset", "seed-flux", "--batch", "1,3", "--dry-run"), "no row of --preset seed-flux has --batch 3"),
     "another's folder": (("flux-tiny", "-o", "."), "holds something that is no sweep"),
 }
 

@@ -286,12 +286,16 @@ def test_a_cell_that_a_busy_cluster_does_not_begin_ends_with_the_sweeps_time(
     class Busy(Unprobed):
         """Takes a cell and does not begin it, while the time of the sweep goes by."""
 
+        waited = 0
+
         def start(self, task: Task) -> str:
             self.given = task.id
             monkeypatch.setattr("profiler.sweep.driver._STOP_S", -100.0)
             return "busy"
 
         def wait(self, timeout_s: float) -> list[Ended]:
+            self.waited += 1
+            assert self.waited < 100, "it waits for ever"
             return [Ended(id=self.given, lost="cancelled")] if self._stop.is_set() else []
 
         def stop(self) -> None:
