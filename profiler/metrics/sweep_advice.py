@@ -207,6 +207,8 @@ def not_known(
         notes.append(f"{len(unfinished)} of {len(rows)} cells have no time: {listed}")
     timeless = [row["id"] for row in rows if row["status"] == "ok" and row.get("time_s") is None]
     notes += [f"not timed: {', '.join(timeless)}"] if timeless else []
+    # What a sweep says of a cell that went well, as that its steps were too alike to extrapolate.
+    notes += [f"{row['id']}: {row['reason']}" for row in rows if row["status"] == "ok" and row.get("reason")]
     for group in groups:
         notes += _left_out(group.left_out)
         notes += [] if group.memory else ["memory is not known, and no axis"]

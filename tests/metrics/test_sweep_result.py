@@ -266,6 +266,12 @@ def test_an_extrapolated_time_that_is_all_error_says_nothing(tmp_path: Path):
         assert (note in sweep_result(tmp_path / "s").not_known) is said
 
 
+def test_what_the_sweep_says_of_a_cell_that_went_well_is_said(tmp_path: Path):
+    write_run(tmp_path / "s" / "a", manifest(spec("int8wo")))
+    sweep_json(tmp_path / "s", [cell("a", spec("int8wo"), reason="not extrapolated to 50 steps")])
+    assert "a: not extrapolated to 50 steps" in sweep_result(tmp_path / "s").not_known
+
+
 def test_bf16_counts_as_near_bf16_whatever_rounding_does(tmp_path: Path):
     folder = rated(tmp_path / "s")
     tensors(folder / "bf16-compiled", 2**-3)
