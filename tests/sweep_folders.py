@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from profiler.core.spec import RunSpec
+from profiler.metrics.quality import TENSORS
 from profiler.rundir.manifest import Manifest, Phase
 
 GIB = 1 << 30
@@ -97,4 +100,30 @@ def kept_sweep(folder: Path) -> Path:
         found = json.loads((TRACES / run / "run.json").read_text())
         cells.append(cell(name, found["spec"], found["status"]))
     sweep_json(folder, cells)
+    return folder
+
+
+def tensors(run: Path, noise: float) -> None:
+    """Outputs that are `noise` away from all ones: 20 log10(1 / noise) dB."""
+    values = np.full((1, 1000), 1.0 + noise, np.float32)
+    np.savez(run / "output.npz", steps=2, **dict.fromkeys(TENSORS, values))
+
+
+def only(result, name):
+    (row,) = (each for each in result.cells.iter_rows(named=True) if each["id"] == name)
+    return row
+
+
+def rated(folder: Path) -> Path:
+    """bf16, and three schemes that are faster, smaller or truer."""
+    runs = {
+        "bf16": manifest(spec(), (4.0, 4.0, 4.0), (30.0, 31.0, 33.0)),
+        "bf16-compiled": manifest(spec(compile="regional"), (3.0, 3.0, 3.0), (30.0, 31.0, 33.0)),
+        "fast": manifest(spec("fp8dqrow", "regional"), (2.0, 2.0, 2.0), (20.0, 32.0, 23.0)),
+        "true": manifest(spec("int8wo", "regional"), (3.5, 3.5, 3.5), (20.0, 32.0, 23.0)),
+        "small": manifest(spec("fp6_e3m2", "regional"), (3.2, 3.2, 3.2), (17.0, 32.0, 20.0)),
+    }
+    sweep_of(folder, runs)
+    for name, noise in {"bf16": 0.0, "bf16-compiled": 2**-8, "fast": 0.25, "true": 2**-6, "small": 0.125}.items():
+        tensors(folder / name, noise)
     return folder

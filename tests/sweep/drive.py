@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +22,7 @@ from profiler.sweep.order import in_order
 from profiler.sweep.refusals import refuse_cells
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 
 
 class Silent:
@@ -115,6 +120,19 @@ def drive(
 
 def rows(folder: Path) -> dict[str, dict[str, Any]]:
     return {each["id"]: each for each in json.loads((folder / "sweep.json").read_text())["cells"]}
+
+
+def wait_until(true: Callable[[], bool], limit_s: float = 60.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.02)
+
+
+def start(folder: Path, notes: Notes, schemes: str, how: str = "fresh") -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(HERE / "drive.py"), str(folder), str(notes.folder), schemes, how]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)])}
+    return subprocess.Popen(command, env=environment, start_new_session=True)
 
 
 if __name__ == "__main__":

@@ -9,47 +9,25 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from drive import HERE, Notes, Silent, Unprobed, Warm, drive, rows, specs
+from drive import Notes, Silent, Unprobed, Warm, drive, rows, specs, start, wait_until
 
-from profiler.core.errors import UnreadableInput, UsageError
-from profiler.core.spec import RunSpec
 from profiler.rundir.reader import read_manifest
-from profiler.rundir.writer import write_atomic
 from profiler.sweep.cells import make_cells
 from profiler.sweep.driver import Limits
 from profiler.sweep.executors.base import Ended
 from profiler.sweep.folder import look
-from profiler.sweep.session import Request, sweep
 from profiler.sweep.work import Task
 
-ROOT = HERE.parents[1]
 BOTH = pytest.mark.parametrize("how", [Unprobed, Warm])
-
-
-def wait_until(true: Callable[[], bool], limit_s: float = 60.0) -> None:
-    deadline = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
 
 
 def alive(pid: int) -> bool:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
     return False
-
-
-def start(folder: Path, notes: Notes, schemes: str, how: str = "fresh") -> subprocess.Popen[bytes]:
-    command = [sys.executable, str(HERE / "drive.py"), str(folder), str(notes.folder), schemes, how]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)])}
-    return subprocess.Popen(command, env=environment, start_new_session=True)
 
 
 @BOTH
@@ -321,92 +299,3 @@ def test_a_cell_that_fits_is_begun_before_one_that_does_not(folder: Path, notes:
     ]
     found = rows(folder)["int8wo-regional"]["reason"]
     assert re.fullmatch(r"not begun: 2\d s were left, and it may take 60 s", found)
-
-
-def test_two_sweeps_do_not_share_a_folder(folder: Path, notes: Notes):
-    notes.behave(bf16_none="wait")
-    driver = start(folder, notes, "bf16")
-    wait_until(lambda: bool(notes.starts()))
-    with pytest.raises(UsageError, match="another sweep works in"):
-        drive(folder, make_cells(specs(notes.folder, "bf16")))
-    (folder / "go").touch()
-    assert driver.wait(60) == 0
-    assert notes.starts() == ["bf16-none"]
-
-
-def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, notes: Notes):
-    (tmp_path / "mine.txt").write_text("precious")
-    with pytest.raises(UsageError, match="holds something that is no sweep"):
-        drive(tmp_path, make_cells(specs(notes.folder, "bf16")))
-    assert (tmp_path / "mine.txt").read_text() == "precious"
-    assert not (tmp_path / ".lock").exists()
-
-
-def test_a_sweep_of_another_model_is_left_alone(folder: Path, notes: Notes):
-    drive(folder, make_cells(specs(notes.folder, "bf16")))
-    before = (folder / "sweep.json").read_text(), (folder / "run.json").read_text()
-    left = folder / ".work" / "int8wo-none"
-    left.mkdir(parents=True)
-    other = Request(base=RunSpec(model="cogvideox-tiny"), out=folder)
-    with pytest.raises(
-        UsageError, match=f"is a sweep of {specs(notes.folder, 'bf16')[0].model}, this is of cogvideox-tiny"
-    ) as caught:
-        sweep(other, Silent())
-    assert caught.value.hint == "name another folder with -o"
-    assert ((folder / "sweep.json").read_text(), (folder / "run.json").read_text()) == before
-    assert left.is_dir()
-    drive(folder, make_cells(specs(notes.folder, "bf16")))
-    assert notes.starts() == ["bf16-none"], "the folder was let go of, and nothing runs twice"
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("[]", "is no list of a sweep's cells"),
-        ("{", "is no list of a sweep's cells"),
-        ('{"schema": 9, "cells": []}', "has schema 9"),
-        ('{"schema": 1, "cells": [{"id": "a"}]}', "wrong shape"),
-        ('{"schema": 1, "cells": [{"id": "a", "spec": {"model": "m"}, "status": "asleep"}]}', "has the status 'asleep'"),
-    ],
-)
-def test_a_damaged_list_of_cells_is_one_error(folder: Path, notes: Notes, text: str, message: str):
-    folder.mkdir()
-    (folder / "sweep.json").write_text(text)
-    with pytest.raises(UnreadableInput, match=message):
-        drive(folder, make_cells(specs(notes.folder, "bf16")))
-    assert notes.starts() == []
-    assert (folder / "sweep.json").read_text() == text
-
-
-@pytest.mark.parametrize(
-    ("writes", "started"),
-    [(0, 0), (3, 0), (4, 1), (5, 1), (9, 2)],
-    ids=["begin", "start", "log", "result", "close"],
-)
-def test_a_disk_that_fills_up_is_one_error_and_loses_nothing(
-    folder: Path, notes: Notes, monkeypatch: pytest.MonkeyPatch, writes: int, started: int
-):
-    done: list[Path] = []
-
-    def filling(path: Path, text: str) -> None:
-        if len(done) == writes:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        done.append(path)
-        write_atomic(path, text)
-
-    asked = Request(base=specs(notes.folder, "bf16")[0], schemes=["bf16", "int8wo"], out=folder, child="fake_cell")
-    monkeypatch.setattr("profiler.sweep.session.EXECUTORS", {"local": Unprobed})
-    with monkeypatch.context() as full:
-        full.setattr("profiler.sweep.folder.write_atomic", filling)
-        with pytest.raises(UsageError, match=f"cannot write to {folder}: No space left on device") as caught:
-            sweep(asked, Silent())
-    assert caught.value.hint == "make room; the same command then goes on"
-    assert len(notes.starts()) == started
-    assert sweep(asked, Silent()) == "ok"
-    assert notes.starts() == ["bf16-none", "int8wo-none"], "what had ended was not run again"
-    assert [(each["status"], each["run"]) for each in rows(folder).values()] == [("ok", "bf16-none"), ("ok", "int8wo-none")]
-
-
-def test_each_cell_has_a_cache_of_its_own_where_asked(folder: Path, notes: Notes):
-    assert drive(folder, make_cells(specs(notes.folder, "bf16")), cache="cold") == "ok"
-    assert not (folder / "cache").exists()
