@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from profiler.core.errors import UnreadableInput
+from profiler.metrics.same_noise import other_noise
 from profiler.rundir import layout
 from profiler.tables.run import Run
 
@@ -115,7 +116,7 @@ def mismatch(run: Run, base: Run) -> str:
             return f"{name} is {_short(theirs)} in the base and {_short(mine)} here"
         if mine is None and name not in _MAY_BE_NONE:
             return f"the runs do not say their {name}"
-    return ""
+    return other_noise(run, base)
 
 
 def _short(value: Any) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from profiler.core.scheme_bytes import DENSE_TWIN, PRUNED
+from profiler.metrics.sweep_dtypes import other_dtype
 from profiler.metrics.sweep_front import PEAK, Group
 
 FASTEST, SMALLEST, BUDGET, NEAREST, THROUGHPUT = "fastest", "smallest", "within budget", "nearest to bf16", "most a second"
@@ -219,7 +220,7 @@ def not_known(
     notes += _noise(rows) + _found_compiled(rows, found) + _no_picture(rows)
     if any(row.get("sqnr_db") is not None or row.get("psnr_db") is not None for row in rows):
         notes += [RELATIVE] if any(spec.get("weights") is None for spec in specs) else []
-        notes += _rounding(rows)
+        notes += _rounding(rows) + other_dtype(rows)
         sparse = [row["id"] for row in rows if row.get("sparsify") or row.get("quantization") in DENSE_TWIN]
         notes += [f"{', '.join(sparse)}: {PRUNED}"] if sparse else []
     return list(dict.fromkeys(notes))

@@ -26,6 +26,7 @@ from profiler.recording.ceilings import measure_ceilings
 from profiler.recording.checked_call import CheckedCall
 from profiler.recording.device import find_hardware
 from profiler.recording.environment import describe_environment, describe_switches
+from profiler.recording.noise import draw_noise_alike
 from profiler.recording.ranks import Ranks, follows, join, open_writer, take_device
 from profiler.recording.sparse_products import note_sparse_products
 from profiler.recording.stage import Stage
@@ -106,6 +107,8 @@ def _record(plan: prepare.Plan, stage: Stage) -> None:
     prepare.place_pipeline(plan, pipe)
     stage.manifest.applied = prepare.describe_applied(plan, pipe, plans, compiled, tuned)
     stage.manifest.applied |= {"parallel": spread} if spread else {}
+    drawn = None if ":" in spec.model else draw_noise_alike(pipe)
+    stage.manifest.applied |= {"noise_dtype": drawn} if drawn else {}
     phases.note_weights(stage, pipe)
     if compiled:
         stage.save(layout.GRAPH_BREAK_REGISTRY, save_graph_break_registry)
@@ -123,7 +126,7 @@ def _record(plan: prepare.Plan, stage: Stage) -> None:
 def _kwargs(plan: prepare.Plan, pipe: Any, steps: int) -> dict[str, Any]:
     import torch
 
-    # A CPU generator gives the same latents on every device.
+    # A CPU generator gives the same latents on every device; `noise.py` makes them those of every dtype.
     kwargs = plan.model.call_kwargs(plan.spec, steps) | {"generator": torch.Generator().manual_seed(plan.spec.seed)}
     taken = accepted_kwargs(pipe, kwargs)
     refuse_batch(pipe, kwargs, taken)

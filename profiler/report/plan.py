@@ -167,7 +167,9 @@ def _head(data: dict[str, Any], width: int) -> str:
         counts[scheme] = counts.get(scheme, 0) + 1
     told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items(), key=lambda each: -each[1]))
     budget = data["budget"]
-    limits = [f"at most {format_size(budget['max_bytes'])}"] if budget["max_bytes"] is not None else []
+    kept = budget.get("rounding_bytes")
+    rounding = f" ({format_size(kept)} of it for what the allocator rounds up)" if kept else ""
+    limits = [f"at most {format_size(budget['max_bytes'])}{rounding}"] if budget["max_bytes"] is not None else []
     limits += [f"at least {budget['min_sqnr_db']:g} dB"] if budget["min_sqnr_db"] is not None else []
     lines = (f"{data['model']} on {device}  [{how}]", " and ".join(limits) or "no budget", f"Linears: {told}")
     return "\n".join(line for each in lines for line in textwrap.wrap(each, width, subsequent_indent="  "))

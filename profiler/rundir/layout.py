@@ -29,6 +29,8 @@ MEMORY_TRACE = "memory.json.gz"
 COMPILE_LOG_DIR = "compile_log"
 WEIGHTS = "weights.json"
 SOURCES = "sources.json"
+# What the noise of a call is drawn in (`applied.noise_dtype`), whatever the run's own dtype.
+NOISE_DTYPE = "float32"
 # More than any run has: what names more is no count of ranks, and every rank has a row wherever they are listed.
 MOST_RANKS = 1 << 16
 # `rank07` and other scripts' digits are no folders of ours.

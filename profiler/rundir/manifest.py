@@ -17,6 +17,7 @@ _INSIDE: dict[str, Any] = {
     "spec": get_type_hints(RunSpec) | {"parallel": {"kind": str, "degree": int}},
     "applied": {
         "base_dtype": str,
+        "noise_dtype": str,
         "linears": list[dict[str, Any]],
         "compiled": list[str],
         "notes": list[str],

@@ -114,6 +114,23 @@ def test_what_is_not_known_is_left_out_and_what_is_assumed_is_said(prediction: t
     assert us(found, "int8wo")[few] / us(found, "left")[few] == pytest.approx(0.5, rel=0.02)
 
 
+def test_a_gpus_budget_has_room_for_what_its_allocator_rounds_up(prediction: tuple[dict[str, Any], dict[str, Any]]):
+    on_cpu = prediction[0] | {"device": {"device": "cpu"}}
+    on_gpu = prediction[0] | {"device": {"device": "cuda"}}
+    held = choose(on_cpu, None, None).singles["fp8dqrow"].model_bytes
+    assert choose(on_cpu, held, None).singles["fp8dqrow"].fits
+    tight = choose(on_gpu, held, None)
+    assert tight.budget["rounding_bytes"] == round(0.003 * held)
+    assert tight.plan.model_bytes <= held - round(0.003 * held)
+    assert not tight.singles["fp8dqrow"].fits
+    assert choose(on_gpu, round(held / 0.997) + 1, None).singles["fp8dqrow"].fits
+    # What was recorded needed less room than that.
+    runs = [json.loads(each.read_text()) for each in TRACES.glob("*/run.json")]
+    ends = [phase for run in runs for phase in run["phases"] if phase["name"] == "quantize" and phase.get("requested_bytes")]
+    assert len(ends) >= 20
+    assert all(1.0 <= each["alloc_bytes"] / each["requested_bytes"] < 1.003 for each in ends)
+
+
 def test_a_plan_from_it_keeps_its_budget_and_beats_the_single_scheme(prediction: tuple[dict[str, Any], dict[str, Any]]):
     found, _ = prediction
     free = choose(found, None, None)

@@ -225,3 +225,32 @@ def test_the_kept_runs(name, first, last):
     assert found.sqnr[LAST_LATENTS].db == pytest.approx(last, abs=1e-3)
     assert found.steps == 2
     assert found.psnr == Level(None, f"{_TRACES / 'flux-dev-bf16'} holds no output.png")
+
+
+def _of(run, torch, **applied):
+    run.manifest.environment["versions"] = {"torch": torch}
+    run.manifest.applied |= {"base_dtype": "bfloat16"} | applied
+    return run
+
+
+@pytest.mark.parametrize(
+    ("theirs", "mine", "same"),
+    [
+        (("2.11.0", {}), ("2.11.0", {}), True),
+        (("2.11.0", {}), ("2.11.0", {"base_dtype": "float16"}), False),
+        (("2.11.0", {}), ("2.13.0+cpu", {}), False),
+        (("2.11.0", {}), ("2.11.0", {"noise_dtype": "float32"}), False),
+        (("2.12.1", {}), ("2.13.0", {"base_dtype": "float16"}), True),
+        (("2.9.1", {"noise_dtype": "float32"}), ("2.13.0", {"base_dtype": "float16"}), True),
+        (("2.11.0", {"base_dtype": "float32"}), ("2.13.0", {}), True),
+        (("", {}), ("2.11.0", {}), True),
+        (("nightly", {}), ("2.11.0", {}), True),
+    ],
+)
+def test_runs_that_start_from_other_noise_say_nothing_of_a_scheme(make_run, theirs, mine, same):
+    base, run = make_run("base", _all([1.0, 2.0])), make_run("run", _all([1.0, 2.5]))
+    _of(base, theirs[0], **theirs[1])
+    found = sqnr(_of(run, mine[0], **mine[1]), base)[LAST_LATENTS]
+    assert (found.db is not None) == same
+    assert found.why.startswith("" if same else "the calls start from other noise, drawn in bfloat16 by torch 2.11.0 in the base")
+    assert psnr(run, base).why.startswith("the calls start from other noise") != same

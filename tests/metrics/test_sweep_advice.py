@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from sweep_folders import cell, manifest, rated, spec, sweep_json, sweep_of, tensors, write_run
 
 from profiler.metrics.quality import TENSORS
 from profiler.metrics.sweep import sweep_result
 from profiler.metrics.sweep_advice import BUDGET, FAITHFUL, FASTEST, NEAREST, SMALLEST, THROUGHPUT, not_known
+from profiler.metrics.sweep_dtypes import bfloat16, other_dtype
 
 
 def test_the_recommendation_in_words(tmp_path: Path):
@@ -146,3 +148,25 @@ def test_broken_output_is_never_recommended(tmp_path: Path):
     result = sweep_result(folder)
     assert "fast" not in {each.cell for each in result.recommended}
     assert "fast: not ranked, its output is not finite" in result.not_known
+
+
+@pytest.mark.parametrize(
+    ("model", "guidance", "said"),
+    [
+        ("flux-dev", 3.5, ": timesteps and 1000 x guidance are embedded, and bf16 makes 3504 of 3500"),
+        ("flux-dev", 4.0, ": timesteps are embedded, and bf16 rounds them more"),
+        ("flux-schnell", 3.5, ": timesteps are embedded, and bf16 rounds them more"),
+        ("cogvideox-5b", 6.0, ""),
+    ],
+)
+def test_the_level_of_fp16_is_of_no_scheme(model: str, guidance: float, said: str):
+    rows = [{"id": f"{scheme}-none", "scheme": scheme, "sqnr_db": 9.0, "model": model} for scheme in ("bf16", "fp16", "int8wo")]
+    found = other_dtype([row | {"guidance": guidance} for row in rows])
+    assert found == [f"fp16-none: fp16 held against bf16, a level of no scheme{said}"]
+    assert other_dtype([row | {"guidance": guidance, "sqnr_db": None} for row in rows]) == []
+
+
+def test_bfloat16_is_torchs():
+    values = torch.empty(2000, dtype=torch.float32).uniform_(-5000, 5000, generator=torch.Generator().manual_seed(0))
+    assert [bfloat16(each) for each in values.tolist()] == values.to(torch.bfloat16).tolist()
+    assert (bfloat16(0.0), bfloat16(3504.0)) == (0.0, 3504.0)

@@ -1,0 +1,38 @@
+"""What the level of a cell in another dtype than its base's is of."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+_SCHEME = "fp16"
+# diffusers multiplies both by 1000 in the dtype of the latents before it embeds them; flux-schnell has no guidance to embed.
+_EMBEDS_TIMESTEPS = ("flux-dev", "flux-tiny", "flux-schnell")
+_EMBEDS_GUIDANCE = ("flux-dev", "flux-tiny")
+_SCALE, _BF16_BITS = 1000, 8
+
+
+def other_dtype(rows: list[dict[str, Any]]) -> list[str]:
+    """A note on cells of fp16: their SQNR is that of one dtype against another, and of no scheme."""
+    named: dict[str, list[str]] = {}
+    for row in rows:
+        if row.get("scheme") == _SCHEME and row.get("sqnr_db") is not None:
+            named.setdefault(_conditioning(row), []).append(row["id"])
+    return [f"{', '.join(ids)}: {_SCHEME} held against bf16, a level of no scheme{why}" for why, ids in named.items()]
+
+
+def _conditioning(row: dict[str, Any]) -> str:
+    """What the two dtypes are told apart: with random weights another number embedded is another picture."""
+    if row.get("model") not in _EMBEDS_TIMESTEPS:
+        return ""
+    guidance = row.get("guidance") if row["model"] in _EMBEDS_GUIDANCE else None
+    if guidance is None or bfloat16(_SCALE * guidance) == _SCALE * guidance:
+        return ": timesteps are embedded, and bf16 rounds them more"
+    asked = _SCALE * guidance
+    return f": timesteps and {_SCALE} x guidance are embedded, and bf16 makes {bfloat16(asked):g} of {asked:g}"
+
+
+def bfloat16(value: float) -> float:
+    """The bfloat16 next to a number, ties to even."""
+    fraction, exponent = math.frexp(value)
+    return math.ldexp(round(math.ldexp(fraction, _BF16_BITS)), exponent - _BF16_BITS)
