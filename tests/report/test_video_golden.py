@@ -104,7 +104,7 @@ def test_a_plan_within_18_gib_leaves_the_large_products_on_8_bit_tensor_cores():
     many = Counter(each["scheme"] for each in applied if each["rows"] >= 4096)
     assert few == {"fp4_e2m1": 71, "fp5_e2m2": 5, "int8wo": 6, "fp8wo": 1}
     assert many == {"fp8dqrow": 266, "int8dq": 38, "left": 2}
-    # Predicted to the byte as tensors ask for them; what the allocator hands out is over the budget, by less than is now left for it.
+    # To the byte as tensors ask for them; what the allocator hands out is over the budget, by less than is now left for it.
     quantized = next(each for each in run.manifest.phases if each.name == "quantize")
     assert quantized.requested_bytes == said["predicted"]["model_bytes"] == 19_324_554_798
     assert quantized.alloc_bytes == 19_334_435_328
