@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import math
+import os
 import signal
 import time
 from collections import deque
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from profiler.sweep.cells import FAILED, INTERRUPTED, OK, QUEUED, RUNNING, Cell
+from profiler.sweep.cells import FAILED, INTERRUPTED, OK, QUEUED, REFUSED, RUNNING, TIMEOUT, Cell
 from profiler.sweep.executors.base import Ended, Executor
 from profiler.sweep.folder import SweepFolder, interrupted
 from profiler.sweep.forecast import needed_s
@@ -28,6 +30,10 @@ _POLL_S = 0.3
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Seconds that a stopped cell may take to seal its run; the executor kills what takes longer.
 _STOP_S = 60.0
+
+
+# Of a disk that is full, or of as much as this user may have of it.
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class View(Protocol):
@@ -166,24 +172,36 @@ class Driver:
             self._note(cell, ended)
             self._folder.seal(cell, ended.outcome.log if ended.outcome else "")
             self._tell(cell)
+            if found_full(ended):
+                # So would the next one; a cell of another machine says whose disk it is.
+                raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {cell.id} on {cell.worker}")
         # Nobody may be there to look any more.
         with contextlib.suppress(OSError):
             self._view.show(self._folder.cells, self._executor.slots())
 
     def _note(self, cell: Cell, ended: Ended) -> None:
-        """A cell's result; one whose worker was lost is queued again, next."""
+        """A cell's result; one whose worker was lost, or that nobody here interrupted, is queued again, next."""
         if ended.outcome is None:
             self._note_lost(cell, ended.lost or "lost")
             return
         found, self._warm = ended.outcome, True
         cell.status, cell.worker, cell.reason = found.status, found.worker, found.reason
         cell.began_ns, cell.seconds, cell.waited_s, cell.cache = found.began_ns, found.seconds, found.waited_s, found.cache
-        if cell.status == "timeout" and found.seconds < self._limits.cell_s:
+        if found_full(ended):
+            cell.status = INTERRUPTED
+        elif cell.status == INTERRUPTED and not self._over:
+            # By its own program, or by a signal that others sent: what would have come of it is not known.
+            self._note_lost(cell, f"an interruption that was not the sweep's: {found.reason or 'no word'}")
+        elif cell.status == TIMEOUT and found.seconds < self._limits.cell_s:
             # It was the sweep's own time that was over: no result of this cell.
             cell.status, cell.reason = INTERRUPTED, f"the sweep's time was over after {found.seconds:.0f} s of this cell"
 
+    @property
+    def _over(self) -> bool:
+        return self._asked_to_stop or self._stopping
+
     def _note_lost(self, cell: Cell, why: str) -> None:
-        if self._asked_to_stop or self._stopping:
+        if self._over:
             cell.status, cell.reason = INTERRUPTED, "stopped" if self._asked_to_stop else "the sweep's time was over"
         elif cell.attempts >= _ATTEMPTS:
             cell.status, cell.reason = FAILED, f"lost {cell.attempts} times, the last time by {why}"
@@ -228,3 +246,11 @@ class Driver:
 
     def _ask(self, _signal: int, _frame: Any) -> None:
         self._asked_to_stop = True
+
+
+def found_full(ended: Ended) -> bool:
+    """Whether a task found no room on its disk: that says nothing of its cell."""
+    found = ended.outcome
+    if found is None or found.status not in (FAILED, REFUSED):
+        return False
+    return any(os.strerror(each) in (found.reason or "") for each in FULL)

@@ -97,7 +97,7 @@ class SweepFolder:
         asked = {each.id for each in cells}
         self.cells += [each for each in self.before if each.ended and each.id not in asked]
         for left in self.work.iterdir():
-            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+            _remove(left)
         for each in self.cells:
             self.note_extrapolation(each)
         self.write()
@@ -137,7 +137,8 @@ class SweepFolder:
         target, old = self.path / name, self.work / f"{name}.old"
         if made != target:
             # The run of an earlier spec goes only once the new one is there; one that says no more what it was stays beside it.
-            if target.exists():
+            # A link that leads nowhere is there too.
+            if os.path.lexists(target):
                 target.rename(old if damage_of(target) is None else free_place(self.path / f"{name}.damaged"))
             made.rename(target)
             shutil.rmtree(old, ignore_errors=True)
@@ -170,8 +171,11 @@ class SweepFolder:
         write_atomic(self.path / layout.MANIFEST, json.dumps(self.manifest.to_dict(), indent=1))
 
     def close(self) -> None:
-        """Let another sweep in; the work folder goes where nothing is left in it."""
-        shutil.rmtree(self.work, ignore_errors=True)
+        """Let another sweep in. Of the work folder only good runs stay that could not be sealed: the next one takes them over."""
+        with contextlib.suppress(OSError):
+            for left in [each for each in self.work.iterdir() if not _is_good(each)]:
+                _remove(left)
+            self.work.rmdir()
         os.close(self._lock)
 
 
@@ -264,6 +268,17 @@ def _lock(path: Path) -> int:
         os.close(file)
         raise UsageError(f"another sweep works in {path}", "wait for it, or name another folder with -o") from None
     return file
+
+
+def _remove(left: Path) -> None:
+    shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+
+
+def _is_good(run: Path) -> bool:
+    try:
+        return read_manifest(run).status == OK
+    except UnreadableInput:
+        return False
 
 
 def _seconds(manifest: Manifest) -> float | None:

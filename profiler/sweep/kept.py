@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import count
+import os
+from itertools import chain, count
 from pathlib import Path
 
 from profiler.core.errors import UnreadableInput
@@ -49,7 +50,7 @@ def damage_of(run: Path) -> str | None:
 def free_place(path: Path) -> Path:
     """The path, or with the first number that makes it one where nothing lies."""
     others = (path.with_name(f"{path.name}-{number}") for number in count(2))
-    return path if not path.exists() else next(each for each in others if not each.exists())
+    return next(each for each in chain([path], others) if not os.path.lexists(each))
 
 
 def plan_is_newer(cell: Cell, than_ns: int | None) -> bool:

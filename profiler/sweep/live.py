@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from profiler.core.printable import printable
 from profiler.sweep.cells import FAILED, INTERRUPTED, OK, OOM, QUEUED, REFUSED, RUNNING, TIMEOUT, Cell
 from profiler.sweep.forecast import left_s
 from profiler.sweep.times import call_times
@@ -28,11 +30,10 @@ class LiveView:
     """
 
     def __init__(self, path: Path, steps: int | None, console: Any = None) -> None:
-        from rich.console import Console
         from rich.live import Live
 
         self._path, self._steps = path, steps
-        self._console = console or Console(stderr=True, highlight=False)
+        self._console = console or _stderr()
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
         self._drawn = 0.0
         self._waits = False
@@ -53,7 +54,7 @@ class LiveView:
     def tell(self, cell: Cell) -> None:
         """A line for a cell that began or ended, where there is no table."""
         if self._live is None:
-            self._console.print(f"{cell.id}: {self._ending(cell)}", markup=False, soft_wrap=True)
+            self._console.print(printable(f"{cell.id}: {self._ending(cell)}"), markup=False, soft_wrap=True)
         self._drawn = 0.0
 
     def show(self, cells: list[Cell], slots: int) -> None:
@@ -76,7 +77,8 @@ class LiveView:
             table.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
         for cell in _shown(cells, max(5, self._console.height - 4)):
             status = Text(cell.status, style=_COLORS.get(cell.status, "dim"))
-            table.add_row(Text(cell.id), status, _seconds(cell), self._call(cell), Text(cell.reason or cell.worker or ""))
+            note = Text(printable(cell.reason or cell.worker or ""))
+            table.add_row(Text(cell.id), status, _seconds(cell), self._call(cell), note)
         return table
 
     def _tell_waiting(self, waits: bool) -> None:
@@ -97,6 +99,19 @@ class LiveView:
             (found,) = call_times(self._path, [replace(cell)], self._steps)
             self._calls[key] = "" if found is None else str(found)
         return self._calls.get(key, "")
+
+
+def _stderr() -> Any:
+    """A console on stderr. Where its reader is gone it is quiet; rich's own would end the process, and take stdout with it."""
+    from rich.console import Console
+
+    class Lasting(Console):
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+            # What is still to be flushed when the process ends would make a failure of it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+    return Lasting(stderr=True, highlight=False)
 
 
 def waits(cells: list[Cell], slots: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from profiler.sweep.caches import SHARED
 from profiler.sweep.cells import Cell, make_cells
 from profiler.sweep.choose import Asked, choose
 from profiler.sweep.commands import record_command
-from profiler.sweep.driver import Driver, Limits, View
+from profiler.sweep.driver import FULL, Driver, Limits, View
 from profiler.sweep.executors.base import EXECUTORS, Site
 from profiler.sweep.folder import Header, SweepFolder
 from profiler.sweep.grid import Grid, refuse_steps, resolve
@@ -141,9 +142,10 @@ def sweep(request: Request, view: View) -> str:
         raise
     except OSError as error:
         # What runs was ended by the executor; the cells that had ended are on disk.
-        raise UsageError(
-            f"cannot write to {request.out}: {error.strerror}", "make room; the same command then goes on"
-        ) from error
+        with contextlib.suppress(OSError):
+            folder.write_manifest("interrupted", error.strerror)
+        what = "make room" if error.errno in FULL else f"make {error.filename or request.out} writable"
+        raise UsageError(f"cannot write to {request.out}: {error.strerror}", f"{what}; the same command then goes on") from error
     finally:
         folder.close()
 

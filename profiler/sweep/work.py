@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from profiler.core.errors import EXIT_USAGE, UnreadableInput
+from profiler.recording.__main__ import EXIT_INTERRUPTED
 from profiler.rundir.reader import bury_on_disk, is_run, overwrite_status, read_manifest
 from profiler.sweep.caches import COLD, cache_counts, cache_environment, count_kernels
 from profiler.sweep.cells import FAILED, INTERRUPTED, OK, REFUSED, TIMEOUT
@@ -23,6 +25,8 @@ from profiler.sweep.processes import MARK, Process, end, kill, wait_for
 from profiler.sweep.warm import StarterLost, WarmStarter
 
 CHILD = "profiler.sweep.child"
+# How a process ends that is interrupted before it has a run: by a signal, or having heard it while it imports.
+_INTERRUPTED = (-signal.SIGINT, -signal.SIGTERM, EXIT_INTERRUPTED)
 # Bytes of what a cell printed that are kept: its end.
 _LOG_BYTES = 1 << 16
 
@@ -88,9 +92,9 @@ def run_task(
     shutil.rmtree(run, ignore_errors=True)
     cold = work / f"{task.id}.cache"
     cache = cold if task.cache == COLD else place.cache
-    kernels, began_ns = count_kernels(cache), time.time_ns()
+    kernels, began_ns, began = count_kernels(cache), time.time_ns(), time.monotonic()
     environment = {**cell_environment(task.mark, task.paths, cache), **place.environment}
-    start = _Start(task, run, log, environment, place.gpu, stop, began_ns)
+    start = _Start(task, run, log, environment, place.gpu, stop, began)
     try:
         try:
             code, ended, waited_s = _record(start, starter)
@@ -105,7 +109,8 @@ def run_task(
     finally:
         shutil.rmtree(cold, ignore_errors=True)
         log.unlink(missing_ok=True)
-    seconds = round((time.time_ns() - began_ns) / 1e9, 3)
+    # A clock that is set meanwhile makes no cell short.
+    seconds = round(time.monotonic() - began, 3)
     return Outcome(
         status=status,
         worker=place.worker,
@@ -132,7 +137,7 @@ def cell_environment(mark: str, paths: Sequence[str], cache: Path) -> dict[str, 
 
 @dataclass(frozen=True)
 class _Start:
-    """How a cell's process is started."""
+    """How a cell's process is started; `began` is of the monotonic clock."""
 
     task: Task
     run: Path
@@ -140,7 +145,7 @@ class _Start:
     environment: Mapping[str, str]
     gpu: bool
     stop: Callable[[], bool]
-    began_ns: int
+    began: float
 
     @property
     def arguments(self) -> list[str]:
@@ -160,7 +165,7 @@ def _record(start: _Start, starter: WarmStarter | None) -> tuple[int, str | None
     deadline = time.monotonic() + start.task.limit_s
     with start.log.open("wb") as log:
         child = _forked(start, starter, log, lambda: start.stop() or time.monotonic() >= deadline) or _by_itself(start, log)
-        waited_s = round((time.time_ns() - start.began_ns) / 1e9, 3)
+        waited_s = round(time.monotonic() - start.began, 3)
         try:
             ended = wait_for(child, max(0.0, deadline - time.monotonic()), start.stop)
             if ended:
@@ -200,7 +205,8 @@ def _judge(run: Path, code: int, ended: str | None, task: Task, said: str) -> tu
             overwrite_status(run, status, why)
         return status, why
     if not is_run(run):
-        return (REFUSED if code == EXIT_USAGE else FAILED), _last_error(said) or f"its process ended with code {code} and no run"
+        without = {EXIT_USAGE: REFUSED} | dict.fromkeys(_INTERRUPTED, INTERRUPTED)
+        return without.get(code, FAILED), _last_error(said) or f"its process ended with code {code} and no run"
     bury_on_disk(run, FAILED, f"the recording process died (exit code {code})")
     try:
         manifest = read_manifest(run)

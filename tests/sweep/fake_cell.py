@@ -5,6 +5,7 @@ The spec's prompt is a folder: `starts.txt` in it gets a line for each start, `b
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -35,6 +36,11 @@ def main() -> int:
     if act == "refuse":
         sys.stderr.write("error: this cell cannot be\n  choose another\n")
         return 2
+    if act == "full":
+        sys.stderr.write(f"error: cannot write to {out}: {os.strerror(errno.ENOSPC)}\n  make room\n")
+        return 2
+    if act == "term":
+        os.kill(os.getpid(), signal.SIGTERM)
     if act == "crash":
         sys.stderr.write("Segmentation fault\n")
         return 1
@@ -63,6 +69,8 @@ def record(spec: RunSpec, out: Path, act: str) -> int:
 
 
 def behave(act: str, out: Path) -> None:
+    if act == "exit":
+        raise Asked
     if act == "hang":
         time.sleep(300)
     if act == "die":
