@@ -2,7 +2,8 @@
 
 A multiple-choice knapsack with two limits. Layers that are alike form a group: only how many of them take each choice matters.
 Prices on the two limits (Lagrange multipliers) give a bound that no plan can beat and plans near it; a search over what the bound
-leaves open ends with the best plan, or with the best that was found and how far from the bound it may be.
+leaves open ends with the best plan, or with the best that was found and how far from the bound it may be. Plans that prices
+give change all layers of a group at once; the one that the search begins with is mixed of them (`plan_mixing`).
 """
 
 from __future__ import annotations
@@ -14,57 +15,15 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+from profiler.core.assignment import EPSILON, Assignment, Budget, Group, price
 from profiler.core.errors import Refused
+from profiler.core.plan_mixing import Prices, exchanged, improved, mixed
 from profiler.core.units import format_size
 
 # Doubling steps and halvings of a price; each pair of prices costs one look at every choice.
 _HALVINGS = 28
 # Partial plans that the search makes for a group, and those it goes on with. Where more are cut, nothing is proved.
 _MOST_GROWN, _MOST_KEPT = 6_000, 400
-# Sums of floats: what is not more than so much better is not better.
-_EPSILON = 1e-9
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What one layer costs under a scheme: time in a step in us, bytes held, noise power (relative to the output's signal)."""
-
-    scheme: str
-    us: float
-    size_bytes: int
-    noise: float
-
-
-@dataclass(frozen=True)
-class Group:
-    """`count` layers that are alike, and the choices that each of them has."""
-
-    name: str
-    count: int
-    choices: tuple[Choice, ...]
-
-
-@dataclass(frozen=True)
-class Budget:
-    """The most bytes and the most noise of all layers together; None: no limit."""
-
-    size_bytes: int | None = None
-    noise: float | None = None
-
-    def holds(self, size_bytes: float, noise: float) -> bool:
-        """Whether a plan keeps both limits."""
-        within = self.size_bytes is None or size_bytes <= self.size_bytes
-        return within and (self.noise is None or noise <= self.noise * (1 + _EPSILON))
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """How many layers of each group take each choice (in the order of the groups and their choices), and what that costs."""
-
-    counts: tuple[tuple[int, ...], ...]
-    us: float
-    size_bytes: int
-    noise: float
 
 
 @dataclass(frozen=True)
@@ -74,13 +33,6 @@ class Solution:
     plan: Assignment
     bound_us: float
     exact: bool
-
-
-def price(groups: Sequence[Group], counts: Sequence[Sequence[int]]) -> Assignment:
-    """What given counts cost."""
-    taken = [(n, c) for group, row in zip(groups, counts, strict=True) for n, c in zip(row, group.choices, strict=True)]
-    sums = (sum(n * c.us for n, c in taken), sum(n * c.size_bytes for n, c in taken), sum(n * c.noise for n, c in taken))
-    return Assignment(tuple(map(tuple, counts)), *sums)
 
 
 def solve(groups: Sequence[Group], budget: Budget, known: Sequence[Assignment] = ()) -> Solution:
@@ -95,10 +47,11 @@ def solve(groups: Sequence[Group], budget: Budget, known: Sequence[Assignment] =
     _refuse_impossible(groups, budget)
     prices = _Prices(groups, budget)
     prices.search()
-    within = [each for each in [*known, *prices.feasible] if budget.holds(each.size_bytes, each.noise)]
+    starts = [*known, *prices.seen, mixed(groups, budget, prices.seen, prices.at)]
+    within = [each for each in starts if each is not None and budget.holds(each.size_bytes, each.noise)]
     best = min(within, key=lambda each: each.us, default=None) or _quiet(groups, budget)
     if best is not None:
-        best = _improved(groups, budget, best)
+        best = exchanged(groups, budget, improved(groups, budget, best), prices.at)
     found, exact = _Search(groups, budget, prices).run(best)
     if found is None:
         raise Refused("no plan was found that keeps both the memory and the SQNR", _hint(groups, budget))
@@ -154,8 +107,13 @@ class _Prices:
 
     def __init__(self, groups: Sequence[Group], budget: Budget) -> None:
         self._groups, self._budget = groups, budget
-        self.bound, self.at = float("-inf"), (0.0, 0.0)
-        self.feasible: list[Assignment] = []
+        self.bound, self.at = float("-inf"), Prices(0.0, 0.0)
+        self._seen: dict[tuple[tuple[int, ...], ...], Assignment] = {}
+
+    @property
+    def seen(self) -> list[Assignment]:
+        """The plans that prices gave, within the budget or not."""
+        return list(self._seen.values())
 
     def search(self) -> None:
         """Raise the price of noise until its limit is kept, inside of the price of bytes until theirs is."""
@@ -202,43 +160,9 @@ class _Prices:
             counts.append(tuple(group.count if index == least else 0 for index in range(len(costs))))
         value -= byte_price * (self._budget.size_bytes or 0) + noise_price * (self._budget.noise or 0.0)
         if value > self.bound:
-            self.bound, self.at = value, (byte_price, noise_price)
+            self.bound, self.at = value, Prices(byte_price, noise_price)
         found = price(self._groups, counts)
-        if self._budget.holds(found.size_bytes, found.noise):
-            self.feasible.append(found)
-        return found
-
-
-def _improved(groups: Sequence[Group], budget: Budget, start: Assignment) -> Assignment:
-    """Move layers of one group from a choice to a faster one, as many as the budget lets, while that gains anything."""
-    plan = start
-    while True:
-        moves = [each for each in _moves(groups, budget, plan) if each.us < plan.us - _EPSILON]
-        if not moves:
-            return plan
-        plan = min(moves, key=lambda each: each.us)
-
-
-def _moves(groups: Sequence[Group], budget: Budget, plan: Assignment) -> Iterator[Assignment]:
-    for at, group in enumerate(groups):
-        for source, count in enumerate(plan.counts[at]):
-            for target in range(len(group.choices)):
-                if count and group.choices[target].us < group.choices[source].us:
-                    yield from _moved(groups, budget, plan, (at, source, target), count)
-
-
-def _moved(
-    groups: Sequence[Group], budget: Budget, plan: Assignment, move: tuple[int, int, int], most: int
-) -> Iterator[Assignment]:
-    at, source, target = move
-    while most:
-        row = list(plan.counts[at])
-        row[source], row[target] = row[source] - most, row[target] + most
-        found = price(groups, [*plan.counts[:at], tuple(row), *plan.counts[at + 1 :]])
-        if budget.holds(found.size_bytes, found.noise):
-            yield found
-            return
-        most //= 2
+        return self._seen.setdefault(found.counts, found)
 
 
 @dataclass(frozen=True)
@@ -256,7 +180,7 @@ class _Search:
 
     def __init__(self, groups: Sequence[Group], budget: Budget, prices: _Prices) -> None:
         self._groups, self._budget = groups, budget
-        self._bytes, self._noise = prices.at
+        self._at = prices.at
         self._bound = prices.bound
         # What each layer under a choice costs beyond its cheapest one, at the best prices.
         self._extra = [self._reduced(group) for group in groups]
@@ -265,7 +189,7 @@ class _Search:
         self._least = [(_least(each, "size_bytes"), _least(each, "noise")) for each in rest]
 
     def _reduced(self, group: Group) -> list[float]:
-        costs = [each.us + self._bytes * each.size_bytes + self._noise * each.noise for each in group.choices]
+        costs = [self._at.of(each) for each in group.choices]
         return [each - min(costs) for each in costs]
 
     def run(self, best: Assignment | None) -> tuple[Assignment | None, bool]:
@@ -283,7 +207,7 @@ class _Search:
             labels = sorted(fitting, key=lambda each: each[0])[:_MOST_KEPT]
             whole = whole and len(grown) < _MOST_GROWN and len(labels) == len(fitting)
         found = min((each for _, each in labels), key=lambda each: each.us, default=None)
-        if found is not None and (best is None or found.us < best.us - _EPSILON):
+        if found is not None and (best is None or found.us < best.us - EPSILON):
             return price(self._groups, found.counts), whole
         return best, whole
 
@@ -295,7 +219,7 @@ class _Search:
         """Ways to share out the layers of a group whose extra cost is within `room`, the cheapest choice filled up last."""
         extra, count = self._extra[at], self._groups[at].count
         order = sorted(range(len(extra)), key=extra.__getitem__)
-        yield from _share_out(order[1:], order[0], [0] * len(extra), count, room + _EPSILON, extra)
+        yield from _share_out(order[1:], order[0], [0] * len(extra), count, room + EPSILON, extra)
 
     @staticmethod
     def _add(label: _Label, group: Group, counts: tuple[int, ...]) -> _Label:

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from profiler.core.assignment import Assignment, Budget, Choice, Group, price
 from profiler.core.errors import Refused
-from profiler.core.planning import Assignment, Budget, Choice, Group, noise_of, price, solve, sqnr_db
+from profiler.core.planning import noise_of, solve, sqnr_db
 from profiler.core.scheme_bytes import weight_bytes
 from profiler.core.scheme_noise import UNIFORM_GAIN
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
+from profiler.core.assignment import Assignment, Budget, Choice, Group, price
 from profiler.core.errors import Refused
-from profiler.core.planning import Assignment, Budget, Choice, Group, noise_of, price, solve, sqnr_db
+from profiler.core.planning import noise_of, solve, sqnr_db
 
 
 def compositions(count: int, parts: int) -> Iterator[tuple[int, ...]]:
@@ -100,6 +101,55 @@ def test_a_large_plan_is_near_the_bound_and_never_slower_than_what_was_known(db:
     found = solve(groups, budget, singles)
     assert found.plan.us <= min(each.us for each in fitting)
     assert found.bound_us <= found.plan.us <= found.bound_us * 1.02
+
+
+# Bits a weight, time of a large product and noise, in bf16's.
+SCHEMES = {
+    "left": (16, 1.0, 0.0),
+    "int8dq": (8, 0.6, 1.6e-4),
+    "fp8dqrow": (8, 0.58, 1.3e-3),
+    "int8wo": (8, 1.04, 8e-5),
+    "fp6_e3m2": (6, 1.03, 2.8e-3),
+    "fp5_e2m2": (5, 1.02, 3.3e-3),
+    "fp4_e2m1": (4, 1.01, 1.4e-2),
+    "int4wo": (4.2, 1.02, 1e-2),
+    "sparse": (4.5, 0.56, 1.1e-1),
+}
+FEW = ("left", "int8dq", "fp8dqrow", "int8wo", "fp6_e3m2", "fp5_e2m2", "fp4_e2m1")
+FLUX = (
+    (4608, 15360, 3072, 38),
+    (4608, 3072, 12288, 38),
+    (4608, 3072, 3072, 114),
+    (4096, 3072, 3072, 76),
+    (4096, 12288, 3072, 19),
+    (4096, 3072, 12288, 19),
+    (512, 3072, 3072, 76),
+    (512, 12288, 3072, 19),
+    (1, 3072, 18432, 38),
+    (1, 3072, 9216, 38),
+)
+
+
+def flux(names: Iterable[str]) -> list[Group]:
+    """Few groups of many layers: a layer's time is that of its products, or, of one row, of its bytes."""
+    return [Group(f"{m}x{k}x{n}", count, tuple(flux_choices(names, m, k, n))) for m, k, n, count in FLUX]
+
+
+def flux_choices(names: Iterable[str], m: int, k: int, n: int) -> Iterator[Choice]:
+    for name in names:
+        bits, speed, noise = SCHEMES[name]
+        if m > 1:
+            yield Choice(name, 2 * m * k * n / 7e8 * speed, int(k * n * bits / 8), noise / 500)
+        elif name not in ("int8dq", "fp8dqrow", "sparse"):
+            yield Choice(name, k * n / 1.2e6 * bits / 16, int(k * n * bits / 8), noise / 500)
+
+
+def test_where_both_limits_bind_groups_of_many_layers_are_split():
+    budget = Budget(8_500_000_000, noise_of(25.0))
+    few, all_of_them = (solve(flux(names), budget) for names in (FEW, SCHEMES))
+    assert few.plan.us <= few.bound_us * 1.005
+    assert all_of_them.plan.us <= all_of_them.bound_us * 1.005
+    assert all_of_them.plan.us <= few.plan.us, "more schemes to choose from make no plan slower"
 
 
 def test_what_cannot_be_kept_is_said_with_what_could():
