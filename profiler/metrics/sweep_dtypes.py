@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 _SCHEME = "fp16"
-# diffusers multiplies both by 1000 in the dtype of the latents before it embeds them; flux-schnell has no guidance to embed.
+# diffusers rounds both to the dtype of the latents, and multiplies them by 1000 in it, before it embeds them; flux-schnell has no
+# guidance to embed.
 _EMBEDS_TIMESTEPS = ("flux-dev", "flux-tiny", "flux-schnell")
 _EMBEDS_GUIDANCE = ("flux-dev", "flux-tiny")
 _SCALE, _BF16_BITS = 1000, 8
@@ -26,10 +27,11 @@ def _conditioning(row: dict[str, Any]) -> str:
     if row.get("model") not in _EMBEDS_TIMESTEPS:
         return ""
     guidance = row.get("guidance") if row["model"] in _EMBEDS_GUIDANCE else None
-    if guidance is None or bfloat16(_SCALE * guidance) == _SCALE * guidance:
+    asked = _SCALE * (guidance or 0.0)
+    made = bfloat16(_SCALE * bfloat16(guidance or 0.0))
+    if made == asked:
         return ": timesteps are embedded, and bf16 rounds them more"
-    asked = _SCALE * guidance
-    return f": timesteps and {_SCALE} x guidance are embedded, and bf16 makes {bfloat16(asked):g} of {asked:g}"
+    return f": timesteps and {_SCALE} x guidance are embedded, and bf16 makes {made:g} of {asked:g}"
 
 
 def bfloat16(value: float) -> float:

@@ -59,8 +59,8 @@ class SeedComparison:
 
     @property
     def measured(self) -> int:
-        """How many rows of the seed these are: several cells may be held against one."""
-        return self.rows["seed_row"].n_unique()
+        """How many rows of the seed these are a time of: several cells may be held against one, and some did not get that far."""
+        return self.rows.filter(pl.col("time_s").is_not_null())["seed_row"].n_unique()
 
 
 @cache
@@ -78,6 +78,8 @@ def against_seed(tables: SweepTables, rows: Sequence[dict[str, Any]]) -> SeedCom
     why: dict[str, list[Cause]] = {}
     unmatched: dict[str, str] = {}
     runs = {each.cell.id: each for each in tables.cells}
+    # What a cell is explained with does the same work: in a folder of several sizes a smaller picture is no faster machine.
+    alike = [row for row in rows if (setup := SETUPS.get(str(row["model"]))) and not _other_work(row, setup)]
     for row, each in zip(rows, tables.cells, strict=True):
         seed, reason = _match(row, each)
         if seed is None:
@@ -85,7 +87,7 @@ def against_seed(tables: SweepTables, rows: Sequence[dict[str, Any]]) -> SeedCom
             continue
         beside = _beside(row, seed, each)
         found.append(beside)
-        said = causes(row, seed, each, rows, seed_rows(), runs) if row["status"] == "ok" else []
+        said = causes(row, seed, each, alike, seed_rows(), runs) if row["status"] == "ok" else []
         if said:
             why[row["id"]] = said
     models = {row["model"] for row in rows}
@@ -98,6 +100,8 @@ def _match(row: dict[str, Any], each: CellRun) -> tuple[dict[str, Any] | None, s
     setup = SETUPS.get(str(row["model"]))
     if setup is None:
         return None, f"the seed did not measure {row['model']}"
+    if not row["scheme"] or row["compile"] is None:
+        return None, "its run does not say which scheme it is, or whether it is compiled"
     ranks = each.run.manifest.world_size if each.run else 1
     other = f"the seed ran on one GPU, this on {ranks} ranks" if ranks > 1 else _other_work(row, setup)
     if other:

@@ -72,7 +72,9 @@ def facts(found: dict[str, Any]) -> list[str]:
 
 
 def _loading(rows: list[dict[str, Any]]) -> str:
-    several = f"{len(rows)} rows" if len(rows) > 1 else "one row"
+    # Two cells may be held against one row of the seed.
+    count = len({row["seed_row"] for row in rows})
+    several = f"{count} rows" if count > 1 else "one row"
     text = f"the seed's inference_memory (max_memory_allocated since the start, as ours here) of {several} is the peak of "
     text += f"loading and quantizing; by its bf16 rows a call alone needs {_sizes([row['seed_call_gib'] for row in rows])} GiB"
     both = [(row["inference_peak_gib"], row["seed_call_gib"]) for row in rows if row["inference_peak_gib"] is not None]

@@ -155,11 +155,14 @@ def test_broken_output_is_never_recommended(tmp_path: Path):
     [
         ("flux-dev", 3.5, ": timesteps and 1000 x guidance are embedded, and bf16 makes 3504 of 3500"),
         ("flux-dev", 4.0, ": timesteps are embedded, and bf16 rounds them more"),
+        # 2.90625 is the bfloat16 next to 2.9, and 2912 the one next to 2906.25.
+        ("flux-dev", 2.9, ": timesteps and 1000 x guidance are embedded, and bf16 makes 2912 of 2900"),
+        ("flux-dev", None, ": timesteps are embedded, and bf16 rounds them more"),
         ("flux-schnell", 3.5, ": timesteps are embedded, and bf16 rounds them more"),
         ("cogvideox-5b", 6.0, ""),
     ],
 )
-def test_the_level_of_fp16_is_of_no_scheme(model: str, guidance: float, said: str):
+def test_the_level_of_fp16_is_of_no_scheme(model: str, guidance: float | None, said: str):
     rows = [{"id": f"{scheme}-none", "scheme": scheme, "sqnr_db": 9.0, "model": model} for scheme in ("bf16", "fp16", "int8wo")]
     found = other_dtype([row | {"guidance": guidance} for row in rows])
     assert found == [f"fp16-none: fp16 held against bf16, a level of no scheme{said}"]

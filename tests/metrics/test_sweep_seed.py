@@ -60,6 +60,15 @@ def test_two_cells_of_one_row_are_one_row(tmp_path: Path):
     assert found.measured == 1
 
 
+def test_a_row_that_no_cell_has_a_time_of_is_not_counted(tmp_path: Path):
+    sweep_of(tmp_path / "s", {"a": manifest(spec())})
+    cells = [cell("a", spec()), cell("b", spec("int8dq", "regional"), "failed"), cell("c", FLUX, "queued", run=None)]
+    sweep_json(tmp_path / "s", cells)
+    found = sweep_result(tmp_path / "s", against="seed").against_seed
+    assert found.rows["id"].to_list() == ["a", "b", "c"]
+    assert found.measured == 1
+
+
 def test_what_the_seeds_calls_need_by_its_bf16_row(kept):
     rows = kept.against_seed.rows
     assert rows["seed_call_gib"].to_list() == [None, None, pytest.approx(22.783), pytest.approx(22.799)]
@@ -124,6 +133,8 @@ VIDEO = {"model": "cogvideox-5b", "steps": 50, "height": 480, "width": 720, "fra
             "the seed measured these options at batch 16 alone: model memory 17.598 GiB there, here 20.000",
         ),
         (spec("int8wo", "regional", quantize_vae=True), "the seed has no row of these options"),
+        (spec() | {"scheme": None}, "its run does not say which scheme it is, or whether it is compiled"),
+        (spec() | {"compile": None}, "its run does not say which scheme it is, or whether it is compiled"),
     ],
 )
 def test_what_the_seed_has_no_row_of(tmp_path: Path, asked, why: str):
@@ -204,6 +215,14 @@ def test_eager_quantization_of_activations(tmp_path: Path):
         "eager, the seed quantized activations in kernels of their own: 127.1 s more than its compiled row, 11.35 ms for each "
         "of 400 Linears a step; here 16.5 s more than b"
     )
+
+
+@pytest.mark.parametrize("other", [{"height": 512}, {"steps": 14}])
+def test_a_cell_of_other_work_explains_nothing(tmp_path: Path, other: dict[str, int]):
+    runs = {"a": manifest(FLUX, (4.615 * 2,)), "b": manifest(spec(compile="regional", **other), (4.209 * 2,))}
+    found = beside(tmp_path, **runs)
+    assert set(found.unmatched) == {"b"}
+    assert texts(found, "a", TIME)[0] == NOTHING
 
 
 def test_where_bf16_differs_as_much_it_is_not_the_scheme(tmp_path: Path):
