@@ -16,6 +16,7 @@ from profiler.core.errors import Refused
 from profiler.core.planning import noise_of, solve, sqnr_db
 from profiler.core.scheme_bytes import weight_bytes
 from profiler.core.scheme_noise import UNIFORM_GAIN
+from profiler.core.units import format_size
 
 LEFT = "left"
 _KEY = ("rows", "in_features", "out_features", "compiled")
@@ -100,6 +101,19 @@ class _Chooser:
         size = None if max_bytes is None else max_bytes - self._rounding - self._other
         self._budget = Budget(size, None if min_sqnr_db is None else noise_of(min_sqnr_db))
 
+    def _refuse_too_small(self) -> None:
+        """With the whole model's size: the solver knows of its Linears alone."""
+        if self._max_bytes is None:
+            return
+        least = self._other + sum(group.count * min(each.size_bytes for each in group.choices) for group in self._groups)
+        if least > self._max_bytes - self._rounding:
+            enough = format_size(least * 1.01)
+            raise Refused(
+                f"--max-memory is {format_size(self._max_bytes)}, and the smallest model that these schemes make has "
+                f"{format_size(least)}",
+                f"give --max-memory {enough.replace(' ', '')}, or allow smaller schemes",
+            )
+
     def _grouped(self) -> list[Group]:
         for index, layer in enumerate(self._material["layers"]):
             key = (layer["kind"], *(layer[name] for name in _KEY), layer["calls"], tuple(layer["choices"]))
@@ -134,6 +148,7 @@ class _Chooser:
         return next((f"{each['why']}" for each in same if each["scheme"] == scheme), None)
 
     def result(self, alone: str | None) -> PlanResult:
+        self._refuse_too_small()
         singles = {name: each for name in self._material["outcomes"] if (each := self._single(name)) is not None}
         solution = solve(self._groups, self._budget, list(singles.values()))
         plan = solution.plan if alone is None else singles[alone]

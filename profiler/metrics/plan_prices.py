@@ -92,7 +92,7 @@ class Predictor:
         return None if costs is None else step_of(self._rest, costs)
 
     def linears_us(self, schemes: Sequence[str], variant: str = "") -> float | None:
-        """The Linears of that step, at the run's clock."""
+        """The Linears of that step, and the gaps of the kernels that schemes add, at the run's clock."""
         costs = self._of(schemes, variant)
         return None if costs is None else sum(count * float(cost["us"]) for count, cost in costs)
 
@@ -131,7 +131,9 @@ class Predictor:
         found = left_price(key, base) if scheme == LEFT else linear_price(key, scheme, base, rates)
         product, moving = self._at_the_runs_clock(found), found.moving
         row = {name: shape[name] for name in _NAMES}
-        row |= {"scheme": scheme, "us": max(product[0] + moving.us, found.host.us), "sqnr_db": SQNR_DB.get(scheme)}
+        # A gap comes with each kernel that is added: else a scheme with two of them is chosen for a product that is as fast.
+        device = product[0] + moving.us + found.kernels * self._rest.gap_us
+        row |= {"scheme": scheme, "us": max(device, found.host.us), "sqnr_db": SQNR_DB.get(scheme)}
         row |= {"product_us": product, "moving_us": [moving.us, moving.low, moving.high]}
         host = [found.host.us, found.host.low, found.host.high]
         return row | {"host_us": host, "on_cores": found.on_cores, "kernels": found.kernels}

@@ -249,4 +249,5 @@ def _beside(source: dict[str, Any]) -> str:
 
 
 def _gap(share: float) -> str:
-    return f"no plan within the budget is more than {share:.2%} faster"
+    # What is less than can be shown is rounded up: a bound of 0.00 % would be a proof.
+    return f"no plan within the budget is more than {max(share, 1e-4):.2%} faster"

@@ -77,6 +77,15 @@ def step(predictor: Predictor, run: str) -> StepPrediction:
     return found
 
 
+def test_a_kernel_more_costs_its_gap():
+    """fp8dq finds its scale in a kernel of its own: where products are as fast, fp8dqrow is the one to choose."""
+    layer = next(each for each in material()["layers"] if each["rows"] == 4608)
+    asked = material() | {"layers": [layer | {"choices": ["fp8dqrow", "fp8dq"]}], "outcomes": {}}
+    costs = {each["scheme"]: each for each in Predictor(opened(EAGER), asked).material["costs"]}
+    assert costs["fp8dq"]["kernels"] == costs["fp8dqrow"]["kernels"] + 1
+    assert costs["fp8dq"]["us"] > costs["fp8dqrow"]["us"]
+
+
 @pytest.mark.parametrize("run", MEASURED)
 def test_a_step_is_predicted_within_a_tenth_and_its_range_holds_it(predictor: Predictor, run: str):
     found = step(predictor, run)

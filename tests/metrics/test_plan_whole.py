@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from plan_materials import material
 
-from profiler.core.errors import UnreadableInput
+from profiler.core.errors import Refused, UnreadableInput
 from profiler.metrics.plan import choose
 from profiler.metrics.plan_whole import MIXED, fastest, finalists
 from profiler.report.plan import make_plan, plan_data, plan_text
@@ -198,3 +198,11 @@ def test_a_changed_file_is_one_error(tmp_path: Path, case: str):
     path.write_text(json.dumps(make_plan(material(), None, 20.0, None) | CHANGED[case]))
     with pytest.raises(UnreadableInput, match=r"plan\.json cannot be shown"):
         plan_data(path)
+
+
+def test_a_memory_that_nothing_fits_into_is_refused_with_one_that_does():
+    with pytest.raises(
+        Refused, match="--max-memory is 0.05 MiB, and the smallest model that these schemes make has 0.11 MiB"
+    ) as no:
+        choose(material(), 50_000, None)
+    assert no.value.hint == "give --max-memory 0.11MiB, or allow smaller schemes"
