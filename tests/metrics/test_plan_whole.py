@@ -202,7 +202,7 @@ def test_a_changed_file_is_one_error(tmp_path: Path, case: str):
 
 def test_a_memory_that_nothing_fits_into_is_refused_with_one_that_does():
     with pytest.raises(
-        Refused, match="--max-memory is 0.05 MiB, and the smallest model that these schemes make has 0.11 MiB"
+        Refused, match=r"--max-memory is 0.05 MiB, and the smallest model that these schemes make has 0.11 MiB"
     ) as no:
         choose(material(), 50_000, None)
     assert no.value.hint == "give --max-memory 0.11MiB, or allow smaller schemes"
