@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from profiler.core.units import GIB
 from profiler.metrics.plan_measured import PARTS, MeasuredStep, measured_step
 from profiler.metrics.plan_prices import UNKEPT, UNTUNED
 from profiler.metrics.plan_products import SPARSE_INT8, TUNED_SCHEME
+from profiler.rundir.manifest import Manifest
 from profiler.tables.plan import BESIDE, PlanTables, Prediction, read_predictions
 from profiler.tables.sweep import CellRun, SweepTables
 
@@ -80,7 +81,7 @@ class PlanCheck:
         name = "linears" if self.rows["predicted_step_ms"].null_count() else "step"
         times = self.rows.select(f"predicted_{name}_ms", f"measured_{name}_ms").drop_nulls().rows()
         pairs = [(a, b) for index, a in enumerate(times) for b in times[:index] if max(a[1], b[1]) > min(a[1], b[1]) * _APART]
-        return sum((a[0] < b[0]) == (a[1] < b[1]) for a, b in pairs), len(pairs)
+        return sum((a[0] - b[0]) * (a[1] - b[1]) > 0 for a, b in pairs), len(pairs)
 
 
 def plan_check(tables: SweepTables, rows: Sequence[dict[str, Any]], plan: Path | None = None) -> PlanCheck | None:
@@ -128,15 +129,9 @@ def _by_shape(cell: str, said: Prediction, measured: MeasuredStep | None) -> lis
 def _prediction(plan: PlanTables, row: dict[str, Any], each: CellRun) -> tuple[tuple[str, Prediction] | None, str]:
     if row["status"] != "ok" or each.run is None:
         return None, f"it ended {row['status']}"
-    spec = each.run.manifest.spec
-    for name in _WORK:
-        if spec.get(name) != plan.spec.get(name):
-            return None, f"{name} is {plan.spec.get(name)} in the plan and {spec.get(name)} here"
-    if (spec.get("compile") == "none") != (plan.spec.get("compile") == "none"):
-        return None, f"the plan is for --compile {plan.spec.get('compile')}, this is {spec.get('compile')}"
-    planned_gpu, gpu = plan.device.get("name"), (each.run.manifest.environment.get("gpu") or {}).get("name")
-    if planned_gpu and gpu and planned_gpu != gpu:
-        return None, f"the plan is for one {planned_gpu}, this ran on {gpu}"
+    other = _other_work(plan, each.run.manifest)
+    if other:
+        return None, other
     applied = {linear.get("module"): linear.get("scheme") for linear in each.run.manifest.applied.get("linears") or []}
     planned = {name: "left" if scheme is None else scheme for name, scheme in plan.layers.items()}
     if planned and {name: applied.get(name) for name in planned} == planned:
@@ -144,6 +139,29 @@ def _prediction(plan: PlanTables, row: dict[str, Any], each: CellRun) -> tuple[t
     name = _name(str(row["scheme"]), each, plan)
     single = plan.singles.get(name)
     return ((name, single), "") if single else (None, f"the plan predicts nothing of {row['scheme']}")
+
+
+def _other_work(plan: PlanTables, manifest: Manifest) -> str:
+    """What a run does otherwise than the plan has it; empty where nothing that changes a step."""
+    spec, wanted = manifest.spec, plan.spec
+    for name in _WORK:
+        if spec.get(name) != wanted.get(name):
+            return f"{name} is {wanted.get(name)} in the plan and {spec.get(name)} here"
+    if _guided(spec) != _guided(wanted):
+        return f"guidance is {wanted.get('guidance')} in the plan and {spec.get('guidance')} here"
+    if spec.get("offload") not in (None, "none"):
+        return f"the plan is for weights that stay on the device, this is --offload {spec['offload']}"
+    if (spec.get("compile") == "none") != (wanted.get("compile") == "none"):
+        return f"the plan is for --compile {wanted.get('compile')}, this is {spec.get('compile')}"
+    planned_gpu, gpu = plan.device.get("name"), (manifest.environment.get("gpu") or {}).get("name")
+    other = planned_gpu and gpu and planned_gpu != gpu
+    return f"the plan is for one {planned_gpu}, this ran on {gpu}" if other else ""
+
+
+def _guided(spec: Mapping[str, Any]) -> bool:
+    """Whether a video's step does both halves of the guidance: twice the rows."""
+    guidance = spec.get("guidance")
+    return spec.get("frames") is not None and (not isinstance(guidance, int | float) or guidance > 1)
 
 
 def _name(scheme: str, each: CellRun, plan: PlanTables) -> str:

@@ -181,6 +181,24 @@ def test_a_plan_for_other_work_says_nothing(tmp_path: Path):
     assert "It says nothing about these cells" in sweep_markdown(result_data(result))
 
 
+VIDEO = {"model": "cogvideox-5b", "steps": 50, "height": 480, "width": 720, "frames": 49}
+
+
+@pytest.mark.parametrize(
+    ("planned", "asked", "why"),
+    [
+        (VIDEO | {"guidance": 6.0}, {"guidance": 1.0}, "guidance is 6.0 in the plan and 1.0 here"),
+        (VIDEO | {"guidance": 6.0}, {"guidance": 4.0}, ""),
+        ({"guidance": 3.5}, {"guidance": 1.0}, ""),
+        ({}, {"offload": "model"}, "the plan is for weights that stay on the device, this is --offload model"),
+    ],
+)
+def test_guidance_doubles_a_videos_rows_and_an_offload_is_not_planned(tmp_path: Path, planned: dict, asked: dict, why: str):
+    folder = sweep_of(tmp_path / "s", {"a": manifest(spec("int8dq", "regional", **planned | asked))})
+    path = plan_file(tmp_path / "p.json", spec=spec(compile="regional", **planned))
+    assert sweep_result(folder, plan=path).plan.left_out == ({"a": why} if why else {})
+
+
 def test_a_part_that_is_quantized_beside_the_transformer_is_no_error_of_the_plan(tmp_path: Path):
     runs = {name: manifest(spec("int8dq", "regional", quantize_text_encoder=also)) for name, also in (("a", False), ("b", True))}
     found = sweep_result(sweep_of(tmp_path / "s", runs), plan=plan_file(tmp_path / "p.json")).plan
