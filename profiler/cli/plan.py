@@ -43,12 +43,14 @@ def command(
     batch: Annotated[int | None, Option(help="Images or videos a call; default: 1, or the run's.")] = None,
     size: Annotated[str | None, Option(help="Pixels: N, or HEIGHTxWIDTH; default: the model's, or the run's.")] = None,
     frames: Annotated[int | None, Option(help="Video frames, 8 n + 1 for CogVideoX.")] = None,
-    weights: Annotated[str | None, Option(help="Real weights, to measure the gains of noise with; default: random ones.")] = None,
-    device: Annotated[str, Option(help="auto, cuda or cpu.")] = "auto",
+    weights: Annotated[
+        str | None, Option(help="Real weights, to measure the gains of noise with; default: random ones; not with --from.")
+    ] = None,
+    device: Annotated[str, Option(help="auto, cuda or cpu; not with --from.")] = "auto",
     whole_steps: Annotated[
-        bool,
-        Option(help="Measure whole steps of the plan and of the best single schemes too, and keep the fastest; not with --from."),
-    ] = True,
+        bool | None,
+        Option(help="Measure whole steps of the plan and of the best single schemes too (the default); not with --from."),
+    ] = None,
     out: Annotated[Path | None, Option("-o", "--out", help="Plan to write; default: a new plan-MODEL.json here.")] = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -60,6 +62,8 @@ def command(
     height, width = parse_size(size)
     given = {"batch": batch, "height": height, "width": width, "frames": frames, "compile": compile}
     asked = {name: value for name, value in given.items() if value is not None}
+    if source is not None:
+        _refuse_measuring({"--weights": weights is not None, "--device": device != "auto", "--whole-steps": bool(whole_steps)})
     spec, hardware = _spec(model, source, asked | {"fuse_qkv": fuse_qkv, "weights": weights, "device": device})
     _check(spec, names, min_sqnr)
     path = out or _free(model)
@@ -70,7 +74,9 @@ def command(
     file = PlanFile(path)
     try:
         material = _gather(spec, names, hardware)
-        content = make_plan(material, limit, min_sqnr, source, _measure(material) if whole_steps else None, file.keep)
+        content = make_plan(
+            material, limit, min_sqnr, source, _measure(material) if whole_steps is not False else None, file.keep
+        )
         file.write(content)
     except KeyboardInterrupt:
         return file.interrupted()
@@ -85,6 +91,13 @@ def _refuse_unwritable(path: Path) -> None:
     folder = next(each for each in path.absolute().parents if each.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UsageError(f"cannot write {path}: {folder} is no folder that can be written to", "name a writable place with -o")
+
+
+def _refuse_measuring(given: dict[str, bool]) -> None:
+    """Nothing is measured with --from: what would change a measurement is not left out silently."""
+    for option, is_given in given.items():
+        if is_given:
+            raise UsageError(f"{option} is of measuring, and with --from nothing is measured", f"leave {option} or --from out")
 
 
 def _spec(model: str, source: Path | None, asked: dict[str, Any]) -> tuple[RunSpec, dict[str, Any] | None]:

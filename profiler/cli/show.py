@@ -38,15 +38,18 @@ def command(
     from profiler.tables.run import Run
     from profiler.tables.sweep import holds_runs
 
-    if run.is_file() and names_plan(run.name):
+    asked = Asked(against, base, max_memory, min_sqnr, form, plan)
+    named = run.is_file() and names_plan(run.name)
+    if named or not holds_runs(run):
+        _refuse_of_sweep(run, asked)
+    if named or holds_runs(run):
+        _refuse_of_run(run, top, rank)
+    if named:
         _show_plan(run, as_json)
         return
-    asked = Asked(against, base, max_memory, min_sqnr, form, plan)
     if holds_runs(run):
         print_answer(run, asked, as_json)
         return
-    if asked.anything:
-        raise UsageError(f"{run} is no sweep: --against, --base, --max-memory, --min-sqnr, --plan and --format are of one")
     say_if_long(run)
     opened = Run.open(run)
     width = shutil.get_terminal_size((100, 24)).columns
@@ -56,6 +59,21 @@ def command(
         return
     data = show_data(opened, top, None if rank is None else chosen_rank(opened, rank))
     emit(as_json, data, lambda: show_text(data, _TOP if top is None else top, width), _next(run, data))
+
+
+def _refuse_of_sweep(run: Path, asked: Asked) -> None:
+    if asked.options:
+        are, them = ("is", "it") if len(asked.options) == 1 else ("are", "them")
+        raise UsageError(
+            f"{run} is no sweep, and {' and '.join(asked.options)} {are} of one", f"leave {them} out, or name a sweep's folder"
+        )
+
+
+def _refuse_of_run(run: Path, top: int | None, rank: int | None) -> None:
+    given = [name for name, value in (("--top", top), ("--rank", rank)) if value is not None]
+    if given:
+        are, them = ("is", "it") if len(given) == 1 else ("are", "them")
+        raise UsageError(f"{run} is no run, and {' and '.join(given)} {are} of one", f"leave {them} out, or name a run directory")
 
 
 def _show_plan(path: Path, as_json: bool) -> None:

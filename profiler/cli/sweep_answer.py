@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,10 @@ class Asked:
     plan: Path | None = None
 
     @property
-    def anything(self) -> bool:
-        """Whether something was asked that only a sweep answers."""
-        return self != Asked()
+    def options(self) -> list[str]:
+        """The options given that only a sweep answers."""
+        given = {field.name: getattr(self, field.name) != field.default for field in fields(self)}
+        return ["--format" if name == "form" else f"--{name.replace('_', '-')}" for name, is_given in given.items() if is_given]
 
 
 def print_answer(folder: Path, asked: Asked, as_json: bool) -> dict[str, Any]:
@@ -47,6 +48,8 @@ def print_answer(folder: Path, asked: Asked, as_json: bool) -> dict[str, Any]:
 
     if asked.form not in FORMATS:
         raise UsageError(f"--format {asked.form} is not known", f"choose from: {', '.join(FORMATS)}")
+    if as_json and asked.form not in ("text", "json"):
+        raise UsageError(f"--json and --format {asked.form} ask for two formats", "leave one of them out")
     if asked.min_sqnr is not None and not math.isfinite(asked.min_sqnr):
         raise UsageError(f"--min-sqnr {asked.min_sqnr} is no number of dB", "for example 20")
     limit = gib(parse_bytes("--max-memory", asked.max_memory))

@@ -161,12 +161,17 @@ def _rates(run: Run, material: dict[str, Any]) -> tuple[Rates, str | None]:
     spec, wanted = run.manifest.spec, material["spec"]
     if spec.get("scheme") != "bf16":
         raise Refused(f"{run.path} is of scheme {spec.get('scheme')}", "predictions start from a bf16 recording")
-    for name in ("model", "batch", "height", "width", "frames", "fuse_qkv", "parallel"):
+    if spec.get("parallel"):
+        raise Refused(f"{run.path} is of several ranks", "plan from a bf16 run of one GPU")
+    for name in ("model", "batch", "height", "width", "frames"):
         if spec.get(name) != wanted.get(name):
-            raise Refused(
-                f"{run.path} is of {name} {spec.get(name)}, and the plan is for {wanted.get(name)}",
-                "record that, or leave the option out",
-            )
+            told = f"{run.path} was recorded with {name} {spec.get(name)}, and the plan is for {wanted.get(name)}"
+            raise Refused(told, "record that in bf16, or leave the option out")
+    if spec.get("fuse_qkv") and not wanted.get("fuse_qkv"):
+        raise Refused(f"{run.path} was recorded with --fuse-qkv, and the plan is for none", "plan with --fuse-qkv")
+    if wanted.get("fuse_qkv") and not spec.get("fuse_qkv"):
+        told = f"{run.path} was recorded without --fuse-qkv, and the plan is for it"
+        raise Refused(told, "record bf16 with --fuse-qkv, or leave the option out")
     environment = run.manifest.environment
     ceilings = usable(environment.get("ceilings") or {})
     if BASE not in ceilings:

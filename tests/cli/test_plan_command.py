@@ -134,6 +134,14 @@ def test_from_a_bf16_run_nothing_is_measured(tmp_path: Path):
     assert answer["gains"] == {"from": "uniform", "by_kind": None}
 
 
+@pytest.mark.parametrize("option", ["--weights DIR", "--device cuda", "--whole-steps"])
+def test_from_a_run_takes_no_option_of_measuring(option: str, capsys: pytest.CaptureFixture[str]):
+    if not GOLDEN.is_dir():
+        pytest.skip("no golden runs in traces/")
+    assert app.run(["plan", "flux-dev", "--from", str(GOLDEN), *option.split()]) == 2
+    assert f"{option.split()[0]} is of measuring, and with --from nothing is measured" in capsys.readouterr().err
+
+
 # Sizes as a planning process fills them in.
 FLUX = {"model": "flux-dev", "height": 1024, "width": 1024, "steps": 28, "guidance": 3.5}
 VIDEO = {"model": "cogvideox-5b", "height": 240, "width": 720, "frames": 9, "steps": 50, "guidance": 6.0}

@@ -50,13 +50,27 @@ def test_a_folder_of_runs_is_shown_like_a_sweep(tmp_path, capsys):
 
 def test_a_run_is_no_sweep(folder, capsys):
     assert run_command(["show", str(folder / "a"), "--format", "csv"]) == 2
-    assert f"{folder / 'a'} is no sweep" in capsys.readouterr().err
+    assert f"{folder / 'a'} is no sweep, and --format is of one\n  leave it out" in capsys.readouterr().err
+    assert run_command(["show", str(folder / "a"), "--against", "seed", "--min-sqnr", "20"]) == 2
+    assert "--against and --min-sqnr are of one" in capsys.readouterr().err
+
+
+def test_a_sweep_is_no_run(folder, capsys):
+    assert run_command(["show", str(folder), "--top", "3", "--rank", "0"]) == 2
+    assert f"{folder} is no run, and --top and --rank are of one" in capsys.readouterr().err
+
+
+def test_a_plan_is_no_sweep(tmp_path, capsys):
+    (tmp_path / "plan.json").write_text("{}")
+    assert run_command(["show", str(tmp_path / "plan.json"), "--against", "seed"]) == 2
+    assert "plan.json is no sweep, and --against is of one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--format", "xml"), "--format xml is not known"),
+        (("--format", "csv", "--json"), "--json and --format csv ask for two formats"),
         (("--against", "mine"), "--against mine is not known"),
         (("--min-sqnr", "nan"), "--min-sqnr nan is no number of dB"),
         (("--max-memory", "much"), "--max-memory much is no size"),

@@ -150,11 +150,11 @@ def test_runs_to_predict_from_are_bf16_of_the_same_sizes():
         Predictor(golden("flux-dev-int8dq-regional"), material())
     other = material()
     other["spec"]["height"] = 512
-    with pytest.raises(Refused, match="is of height 1024, and the plan is for 512"):
+    with pytest.raises(Refused, match="was recorded with height 1024, and the plan is for 512"):
         Predictor(golden("flux-dev-bf16"), other)
-    with pytest.raises(Refused, match=r"is of parallel .*ulysses.*, and the plan is for None"):
+    with pytest.raises(Refused, match="is of several ranks"):
         Predictor(golden("flux-dev-bf16-2gpu"), material())
-    with pytest.raises(Refused, match="is of batch 64"):
+    with pytest.raises(Refused, match="was recorded with batch 64"):
         Predictor(golden("flux-dev-batch64-oom"), material())
 
 
