@@ -79,7 +79,8 @@ def against_seed(tables: SweepTables, rows: Sequence[dict[str, Any]]) -> SeedCom
     unmatched: dict[str, str] = {}
     runs = {each.cell.id: each for each in tables.cells}
     # What a cell is explained with does the same work: in a folder of several sizes a smaller picture is no faster machine.
-    alike = [row for row in rows if (setup := SETUPS.get(str(row["model"]))) and not _other_work(row, setup)]
+    done = [row for row in rows if row["status"] == "ok"]
+    alike = [row for row in done if (setup := SETUPS.get(str(row["model"]))) and not _other_work(row, setup)]
     for row, each in zip(rows, tables.cells, strict=True):
         seed, reason = _match(row, each)
         if seed is None:
