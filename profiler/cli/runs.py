@@ -26,5 +26,8 @@ def command(
     rows = list_runs(folder)
     width = shutil.get_terminal_size((120, 24)).columns
     newest = max((row for row in rows if not row.error), key=lambda row: row.created_ns or 0, default=None)
+    # A sweep's folder is listed with itself: its table is the next thing to see, and not one of its cells.
+    whole = next((row for row in rows if row.kind == "sweep" and Path(row.run) == folder), None)
+    newest = whole or newest
     following = f"diffuscope show {shlex.quote(newest.run)}" if newest else "diffuscope record flux-tiny --device cpu"
     emit(as_json, {"runs": [asdict(row) for row in rows]}, lambda: runs_text(folder, rows, width), following)

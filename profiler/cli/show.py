@@ -14,6 +14,7 @@ from profiler.cli.sweep_answer import FORMATS, Asked, print_answer
 from profiler.cli.waiting import say_if_long
 from profiler.core.errors import UsageError
 from profiler.core.plan_file import names_plan
+from profiler.rundir import layout
 
 _TOP = 15
 
@@ -38,6 +39,8 @@ def command(
     from profiler.tables.run import Run
     from profiler.tables.sweep import holds_runs
 
+    if run.is_file() and run.name in (layout.SWEEP, layout.MANIFEST):
+        raise UsageError(f"{run} is one file of a folder", f"name that: diffuscope show {shlex.quote(str(run.parent))}")
     asked = Asked(against, base, max_memory, min_sqnr, form, plan)
     named = run.is_file() and names_plan(run.name)
     if named or not holds_runs(run):

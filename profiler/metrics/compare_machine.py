@@ -53,7 +53,9 @@ class Machine:
 
 def clock(new: Manifest, base: Manifest, window: WindowDifference | None, differences: list[Difference]) -> Clock | None:
     """The clock of two runs of the same work; None where they share no attention kernels."""
-    if window is None or any(each.what in _OTHER_WORK or TIME in each.spoils for each in differences):
+    # A CPU's kernels differ by whatever else runs on it: they tell no clock.
+    on_cpu = "cpu" in (new.environment.get("device"), base.environment.get("device"))
+    if on_cpu or window is None or any(each.what in _OTHER_WORK or TIME in each.spoils for each in differences):
         return None
     same = window.kernels.filter(
         pl.col("label").str.starts_with(classes.ATTENTION)

@@ -92,7 +92,8 @@ def _advise(group: Group, by_id: dict[str, dict[str, Any]], budget: Budget) -> l
         smallest = min(sized, key=lambda row: (row[group.memory], row["time_s"]))
         found.append(Advice(SMALLEST, group.work, smallest["id"], _again(smallest, found) or _sentence(smallest, group, rows)))
     if group.quality:
-        changed = [row for row in rows if row.get("sqnr_db") is not None and row["scheme"] not in ("bf16", "fp16")]
+        # A plan that leaves every layer is equal to bf16 and changes no weights either.
+        changed = [row for row in rows if row.get("sqnr_db") not in (None, math.inf) and row["scheme"] not in ("bf16", "fp16")]
         found += [_nearest(changed, group, rows, found)] if changed else []
     return found + _asked(rows, group, budget, found)
 
@@ -218,7 +219,8 @@ def not_known(
     every = len(extrapolated) > 1 and len(extrapolated) == sum(row.get("time_s") is not None for row in rows)
     notes += [f"extrapolated from shorter calls: {'every time' if every else ', '.join(extrapolated)}"] if extrapolated else []
     notes += _noise(rows) + _found_compiled(rows, found) + _no_picture(rows)
-    if any(row.get("sqnr_db") is not None or row.get("psnr_db") is not None for row in rows):
+    # The base's own level, and that of what is equal to it, is no number that is shown.
+    if any(row.get(name) is not None and math.isfinite(row[name]) for row in rows for name in ("sqnr_db", "psnr_db")):
         notes += [RELATIVE] if any(spec.get("weights") is None for spec in specs) else []
         notes += _rounding(rows) + other_dtype(rows)
         sparse = [row["id"] for row in rows if row.get("sparsify") or row.get("quantization") in DENSE_TWIN]

@@ -63,7 +63,7 @@ class Run:
         if key not in self._traces:
             path = self.artifact(artifact, rank)
             if not path.exists():
-                raise UnreadableInput(f"{self.path} holds no {path.relative_to(self.path)}", self._without_trace)
+                raise self.lacks(path, self._without_trace)
             self._traces[key] = open_trace(path, self.path / layout.CACHE_DIR, rank)
         return self._traces[key]
 
@@ -76,10 +76,7 @@ class Run:
         if rank not in self._compile_logs:
             folder = self.artifact(layout.COMPILE_LOG_DIR, rank)
             if not folder.exists():
-                raise UnreadableInput(
-                    f"{self.path} holds no {folder.relative_to(self.path)}",
-                    "record it compiled, or import its log with --compile-log",
-                )
+                raise self.lacks(folder, "record it compiled, or import its log with --compile-log")
             # Its parser takes longer to load than many a table to read, and most questions need no compile log.
             from profiler.tables.compile_log import open_compile_log
 
@@ -96,12 +93,17 @@ class Run:
         if key not in self._snapshots:
             path = self.artifact(artifact, rank)
             if not path.exists():
-                raise UnreadableInput(
-                    f"{self.path} holds no {path.relative_to(self.path)}",
-                    "record it on a CUDA device, or import a snapshot with --memory",
-                )
+                raise self.lacks(path, "record it on a CUDA device, or import a snapshot with --memory")
             self._snapshots[key] = open_snapshot(path, self.path / layout.CACHE_DIR, rank)
         return self._snapshots[key]
+
+    def lacks(self, path: Path, hint: str) -> UnreadableInput:
+        """The error for a file of the run that is not there, and what to do about it: of a sweep, name a run that lies in it."""
+        if self.manifest.kind == "sweep":
+            return UnreadableInput(
+                f"{self.path} is a sweep: its runs lie in it", f"name a cell: {self.path}/CELL (diffuscope runs {self.path})"
+            )
+        return UnreadableInput(f"{self.path} holds no {path.relative_to(self.path)}", hint)
 
     @property
     def _without_trace(self) -> str:

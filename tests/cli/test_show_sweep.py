@@ -60,6 +60,12 @@ def test_a_sweep_is_no_run(folder, capsys):
     assert f"{folder} is no run, and --top and --rank are of one" in capsys.readouterr().err
 
 
+def test_of_a_file_in_it_the_folder_is_named(folder, capsys):
+    for path in (folder / "sweep.json", folder / "a" / "run.json"):
+        assert run_command(["show", str(path)]) == 2
+        assert f"name that: diffuscope show {path.parent}" in capsys.readouterr().err
+
+
 def test_a_plan_is_no_sweep(tmp_path, capsys):
     (tmp_path / "plan.json").write_text("{}")
     assert run_command(["show", str(tmp_path / "plan.json"), "--against", "seed"]) == 2

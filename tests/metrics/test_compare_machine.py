@@ -84,3 +84,7 @@ def test_the_clock_is_that_of_attention(tmp_path):
     assert compare(run(tmp_path / "other", 5, 33, batch=2), base).machine.clock is None
     plain = run_of(tmp_path / "plain", [{**each, "name": "nvjet_1"} if each["cat"] == "kernel" else each for each in steps_of(5)])
     assert compare(plain, base).machine.clock is None
+    # Nor does a CPU, whose kernels other programs slow down.
+    on_cpu = run(tmp_path / "cpu", 5, 33)
+    on_cpu.manifest.environment["device"] = "cpu"
+    assert compare(on_cpu, base).machine.clock is None

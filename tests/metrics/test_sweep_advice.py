@@ -13,7 +13,18 @@ from sweep_folders import cell, manifest, rated, spec, sweep_json, sweep_of, ten
 
 from profiler.metrics.quality import TENSORS
 from profiler.metrics.sweep import sweep_result
-from profiler.metrics.sweep_advice import BUDGET, FAITHFUL, FASTEST, NEAREST, SMALLEST, THROUGHPUT, not_known
+from profiler.metrics.sweep_advice import (
+    BUDGET,
+    FAITHFUL,
+    FASTEST,
+    NEAREST,
+    RELATIVE,
+    SMALLEST,
+    THROUGHPUT,
+    Budget,
+    advise,
+    not_known,
+)
 from profiler.metrics.sweep_dtypes import bfloat16, other_dtype
 
 
@@ -117,6 +128,19 @@ def test_a_budget_that_is_kept_or_not(tmp_path: Path, budget: dict[str, float], 
     (found,) = (each for each in sweep_result(rated(tmp_path / "s"), **budget).recommended if each.what == BUDGET)
     assert found.cell == cell
     assert found.text.startswith(text)
+
+
+def test_random_weights_are_said_where_a_level_is():
+    rows = [{"id": "a", "status": "ok", "time_s": 1.0, "extrapolated": False, "scheme": "bf16", "sqnr_db": math.inf}]
+    assert not_known(rows, [], [{}], {}) == []
+    assert not_known([rows[0] | {"psnr_db": 30.0}], [], [{}], {}) == [RELATIVE]
+
+
+def test_a_plan_that_leaves_every_layer_is_not_the_nearest(tmp_path: Path):
+    result = sweep_result(rated(tmp_path / "s"))
+    rows = [row | {"sqnr_db": math.inf} if row["id"] == "fast" else row for row in result.cells.to_dicts()]
+    nearest = [each.cell for each in advise(result.groups, rows, Budget()) if each.what == NEAREST]
+    assert nearest == ["true"]
 
 
 def test_what_is_as_fast_within_the_spread_is_named(tmp_path: Path):

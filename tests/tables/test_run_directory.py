@@ -43,6 +43,14 @@ def test_a_missing_artifact_is_named(path):
         Run.open(path).trace(0)
 
 
+@pytest.mark.parametrize("read", [Run.trace, Run.compile_log, Run.snapshot])
+def test_a_sweep_names_its_cells(path, read):
+    (path / "run.json").write_text(json.dumps(Manifest(kind="sweep", status="ok").to_dict()))
+    with pytest.raises(UnreadableInput, match="is a sweep: its runs lie in it") as caught:
+        read(Run.open(path))
+    assert caught.value.hint == f"name a cell: {path}/CELL (diffuscope runs {path})"
+
+
 def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(UnreadableInput, match=r"holds no run\.json"):
         Run.open(tmp_path)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from profiler.core.errors import UnreadableInput
 from profiler.rundir import layout
 from profiler.tables.run import Run
 
@@ -83,8 +82,7 @@ def artifact_of(run: Run, rank: int, part: str) -> str:
         return snapshot
     if part == MEMORY_PART and run.has(layout.MEMORY_TRACE, rank):
         return layout.MEMORY_TRACE
-    where = (layout.rank_dir(run.path, rank) / snapshot).relative_to(run.path)
-    raise UnreadableInput(f"{run.path} holds no {where}", "record it again, or import a snapshot with --memory")
+    raise run.lacks(run.artifact(snapshot, rank), "record it again, or import a snapshot with --memory")
 
 
 def has_part(run: Run, rank: int = 0, part: str = MEMORY_PART) -> bool:
