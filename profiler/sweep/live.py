@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from profiler.core.gone import let_go
 from profiler.core.printable import printable
 from profiler.sweep.cells import FAILED, INTERRUPTED, OK, OOM, QUEUED, REFUSED, RUNNING, TIMEOUT, Cell
 from profiler.sweep.forecast import left_s
@@ -108,8 +108,7 @@ def _stderr() -> Any:
     class Lasting(Console):
         def on_broken_pipe(self) -> None:
             self.quiet = True
-            # What is still to be flushed when the process ends would make a failure of it.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+            let_go(self.file)
 
     return Lasting(stderr=True, highlight=False)
 

@@ -6,6 +6,8 @@ import sys
 import time
 from typing import IO
 
+from profiler.core.gone import let_go
+
 _WIDTH = 24
 _EVERY_S = 0.2
 
@@ -36,8 +38,7 @@ class Progress:
 
     def tell(self, text: str) -> None:
         """A line that stays."""
-        self._file.write(("\r\x1b[K" if self._file.isatty() else "") + text + "\n")
-        self._file.flush()
+        self._write(("\r\x1b[K" if self._file.isatty() else "") + text + "\n")
 
     def line(self) -> str:
         """The bar, the share, the time left."""
@@ -54,5 +55,12 @@ class Progress:
     def _draw(self) -> None:
         self._drawn = time.monotonic()
         if self._file.isatty():
-            self._file.write("\r\x1b[K" + self.line())
+            self._write("\r\x1b[K" + self.line())
+
+    def _write(self, text: str) -> None:
+        try:
+            self._file.write(text)
             self._file.flush()
+        except BrokenPipeError:
+            # Minutes of measuring do not end because nobody looks.
+            let_go(self._file)

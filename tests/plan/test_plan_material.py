@@ -20,7 +20,7 @@ from profiler.kernels.tuned import Entry, save_merged, table_of
 from profiler.metrics.plan import PlanResult, choose, fqn_to_config
 from profiler.models.base import MODELS
 from profiler.plan import contestant, session
-from profiler.plan.gains import measure_gains, transformer_call
+from profiler.plan.gains import _ADDED, _adding, measure_gains, transformer_call
 from profiler.plan.layers import find_layers, kind_of
 from profiler.plan.measure import Case, Cost
 from profiler.plan.session import Request, gather
@@ -119,6 +119,21 @@ def test_every_kind_has_a_gain_and_the_last_linear_passes_its_noise_on_whole():
     assert all(0 <= each < 2 for each in gains.values())
     again = measure_gains(SPEC, "cpu", lambda: None)
     assert again == gains
+
+
+def test_a_gain_is_of_one_layer_of_its_kind():
+    found = transformer_call(SPEC, "cpu")
+    assert found is not None
+    module, call = found
+    kind = "transformer.transformer_blocks.*.attn.to_v"
+    layers = [each for name, each in module.named_modules() if kind_of(f"transformer.{name}") == kind]
+    with torch.no_grad():
+        base, generator = call().float(), torch.Generator().manual_seed(SPEC.seed)
+        for each in layers:
+            each.register_forward_hook(_adding(generator))
+        together = float((call().float() - base).square().sum() / base.square().sum()) / _ADDED
+    assert len(layers) > 1
+    assert material()["gains"][kind] * len(layers) == pytest.approx(together, rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ["flux-tiny", "cogvideox-tiny"])

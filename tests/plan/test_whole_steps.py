@@ -252,3 +252,11 @@ def test_where_no_process_can_be_started_that_is_the_reason(monkeypatch: pytest.
         "failed": {"one": "its process cannot be started: Cannot allocate memory"},
         "interrupted": False,
     }
+
+
+def test_what_libraries_print_is_no_answer():
+    code = (
+        "from profiler.plan.contestant import _answers, _say; a = _answers(); print('noise', flush=True); _say(a, {'step_us': 1})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ('{"step_us": 1}\n', "noise\n")

@@ -12,7 +12,7 @@ from drive import Notes, Silent, Unprobed, drive, rows, specs, start, wait_until
 from profiler.core.errors import UnreadableInput, UsageError
 from profiler.core.spec import RunSpec
 from profiler.rundir.writer import write_atomic
-from profiler.sweep.cells import make_cells
+from profiler.sweep.cells import Cell, make_cells
 from profiler.sweep.session import Request, sweep
 
 
@@ -103,3 +103,16 @@ def test_a_disk_that_fills_up_is_one_error_and_loses_nothing(
 def test_each_cell_has_a_cache_of_its_own_where_asked(folder: Path, notes: Notes):
     assert drive(folder, make_cells(specs(notes.folder, "bf16")), cache="cold") == "ok"
     assert not (folder / "cache").exists()
+
+
+def test_a_cells_own_cache_goes_with_the_cell(folder: Path, notes: Notes):
+    left: list[list[str]] = []
+
+    class Looking(Silent):
+        def tell(self, cell: Cell) -> None:
+            left.append([each.name for each in (folder / ".work").glob("*.cache")])
+
+    notes.behave(bf16_none="cache")
+    assert drive(folder, make_cells(specs(notes.folder, "bf16")), cache="cold", view=Looking()) == "ok"
+    assert "made cache" in (folder / "logs" / "bf16-none.log").read_text()
+    assert left == [[], []], "a folder of gigabytes a cell would fill the disk"

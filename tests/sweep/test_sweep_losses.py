@@ -25,8 +25,17 @@ from profiler.sweep.session import Request, sweep
 def test_a_cell_that_the_sweep_did_not_interrupt_is_started_again(folder: Path, notes: Notes):
     # A signal before it has a run, and a program that ends itself.
     notes.behave(bf16_none="term", int8wo_none="exit")
-    view = Silent()
+    anew: list[object] = []
+
+    class Looking(Silent):
+        def tell(self, cell: Cell) -> None:
+            super().tell(cell)
+            if cell.status == "running":
+                anew.append((cell.reason, cell.seconds, cell.waited_s))
+
+    view = Looking()
     assert drive(folder, make_cells(specs(notes.folder, "bf16 int8wo fp16")), view=view) == "ok"
+    assert anew == [(None, None, None)] * 7, "what is told of a running cell is not of its last start"
     found = [(each["status"], each["attempts"], each["reason"]) for each in rows(folder).values()]
     why = "lost 3 times, the last time by an interruption that was not the sweep's: "
     assert found == [

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from drive import Notes, Warm, drive, rows, specs
 
+from profiler.sweep import preload as preloading
 from profiler.sweep.cells import make_cells
-from profiler.sweep.preload import _threads, modules_for, preload, visible_capabilities
+from profiler.sweep.preload import _threads, _try_fork, modules_for, preload, visible_capabilities
 from profiler.sweep.processes import MARK, end, kill, wait_for
 from profiler.sweep.warm import StarterLost, WarmStarter
 from profiler.sweep.work import cell_environment
@@ -183,3 +184,9 @@ def test_threads_that_do_not_get_over_a_fork_are_named():
     ended.set()
     for each in threads:
         each.join()
+
+
+def test_a_process_whose_imports_left_threads_forks_no_cells(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(preloading, "_answer", lambda *_: os._exit(0))
+    monkeypatch.setattr(preloading, "_threads", lambda: ["pool", "watch"])
+    assert _try_fork([]) == "the imports left threads running: pool, watch"

@@ -144,3 +144,13 @@ def test_a_folder_in_its_place_is_one_error(tmp_path: Path):
     (tmp_path / "sweep.json").mkdir()
     with pytest.raises(UnreadableInput, match="is no file of at most 64 MiB"):
         open_sweep(tmp_path)
+
+
+def test_a_file_of_any_length_is_not_read(tmp_path: Path):
+    folder = tmp_path / "s"
+    sweep_json(folder, [cell("a", spec())])
+    assert len(open_sweep(folder).cells) == 1
+    with (folder / "sweep.json").open("r+b") as file:
+        file.truncate((64 << 20) + 1)
+    with pytest.raises(UnreadableInput, match=r"sweep\.json is no file of at most 64 MiB"):
+        open_sweep(folder)

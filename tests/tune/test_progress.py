@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import pytest
 
@@ -57,3 +58,13 @@ def test_elsewhere_only_whole_lines_are_written(clock: list[float]):
     line.advance()
     line.tell("a: 1.0 us")
     assert file.getvalue() == "a: 1.0 us\n"
+
+
+def test_a_reader_that_is_gone_ends_nothing():
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w", buffering=1) as file:
+        line = Progress(1, file)
+        line.tell("a shape is done")
+        line.tell("another one")
+    assert file.closed, "what was not read is not kept until the end, where it would fail"
