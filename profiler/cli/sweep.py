@@ -159,7 +159,10 @@ def _run(request: Request, against: str | None, as_json: bool) -> int:
     if status != "ok":
         raise _unfinished(request, cells, counts)
     if not counts.get("ok"):
-        raise RecordedProgramFailed("no cell of the sweep went well", f"see {shlex.quote(str(request.out / 'logs'))}")
+        logs = request.out / "logs"
+        # A cell that is refused never begins, and prints nothing.
+        where = f"see {shlex.quote(str(logs))}" if logs.is_dir() and any(logs.iterdir()) else "the reasons stand beside the cells"
+        raise RecordedProgramFailed("no cell of the sweep went well", where)
     return EXIT_OK
 
 

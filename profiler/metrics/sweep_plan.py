@@ -144,6 +144,8 @@ def _prediction(plan: PlanTables, row: dict[str, Any], each: CellRun) -> tuple[t
 def _other_work(plan: PlanTables, manifest: Manifest) -> str:
     """What a run does otherwise than the plan has it; empty where nothing that changes a step."""
     spec, wanted = manifest.spec, plan.spec
+    if spec.get("parallel") and not wanted.get("parallel"):
+        return "the plan is for one rank, this ran on several"
     for name in _WORK:
         if spec.get(name) != wanted.get(name):
             return f"{name} is {wanted.get(name)} in the plan and {spec.get(name)} here"

@@ -9,7 +9,7 @@ from typing import Any
 
 from profiler.metrics.sweep_cells import COLUMNS
 from profiler.report import sweep_words as words
-from profiler.report.sweep_plan_text import HEADERS, PART_HEADERS, cells, notes, part_cells
+from profiler.report.sweep_plan_text import HEADERS, PART_HEADERS, cells, left_out, notes, part_cells
 from profiler.report.sweep_seed_text import by_time, facts, unmatched
 from profiler.report.sweep_seed_why import NAMES, sentence, whys
 
@@ -148,7 +148,9 @@ def _plan(found: dict[str, Any]) -> str:
         return f"{head} It says nothing about these cells."
     split = [part_cells(row) for row in found["rows"] if row["predicted_products_ms"] is not None]
     parts = [_table(PART_HEADERS, split, 1)] if split else []
-    return "\n\n".join([head, _table(HEADERS, [cells(row) for row in found["rows"]], 1), *parts, _list(notes(found))])
+    return "\n\n".join(
+        [head, _table(HEADERS, [cells(row) for row in found["rows"]], 1), *parts, _list([*notes(found), *left_out(found)])]
+    )
 
 
 def _table(headers: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> str:

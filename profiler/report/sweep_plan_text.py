@@ -42,7 +42,15 @@ def plan_text(found: dict[str, Any], width: int) -> str:
     shown = [title, _table(HEADERS, [cells(row) for row in found["rows"]], width)]
     split = [part_cells(row) for row in found["rows"] if _split(row)]
     shown += [_table(PART_HEADERS, split, width)] if split else []
-    return "\n".join([*shown, *(_wrapped(line, width) for line in notes(found))])
+    return "\n".join([*shown, *(_wrapped(line, width) for line in [*notes(found), *left_out(found)])])
+
+
+def left_out(found: dict[str, Any]) -> list[str]:
+    """Cells that the plan says nothing about, those of one reason together."""
+    named: dict[str, list[str]] = {}
+    for cell, why in found["left_out"].items():
+        named.setdefault(why, []).append(cell)
+    return [f"not held against it: {', '.join(cells)}: {why}" for why, cells in named.items()]
 
 
 def _table(headers: tuple[str, ...], rows: list[list[str]], width: int) -> str:

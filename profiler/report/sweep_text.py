@@ -80,7 +80,7 @@ def _legend(data: dict[str, Any], width: int) -> str:
     used = [words.FRONT] * bool(data["pareto"]) + [words.EXTRAPOLATED] * any(row["extrapolated"] for row in data["cells"])
     lines = [line for mark in used for line in _filled(f"{mark} ", words.LEGEND[mark], width)]
     if data["groups"]:
-        lines += _filled("", words.UNITS, width)
+        lines += _filled("", words.units(data["cells"]), width)
     return "\n".join(lines)
 
 

@@ -14,7 +14,20 @@ LEGEND = {
     FRONT: "on the Pareto front: no other cell is at least as good in time, memory and SQNR, and better in one",
     EXTRAPOLATED: "extrapolated from calls of fewer steps",
 }
-UNITS = "GiB: peak of one call, model memory (on a CPU the weights), peak of loading and quantizing; dB against the bf16 cell"
+SIZES = {
+    "inference_peak_gib": "peak of one call",
+    "model_memory_gib": "model memory (on a CPU the weights)",
+    "load_peak_gib": "peak of loading and quantizing",
+}
+LEVELS = ("sqnr_db", "psnr_db")
+
+
+def units(rows: list[dict[str, Any]]) -> str:
+    """What the columns of sizes and levels are in, of those that any row has."""
+    sizes = [text for name, text in SIZES.items() if any(row.get(name) is not None for row in rows)]
+    levels = any(level(row, name) != "-" for row in rows for name in LEVELS)
+    told = [f"GiB: {', '.join(sizes)}"] * bool(sizes) + ["SQNR and PSNR: dB, against the bf16 cell"] * levels
+    return "; ".join(told)
 
 
 def work(of: dict[str, Any]) -> str:

@@ -170,7 +170,10 @@ def test_a_cell_that_is_the_plan_is_found_by_its_layers(tmp_path: Path):
         ("a", THIS_PLAN, 60.0, None)
     ]
     assert found.left_out == {"b": "the plan predicts nothing of fp8wo"}
-    assert "a (the plan)" in sweep_text(result_data(sweep_result(folder, plan=tmp_path / "p.json")))
+    data = result_data(sweep_result(folder, plan=tmp_path / "p.json"))
+    assert "a (the plan)" in sweep_text(data)
+    for said in (sweep_text(data), sweep_markdown(data)):
+        assert "not held against it: b: the plan predicts nothing of fp8wo" in said
 
 
 def test_a_plan_for_other_work_says_nothing(tmp_path: Path):
@@ -190,6 +193,7 @@ VIDEO = {"model": "cogvideox-5b", "steps": 50, "height": 480, "width": 720, "fra
         (VIDEO | {"guidance": 6.0}, {"guidance": 1.0}, "guidance is 6.0 in the plan and 1.0 here"),
         (VIDEO | {"guidance": 6.0}, {"guidance": 4.0}, ""),
         ({"guidance": 3.5}, {"guidance": 1.0}, ""),
+        ({}, {"parallel": {"kind": "ulysses", "degree": 2}}, "the plan is for one rank, this ran on several"),
         ({}, {"offload": "model"}, "the plan is for weights that stay on the device, this is --offload model"),
     ],
 )

@@ -16,6 +16,7 @@ from profiler.report.sweep_files import SEED_COLUMNS, sweep_csv, sweep_markdown
 from profiler.report.sweep_formats import FORMATS
 from profiler.report.sweep_seed_why import whys
 from profiler.report.sweep_text import sweep_text
+from profiler.report.sweep_words import units
 
 SHARED_CSV = Path(__file__).resolve().parents[3] / "shared" / "seed" / "benchmarks.csv"
 PARTS = {"from_steps": [4, 8], "fixed_ms": 1000.0, "step_ms": 100.0, "error_ms": 50.0}
@@ -73,6 +74,13 @@ def test_the_text_of_the_kept_runs(kept):
     assert "bf16-none-b64  oom          CUDA out of memory. Tried to allocate 16.00 GiB." in text
     assert "within budget: 24 GiB and at least 25 dB: int8dq-regional" in text
     assert "note: weights are random: SQNR and PSNR order schemes, and say nothing about pictures" in text
+
+
+def test_units_are_those_of_the_columns_that_there_are(kept):
+    sizes = "GiB: peak of one call, model memory (on a CPU the weights), peak of loading and quantizing"
+    assert units(kept["cells"]) == f"{sizes}; SQNR and PSNR: dB, against the bf16 cell"
+    assert units([{"model_memory_gib": 0.1, "sqnr_db": None, "quality_note": None}]) == "GiB: model memory (on a CPU the weights)"
+    assert units([]) == ""
 
 
 def test_the_seed_stands_beside_the_kept_runs(kept):
