@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -190,3 +191,18 @@ def test_a_process_whose_imports_left_threads_forks_no_cells(monkeypatch: pytest
     monkeypatch.setattr(preloading, "_answer", lambda *_: os._exit(0))
     monkeypatch.setattr(preloading, "_threads", lambda: ["pool", "watch"])
     assert _try_fork([]) == "the imports left threads running: pool, watch"
+
+
+def test_what_hides_its_mark_ends_with_its_group():
+    command = ["sh", "-c", "env -i sleep 300 & echo $!"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as child:
+        assert child.stdout is not None
+        hidden = int(child.stdout.readline())
+        try:
+            kill(child, "a mark that nobody carries")
+            # The pipe is closed once the last one that has it is gone.
+            assert select.select([child.stdout], [], [], 10.0)[0], "it lives on"
+            assert child.stdout.read() == b""
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(hidden, signal.SIGKILL)
