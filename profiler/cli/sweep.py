@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +20,7 @@ from profiler.core.lists import parse_list, parse_numbers
 from profiler.core.spec import RunSpec
 from profiler.models.base import MODELS
 from profiler.sweep.caches import CHOICES, SHARED
-from profiler.sweep.cells import INTERRUPTED, QUEUED, Cell
+from profiler.sweep.cells import INTERRUPTED, OK, QUEUED, RESULTS, Cell
 from profiler.sweep.driver import Limits
 from profiler.sweep.executors.base import EXECUTORS
 from profiler.sweep.grid import SWITCHES
@@ -144,10 +145,11 @@ def _list(request: Request, as_json: bool) -> int:
 
 def _run(request: Request, against: str | None, as_json: bool) -> int:
     from profiler.cli.sweep_answer import Asked, print_answer, print_results
-    from profiler.sweep.folder import read_cells
+    from profiler.sweep.folder import look, read_cells
     from profiler.sweep.live import LiveView
 
-    _, steps = plan_cells(request)
+    asked, steps = plan_cells(request)
+    _tell_kept(look(request.out, request.base.model, asked, request.retry))
     with LiveView(request.out, steps) as view:
         status = sweep(request, view)
     if can_read():
@@ -164,6 +166,15 @@ def _run(request: Request, against: str | None, as_json: bool) -> int:
         where = f"see {shlex.quote(str(logs))}" if logs.is_dir() and any(logs.iterdir()) else "the reasons stand beside the cells"
         raise RecordedProgramFailed("no cell of the sweep went well", where)
     return EXIT_OK
+
+
+def _tell_kept(cells: list[Cell]) -> None:
+    """What of the cells asked for is not run again."""
+    kept = [each.status for each in cells if each.status in RESULTS]
+    bad = len(kept) - kept.count(OK)
+    again = f"; --retry runs the {bad} again that did not go well" if bad else ""
+    if kept:
+        print(f"{len(kept)} of {len(cells)} cells have a result already{again}", file=sys.stderr)
 
 
 def _unfinished(request: Request, cells: list[Cell], counts: Counter[str]) -> RecordedProgramFailed:
