@@ -13,6 +13,7 @@ import typer
 
 from profiler.cli.output import explain_missing
 from profiler.core.errors import EXIT_OK, EXIT_USAGE, DiffuscopeError
+from profiler.core.gone import let_go
 from profiler.core.printable import printable
 
 # Order of `--help`: the way through a day's work.
@@ -69,8 +70,13 @@ def run(arguments: list[str]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that lacks a character, or a name that is no valid text, costs that character alone.
         sys.stdout.reconfigure(errors="replace")
+    elif sys.stdout is None:
+        # Closed by who called (`>&-`): what is told goes nowhere.
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     try:
         result = _command()(args=arguments, prog_name="diffuscope", standalone_mode=False)
+        # Here, where a reader that is gone is heard: at the interpreter's end it would be a failure.
+        sys.stdout.flush()
     except DiffuscopeError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
@@ -86,9 +92,11 @@ def run(arguments: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # The reader (`head`) is gone; point stdout elsewhere so that the interpreter's last flush stays quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit) as error:
+        # The reader (`head`) is gone: typer makes an end with code 1 of that, which says that a check failed.
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
+        let_go(sys.stdout)
         return EXIT_OK
     return result if isinstance(result, int) else EXIT_OK
 

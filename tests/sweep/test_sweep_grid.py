@@ -19,7 +19,7 @@ from profiler.core.errors import UsageError
 from profiler.core.lists import parse_list, parse_numbers
 from profiler.core.plan_file import KIND, SCHEMA
 from profiler.core.spec import RunSpec
-from profiler.sweep.cells import Cell, cell_id, make_cells
+from profiler.sweep.cells import Cell, cell_id, make_cells, named_as_before
 from profiler.sweep.commands import record_command
 from profiler.sweep.grid import Grid, refuse_steps
 from profiler.sweep.order import in_order
@@ -278,3 +278,10 @@ def test_a_row_survives_its_file():
     raw = cell.to_dict()
     assert raw["hash"] == cell.spec.hash
     assert Cell.from_dict(raw | {"later": 1}) == cell
+
+
+def test_of_two_cells_of_one_spec_the_one_with_a_result_is_taken_over():
+    spec = RunSpec(model="flux-tiny")
+    before = [Cell(id="bf16-none", spec=spec, status="queued"), Cell(id="bf16-none-2", spec=spec, status="ok")]
+    for each in (before, before[::-1]):
+        assert [cell.id for cell in named_as_before(make_cells([spec]), each)] == ["bf16-none-2"]
