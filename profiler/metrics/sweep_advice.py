@@ -160,6 +160,9 @@ def _sentence(row: dict[str, Any], group: Group, rows: list[dict[str, Any]]) -> 
         parts.append(f"{_size(row[group.memory])} {_NAMES.get(group.memory, 'of model memory')}")
     if row.get("sqnr_db") is not None and row.get("base") != row["id"]:
         parts.append("equal to bf16 to the bit" if row["sqnr_db"] == math.inf else f"SQNR {row['sqnr_db']:.1f} dB")
+    # Where others have one, nobody should take it to be good.
+    elif group.quality and row.get("sqnr_db") is None and row["scheme"] != "bf16":
+        parts.append("SQNR not known")
     return ", ".join(parts)
 
 
