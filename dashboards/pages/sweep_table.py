@@ -190,7 +190,8 @@ def unfinished(at: Selection, result: SweepResult) -> None:
     if frame.is_empty():
         return
     parts.section(
-        "Cells without a result", "running first, waiting last; running the same command again goes on with what is not done"
+        "Cells without a result",
+        "running first, waiting last; the same command goes on, and with --retry runs again what ended badly",
     )
     used = [name for name in frame.columns if frame[name].null_count() < frame.height]
     config: dict[str, Any] = {
