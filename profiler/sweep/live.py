@@ -89,8 +89,9 @@ class LiveView:
     def _ending(self, cell: Cell) -> str:
         if cell.status == RUNNING:
             return f"running on {cell.worker}"
-        call, why = self._call(cell), cell.reason
-        return f"{cell.status}, {_seconds(cell)} s" + (f", {call} a call" if call else "") + (f": {why}" if why else "")
+        call, why, seconds = self._call(cell), cell.reason, _seconds(cell)
+        took = (f", {seconds} s" if seconds else "") + (f", {call} a call" if call else "")
+        return f"{cell.status}{took}" + (f": {why}" if why else "")
 
     def _call(self, cell: Cell) -> str:
         key = (cell.id, cell.began_ns)

@@ -160,4 +160,6 @@ def test_what_a_program_says_moves_no_cursor(tmp_path: Path, capsys: pytest.Capt
     cell.status, cell.seconds, cell.reason = "failed", 1.0, "\x1b[2J gone"
     with LiveView(tmp_path, None) as view:
         view.tell(cell)
-    assert capsys.readouterr().err == "bf16-none: failed, 1.0 s: \\x1b[2J gone\n"
+        cell.status, cell.seconds, cell.reason = "queued", None, "to be started again"
+        view.tell(cell)
+    assert capsys.readouterr().err == "bf16-none: failed, 1.0 s: \\x1b[2J gone\nbf16-none: queued: to be started again\n"
