@@ -139,7 +139,7 @@ def test_from_a_run_takes_no_option_of_measuring(option: str, capsys: pytest.Cap
     if not GOLDEN.is_dir():
         pytest.skip("no golden runs in traces/")
     assert app.run(["plan", "flux-dev", "--from", str(GOLDEN), *option.split()]) == 2
-    assert f"{option.split()[0]} is of measuring, and with --from nothing is measured" in capsys.readouterr().err
+    assert f"{option.split(maxsplit=1)[0]} is of measuring, and with --from nothing is measured" in capsys.readouterr().err
 
 
 # Sizes as a planning process fills them in.
