@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler.core.combinations import refuse_values
-from profiler.core.errors import DiffuscopeError, UsageError
+from profiler.core.errors import DiffuscopeError, RecordedProgramFailed, UsageError
 from profiler.core.plan_file import names_plan
 from profiler.core.spec import RunSpec
 from profiler.models.base import find_model
@@ -110,7 +110,8 @@ def sweep(request: Request, view: View) -> str:
     """Run every cell that has no result yet; the sweep's status: ok or interrupted.
 
     Raises:
-        UsageError, Refused, MissingExtra, UnreadableInput: before any cell runs.
+        UsageError, Refused, MissingExtra, UnreadableInput: before any cell runs; UsageError also where the disk is full.
+        RecordedProgramFailed: the executor can begin nothing any more.
     """
     cells, steps = plan_cells(request)
     make_executor = EXECUTORS.get(request.executor)
@@ -135,7 +136,7 @@ def sweep(request: Request, view: View) -> str:
         finally:
             executor.close()
     except DiffuscopeError as error:
-        folder.write_manifest("refused", error.message)
+        folder.write_manifest("interrupted" if isinstance(error, RecordedProgramFailed) else "refused", error.message)
         raise
     except KeyboardInterrupt:
         folder.write_manifest("interrupted", "stopped before the first cell began")

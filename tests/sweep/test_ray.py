@@ -20,7 +20,7 @@ import pytest
 from drive import HERE, Notes, Silent, drive, rows, specs
 from processes import ROOT
 
-from profiler.core.errors import Refused
+from profiler.core.errors import RecordedProgramFailed, Refused
 from profiler.core.spec import RunSpec
 from profiler.rundir.reader import read_manifest
 from profiler.sweep.cells import make_cells
@@ -243,7 +243,8 @@ class FakeRay(SimpleNamespace):
 
     def __init__(self, *nodes: dict[str, float]) -> None:
         super().__init__(is_initialized=lambda: True, nodes=lambda: self.here, remote=self.ask)
-        self.here = [{"Alive": True, "Resources": each} for each in nodes]
+        self.get_runtime_context = lambda: SimpleNamespace(get_node_id=lambda: "node0")
+        self.here = [{"NodeID": f"node{at}", "Alive": True, "Resources": each} for at, each in enumerate(nodes)]
         self.asked: list[tuple[dict[str, float], bool]] = []
 
     def ask(self, max_retries: int, **resources: float) -> Callable[[Any], Any]:
@@ -275,6 +276,14 @@ def test_a_cell_whose_gpu_is_lost_waits_for_another_one(monkeypatch: pytest.Monk
     assert executor.slots() == 8
 
 
+def test_a_sweep_whose_own_node_died_waits_for_no_other(monkeypatch: pytest.MonkeyPatch):
+    cluster = FakeRay(HEAD, GPUS)
+    executor = executor_of(cluster, "auto", monkeypatch)
+    cluster.here[0] |= {"Alive": False}
+    with pytest.raises(RecordedProgramFailed, match="the Ray node of this machine died"):
+        executor.slots()
+
+
 @pytest.mark.parametrize(
     ("device", "before", "after", "asked"),
     [
@@ -290,7 +299,7 @@ def test_a_sweep_begun_without_a_gpu_waits_for_one_where_it_names_it(
     cluster = FakeRay(HEAD)
     executor = executor_of(cluster, device, monkeypatch)
     assert executor.slots() == before
-    cluster.here.append({"Alive": True, "Resources": GPUS})
+    cluster.here.append({"NodeID": "joined", "Alive": True, "Resources": GPUS})
     assert executor.slots() == after
     executor.start(Task(id="a", spec={}, command="", limit_s=1.0, mark="m"))
     assert cluster.asked == [asked]

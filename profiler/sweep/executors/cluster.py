@@ -20,7 +20,7 @@ from pathlib import Path
 from stat import S_ISDIR, S_IWGRP, S_IWOTH
 from typing import Any
 
-from profiler.core.errors import MissingExtra, Refused, UnreadableInput
+from profiler.core.errors import MissingExtra, RecordedProgramFailed, Refused, UnreadableInput
 from profiler.sweep.cells import REFUSED
 from profiler.sweep.executors.base import EXECUTORS, Ended, Site
 from profiler.sweep.executors.local import host_name
@@ -67,7 +67,14 @@ class RayExecutor:
         return list(reasons)
 
     def slots(self) -> int:
-        """GPUs of the nodes that are alive; of a sweep without GPUs, how often the smallest node's CPUs are there."""
+        """GPUs of the nodes that are alive; of a sweep without GPUs, how often the smallest node's CPUs are there.
+
+        Raises:
+            RecordedProgramFailed: the node through which this process speaks to the cluster is dead: nothing can begin any more.
+        """
+        here = self._ray.get_runtime_context().get_node_id()
+        if any(each["NodeID"] == here and not each["Alive"] for each in self._ray.nodes()):
+            raise RecordedProgramFailed("the Ray node of this machine died", "start it again; the same command then goes on")
         if self._gpu:
             return int(sum(self._nodes("GPU")))
         cpus = self._nodes("CPU")
