@@ -119,7 +119,7 @@ def command(
         preset=preset,
         executor=executor,
         limits=Limits(cell_s=time_limit, all_s=limit_s),
-        from_steps=parse_numbers("--extrapolate-from", extrapolate_from) if extrapolate_from else None,
+        from_steps=_from_steps(extrapolate_from, trace_steps) if extrapolate_from else None,
         cache=cache,
         retry=retry,
         fresh=fresh,
@@ -132,6 +132,17 @@ def _model(model: str | None, preset: str | None) -> str:
     if model is None and preset is None:
         raise UsageError("nothing to sweep was named", f"name a model, or --preset {', '.join(PRESETS)}")
     return model or find_preset(preset or "").model
+
+
+def _from_steps(given: str, trace_steps: int | None) -> list[int]:
+    """The two step counts; the shorter calls are the traced one and those as long as it."""
+    counts = parse_numbers("--extrapolate-from", given)
+    if trace_steps not in (None, counts[0]):
+        raise UsageError(
+            f"--trace-steps {trace_steps} beside --extrapolate-from {given}, whose traced call has {counts[0]} steps",
+            "leave --trace-steps out",
+        )
+    return counts
 
 
 def _list(request: Request, as_json: bool) -> int:

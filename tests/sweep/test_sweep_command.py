@@ -122,6 +122,10 @@ WRONG = {
     "no executor": (("flux-tiny", "--executor", "slurm"), "no executor is called 'slurm'"),
     "no cache": (("flux-tiny", "--cache", "warm"), "--cache warm is not known"),
     "one step count": (("flux-tiny", "--extrapolate-from", "4"), "takes two step counts"),
+    "other steps": (
+        ("flux-tiny", "--extrapolate-from", "2,4", "--trace-steps", "3"),
+        "--trace-steps 3 beside --extrapolate-from 2,4, whose traced call has 2 steps",
+    ),
     "no table": (("flux-tiny", "--against", "torch"), "--against torch is not known"),
     "no row's": (
         ("--preset", "seed-flux", "--quantize-vae", "--dry-run"),
