@@ -12,6 +12,7 @@ from dashboards import navigation, parts, sweeps
 from dashboards.charts import sweep as charts
 from dashboards.links import Selection
 from dashboards.navigation import SWEEP
+from profiler.core.lists import by_reason
 from profiler.metrics.sweep import SweepResult
 from profiler.metrics.sweep_seed import QUANTITIES, SeedComparison
 from profiler.report.sweep import result_data
@@ -86,8 +87,5 @@ def _causes(found: SeedComparison) -> None:
         with st.expander(f"Why {navigation.plain(cell)} differs"):
             parts.bullets([f"{NAMES[each.quantity]}: {'' if each.measured else 'may be: '}{each.text}" for each in causes])
     if found.unmatched:
-        by_why: dict[str, list[str]] = {}
-        for cell, why in found.unmatched.items():
-            by_why.setdefault(why, []).append(cell)
         with st.expander(f"Not in the seed: {len(found.unmatched)}"):
-            parts.bullets([f"{why}: {', '.join(cells)}" for why, cells in by_why.items()])
+            parts.bullets([f"{why}: {', '.join(cells)}" for why, cells in by_reason(found.unmatched.items()).items()])

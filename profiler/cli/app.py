@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from profiler.cli.output import explain_missing
-from profiler.core.errors import EXIT_OK, EXIT_USAGE, DiffuscopeError
+from profiler.core.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, DiffuscopeError
 from profiler.core.gone import let_go
 from profiler.core.printable import printable
 
@@ -91,7 +91,7 @@ def run(arguments: list[str]) -> int:
         return EXIT_USAGE
     except (typer.Abort, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
-        return 130
+        return EXIT_INTERRUPTED
     except (BrokenPipeError, SystemExit) as error:
         # The reader (`head`) is gone: typer makes an end with code 1 of that, which says that a check failed.
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):

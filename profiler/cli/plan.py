@@ -15,11 +15,11 @@ from typing import Annotated, Any
 import typer
 
 from profiler.cli.output import JsonOption, emit
-from profiler.cli.plan_output import EXIT_INTERRUPTED, PlanFile, free_path, record_command
+from profiler.cli.plan_output import PlanFile, free_path, record_command
 from profiler.cli.record import parse_size, start_child
 from profiler.cli.sizes import parse_bytes
 from profiler.compilers.base import COMPILERS
-from profiler.core.errors import EXIT_OK, MissingExtra, RecordedProgramFailed, Refused, UsageError
+from profiler.core.errors import EXIT_INTERRUPTED, EXIT_OK, MissingExtra, RecordedProgramFailed, Refused, UsageError
 from profiler.core.lists import parse_list
 from profiler.core.spec import DEVICES, RunSpec
 from profiler.models.base import MODELS, find_model

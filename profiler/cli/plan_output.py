@@ -9,13 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from profiler.core.errors import DiffuscopeError, UsageError
+from profiler.core.errors import EXIT_INTERRUPTED, DiffuscopeError, UsageError
 from profiler.core.spec import RunSpec
 from profiler.models.base import find_model
 from profiler.rundir.writer import write_atomic
-
-# What shells give for Ctrl-C.
-EXIT_INTERRUPTED = 130
 
 
 class PlanFile:

@@ -42,15 +42,16 @@ def command(
     if run.is_file() and run.name in (layout.SWEEP, layout.MANIFEST):
         raise UsageError(f"{run} is one file of a folder", f"name that: diffuscope show {shlex.quote(str(run.parent))}")
     asked = Asked(against, base, max_memory, min_sqnr, form, plan)
-    named = run.is_file() and names_plan(run.name)
-    if named or not holds_runs(run):
-        _refuse_of_sweep(run, asked)
-    if named or holds_runs(run):
-        _refuse_of_run(run, top, rank)
-    if named:
+    is_plan = run.is_file() and names_plan(run.name)
+    is_sweep = not is_plan and holds_runs(run)
+    if not is_sweep:
+        _refuse(run, "sweep", asked.options, "a sweep's folder")
+    if is_plan or is_sweep:
+        _refuse(run, "run", [name for name, given in (("--top", top), ("--rank", rank)) if given is not None], "a run directory")
+    if is_plan:
         _show_plan(run, as_json)
         return
-    if holds_runs(run):
+    if is_sweep:
         print_answer(run, asked, as_json)
         return
     say_if_long(run)
@@ -64,19 +65,11 @@ def command(
     emit(as_json, data, lambda: show_text(data, _TOP if top is None else top, width), _next(run, data))
 
 
-def _refuse_of_sweep(run: Path, asked: Asked) -> None:
-    if asked.options:
-        are, them = ("is", "it") if len(asked.options) == 1 else ("are", "them")
-        raise UsageError(
-            f"{run} is no sweep, and {' and '.join(asked.options)} {are} of one", f"leave {them} out, or name a sweep's folder"
-        )
-
-
-def _refuse_of_run(run: Path, top: int | None, rank: int | None) -> None:
-    given = [name for name, value in (("--top", top), ("--rank", rank)) if value is not None]
-    if given:
-        are, them = ("is", "it") if len(given) == 1 else ("are", "them")
-        raise UsageError(f"{run} is no run, and {' and '.join(given)} {are} of one", f"leave {them} out, or name a run directory")
+def _refuse(path: Path, kind: str, options: list[str], place: str) -> None:
+    """Options of a kind that this is not."""
+    if options:
+        are, them = ("is", "it") if len(options) == 1 else ("are", "them")
+        raise UsageError(f"{path} is no {kind}, and {' and '.join(options)} {are} of one", f"leave {them} out, or name {place}")
 
 
 def _show_plan(path: Path, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 # Sums of floats: what is not more than so much better is not better.
 EPSILON = 1e-9
@@ -56,3 +57,8 @@ def price(groups: Sequence[Group], counts: Sequence[Sequence[int]]) -> Assignmen
     taken = [(n, c) for group, row in zip(groups, counts, strict=True) for n, c in zip(row, group.choices, strict=True)]
     sums = (sum(n * c.us for n, c in taken), sum(n * c.size_bytes for n, c in taken), sum(n * c.noise for n, c in taken))
     return Assignment(tuple(map(tuple, counts)), *sums)
+
+
+def least(groups: Sequence[Group], cost: Literal["size_bytes", "noise"]) -> Any:
+    """The sum over all layers of the least that a choice costs."""
+    return sum(group.count * min(getattr(each, cost) for each in group.choices) for group in groups)

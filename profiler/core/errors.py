@@ -6,6 +6,8 @@ EXIT_OK = 0
 EXIT_CHECK_FAILED = 1
 EXIT_USAGE = 2
 EXIT_RECORDED_FAILED = 3
+# What shells give for Ctrl-C.
+EXIT_INTERRUPTED = 130
 
 
 class DiffuscopeError(Exception):

@@ -1,6 +1,8 @@
-"""Lists as people type them: values with commas between."""
+"""Lists as people type them, values with commas between, and as they are told: of one reason together."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from profiler.core.errors import UsageError
 
@@ -28,3 +30,11 @@ def parse_numbers(option: str, text: str) -> list[int]:
         if not (each.isdecimal() and len(each) < 7 and int(each)):
             raise UsageError(f"{option} {text}: {each} is no number from 1", "for example 1,4")
     return list(dict.fromkeys(int(each) for each in values))
+
+
+def by_reason(reasons: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Names by why, from (name, why), both in the order in which they come."""
+    named: dict[str, list[str]] = {}
+    for name, why in reasons:
+        named.setdefault(why, []).append(name)
+    return named

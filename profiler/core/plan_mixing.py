@@ -25,18 +25,6 @@ _PARALLEL = 1e-30
 
 
 @dataclass(frozen=True)
-class Prices:
-    """What a byte and a unit of noise cost, in us."""
-
-    size_byte: float
-    noise: float
-
-    def of(self, each: Assignment | Choice) -> float:
-        """A plan or choice at these prices, in us."""
-        return each.us + self.size_byte * each.size_bytes + self.noise * each.noise
-
-
-@dataclass(frozen=True)
 class _Move:
     """One layer of a group from a choice to another one, and what that changes."""
 
@@ -46,6 +34,18 @@ class _Move:
     us: float
     size_bytes: int
     noise: float
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What a byte and a unit of noise cost, in us."""
+
+    size_byte: float
+    noise: float
+
+    def of(self, each: Assignment | Choice | _Move) -> float:
+        """A plan, a choice or a move at these prices, in us."""
+        return each.us + self.size_byte * each.size_bytes + self.noise * each.noise
 
 
 def mixed(groups: Sequence[Group], budget: Budget, seen: Sequence[Assignment], prices: Prices) -> Assignment | None:
@@ -150,10 +150,8 @@ def exchanged(groups: Sequence[Group], budget: Budget, start: Assignment, prices
     """Move one layer, or two against each other, while that is faster and the budget is kept."""
     plan = start
     while True:
-        moves = sorted(
-            _moves(groups, plan), key=lambda each: each.us + prices.size_byte * each.size_bytes + prices.noise * each.noise
-        )
-        ways = [[each] for each in moves[:_PAIRED]] + [list(each) for each in combinations(moves[:_PAIRED], 2)]
+        moves = sorted(_moves(groups, plan), key=prices.of)[:_PAIRED]
+        ways = [[each] for each in moves] + [list(each) for each in combinations(moves, 2)]
         best = min((way for way in ways if _gains(way, plan, budget)), key=_us, default=None)
         if best is None:
             return plan

@@ -13,9 +13,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
 
-from profiler.core.assignment import EPSILON, Assignment, Budget, Group, price
+from profiler.core.assignment import EPSILON, Assignment, Budget, Group, least, price
 from profiler.core.errors import Refused
 from profiler.core.plan_mixing import Prices, exchanged, improved, mixed
 from profiler.core.units import format_size
@@ -88,18 +87,13 @@ def noise_of(db: float) -> float:
 
 
 def _refuse_impossible(groups: Sequence[Group], budget: Budget) -> None:
-    smallest, quietest = _least(groups, "size_bytes"), _least(groups, "noise")
+    smallest, quietest = least(groups, "size_bytes"), least(groups, "noise")
     if budget.size_bytes is not None and smallest > budget.size_bytes:
         over = format_size(smallest - budget.size_bytes)
         raise Refused(f"no choice of schemes is small enough: the smallest is {over} over the budget", "give more memory")
     if not budget.holds(0, quietest):
         hint = f"the quietest choice has {sqnr_db(quietest):.1f} dB; ask for less, or allow more schemes"
         raise Refused("no choice of schemes is quiet enough for the SQNR asked for", hint)
-
-
-def _least(groups: Sequence[Group], cost: str) -> Any:
-    """The sum over all layers of the least that a choice costs."""
-    return sum(group.count * min(getattr(each, cost) for each in group.choices) for group in groups)
 
 
 class _Prices:
@@ -152,15 +146,15 @@ class _Prices:
             low, high = (low, middle) if kept(middle) else (middle, high)
 
     def _look(self, byte_price: float, noise_price: float) -> Assignment:
-        counts, value = [], 0.0
+        counts, value, at = [], 0.0, Prices(byte_price, noise_price)
         for group in self._groups:
-            costs = [each.us + byte_price * each.size_bytes + noise_price * each.noise for each in group.choices]
-            least = min(range(len(costs)), key=costs.__getitem__)
-            value += group.count * costs[least]
-            counts.append(tuple(group.count if index == least else 0 for index in range(len(costs))))
+            costs = [at.of(each) for each in group.choices]
+            cheapest = min(range(len(costs)), key=costs.__getitem__)
+            value += group.count * costs[cheapest]
+            counts.append(tuple(group.count if index == cheapest else 0 for index in range(len(costs))))
         value -= byte_price * (self._budget.size_bytes or 0) + noise_price * (self._budget.noise or 0.0)
         if value > self.bound:
-            self.bound, self.at = value, Prices(byte_price, noise_price)
+            self.bound, self.at = value, at
         found = price(self._groups, counts)
         return self._seen.setdefault(found.counts, found)
 
@@ -186,7 +180,7 @@ class _Search:
         self._extra = [self._reduced(group) for group in groups]
         # The least bytes and noise of the groups behind each.
         rest = [groups[at + 1 :] for at in range(len(groups))]
-        self._least = [(_least(each, "size_bytes"), _least(each, "noise")) for each in rest]
+        self._least = [(least(each, "size_bytes"), least(each, "noise")) for each in rest]
 
     def _reduced(self, group: Group) -> list[float]:
         costs = [self._at.of(each) for each in group.choices]

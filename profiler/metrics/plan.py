@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from profiler.core.assignment import Assignment, Budget, Choice, Group, price
+from profiler.core.assignment import Assignment, Budget, Choice, Group, least, price
 from profiler.core.errors import Refused
 from profiler.core.planning import noise_of, solve, sqnr_db
 from profiler.core.scheme_bytes import weight_bytes
@@ -105,12 +105,12 @@ class _Chooser:
         """With the whole model's size: the solver knows of its Linears alone."""
         if self._max_bytes is None:
             return
-        least = self._other + sum(group.count * min(each.size_bytes for each in group.choices) for group in self._groups)
-        if least > self._max_bytes - self._rounding:
-            enough = format_size(least * 1.01)
+        smallest = self._other + least(self._groups, "size_bytes")
+        if smallest > self._max_bytes - self._rounding:
+            enough = format_size(smallest * 1.01)
             raise Refused(
                 f"--max-memory is {format_size(self._max_bytes)}, and the smallest model that these schemes make has "
-                f"{format_size(least)}",
+                f"{format_size(smallest)}",
                 f"give --max-memory {enough.replace(' ', '')}, or allow smaller schemes",
             )
 

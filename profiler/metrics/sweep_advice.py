@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from profiler.core.lists import by_reason
 from profiler.core.scheme_bytes import DENSE_TWIN, PRUNED
 from profiler.metrics.sweep_dtypes import other_dtype
 from profiler.metrics.sweep_front import PEAK, Group
@@ -233,10 +234,7 @@ def not_known(
 
 def _left_out(whys: Mapping[str, str]) -> list[str]:
     """Cells that are not ranked, those of one reason together."""
-    named: dict[str, list[str]] = {}
-    for name, why in whys.items():
-        named.setdefault(why, []).append(name)
-    return [f"{', '.join(names)}: not ranked, {why}" for why, names in named.items()]
+    return [f"{', '.join(names)}: not ranked, {why}" for why, names in by_reason(whys.items()).items()]
 
 
 def _noise(rows: list[dict[str, Any]]) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from profiler.core.lists import by_reason
+
 _SCHEME = "fp16"
 # diffusers rounds both to the dtype of the latents, and multiplies them by 1000 in it, before it embeds them; flux-schnell has no
 # guidance to embed.
@@ -15,10 +17,8 @@ _SCALE, _BF16_BITS = 1000, 8
 
 def other_dtype(rows: list[dict[str, Any]]) -> list[str]:
     """A note on cells of fp16: their SQNR is that of one dtype against another, and of no scheme."""
-    named: dict[str, list[str]] = {}
-    for row in rows:
-        if row.get("scheme") == _SCHEME and row.get("sqnr_db") is not None:
-            named.setdefault(_conditioning(row), []).append(row["id"])
+    known = (row for row in rows if row.get("scheme") == _SCHEME and row.get("sqnr_db") is not None)
+    named = by_reason((row["id"], _conditioning(row)) for row in known)
     return [f"{', '.join(ids)}: {_SCHEME} held against bf16, a level of no scheme{why}" for why, ids in named.items()]
 
 

@@ -7,14 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from profiler.core.errors import EXIT_OK, DiffuscopeError
+from profiler.core.errors import EXIT_INTERRUPTED, EXIT_OK, DiffuscopeError
 from profiler.core.spec import RunSpec
 from profiler.recording.quiet import set_quiet_environment
 from profiler.rundir.writer import write_atomic
 from profiler.schemes.base import Hardware
-
-# What shells give for Ctrl-C.
-EXIT_INTERRUPTED = 130
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from profiler.core.errors import EXIT_OK, DiffuscopeError
+from profiler.core.errors import EXIT_INTERRUPTED, EXIT_OK, DiffuscopeError
 from profiler.core.imports import uncollected
 from profiler.core.spec import RunSpec
 from profiler.models.base import Model, find_model
@@ -36,7 +36,7 @@ def main() -> int:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
     except KeyboardInterrupt:
-        return 130
+        return EXIT_INTERRUPTED
     with answer:
         json.dump(result, answer)
     return EXIT_OK

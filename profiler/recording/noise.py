@@ -22,15 +22,14 @@ def draw_noise_alike(pipe: Any) -> str | None:
         The dtype that noise is drawn in; None where the pipeline lets nothing be set, and draws it as it did.
     """
     inner = getattr(pipe, "prepare_latents", None)
-    if not callable(inner) or "dtype" not in inspect.signature(inner).parameters:
+    if not callable(inner) or "dtype" not in (signature := inspect.signature(inner)).parameters:
         return None
-    signature = inspect.signature(inner)
 
     def prepare_latents(*args: Any, **kwargs: Any) -> Any:
         import torch
 
         bound = signature.bind(*args, **kwargs)
-        wanted, bound.arguments["dtype"] = bound.arguments["dtype"], torch.float32
+        wanted, bound.arguments["dtype"] = bound.arguments["dtype"], getattr(torch, NOISE_DTYPE)
         return _rounded(inner(*bound.args, **bound.kwargs), wanted)
 
     pipe.prepare_latents = prepare_latents

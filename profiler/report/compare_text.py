@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from profiler.core.lists import by_reason
 from profiler.report import compare_ranks, compare_text_memory, compare_text_runs, compare_text_time
 from profiler.report.render import MAX_WIDTH, MIN_WIDTH
 
@@ -121,16 +122,14 @@ def _decibel(level: dict[str, Any]) -> str:
 def _not_compared(comparison: dict[str, Any], width: int) -> str:
     """What is missing, and why; a reason once, however many things it holds for."""
     levels = [*comparison["quality"]["sqnr"].items(), ("picture", comparison["quality"]["psnr"])]
-    reasons: dict[str, list[str]] = {}
-    for name, why in (
+    reasons = (
         ("time by window", comparison["time"]["not_compared"]),
         ("memory by category", comparison["memory"]["not_compared"]),
         ("weights by arithmetic", comparison["expected"]["not_compared"]),
         *((TENSOR_NAMES.get(name, name), each["why"]) for name, each in levels if each["db"] is None),
-    ):
-        if why and why != "equal to the bit":
-            reasons.setdefault(why, []).append(name)
-    lines = [line for why, names in reasons.items() for line in _filled("not compared: ", f"{', '.join(names)}: {why}", width)]
+    )
+    named = by_reason((name, why) for name, why in reasons if why and why != "equal to the bit")
+    lines = [line for why, names in named.items() for line in _filled("not compared: ", f"{', '.join(names)}: {why}", width)]
     bound = comparison["memory"]["lower_bound"]
     lines += _filled("memory is a lower bound: ", bound, width) if bound else []
     return "\n".join(lines)

@@ -6,6 +6,7 @@ import statistics
 import textwrap
 from typing import Any
 
+from profiler.core.lists import by_reason
 from profiler.core.printable import one_line, printable
 from profiler.metrics.plan_whole import MIXED, Verdict, verdict
 from profiler.report.render import number, table
@@ -36,9 +37,7 @@ def _rounds(measured: dict[str, Any]) -> list[str]:
 
 def _reasons(failed: dict[str, str], width: int) -> list[str]:
     """Those of one reason together."""
-    names: dict[str, list[str]] = {}
-    for name, why in failed.items():
-        names.setdefault(why, []).append(_named(name))
+    names = by_reason((_named(name), why) for name, why in failed.items())
     told = [printable(one_line(f"{', '.join(each)}: not measured: {why}")) for why, each in names.items()]
     return [line for each in told for line in textwrap.wrap(each, width, subsequent_indent="  ")]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+from profiler.core.lists import by_reason
 from profiler.metrics.plan_measured import PARTS
 from profiler.metrics.sweep_plan import THIS_PLAN
 from profiler.report import sweep_words as words
@@ -47,9 +48,7 @@ def plan_text(found: dict[str, Any], width: int) -> str:
 
 def left_out(found: dict[str, Any]) -> list[str]:
     """Cells that the plan says nothing about, those of one reason together."""
-    named: dict[str, list[str]] = {}
-    for cell, why in found["left_out"].items():
-        named.setdefault(why, []).append(cell)
+    named = by_reason(found["left_out"].items())
     return [f"not held against it: {', '.join(cells)}: {why}" for why, cells in named.items()]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+from profiler.core.lists import by_reason
 from profiler.report import sweep_words as words
 from profiler.report.names import shorten
 from profiler.report.render import table
@@ -104,10 +105,7 @@ def _unmatched(found: dict[str, Any], width: int) -> str:
 
 def unmatched(found: dict[str, Any]) -> dict[str, list[str]]:
     """Cells that the seed has no row for, by why."""
-    by_why: dict[str, list[str]] = {}
-    for each in found["unmatched"]:
-        by_why.setdefault(each["why"], []).append(each["cell"])
-    return by_why
+    return by_reason((each["cell"], each["why"]) for each in found["unmatched"])
 
 
 def _wrapped(text: str, width: int) -> str:

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from profiler.core.errors import EXIT_USAGE, UnreadableInput
-from profiler.recording.__main__ import EXIT_INTERRUPTED
+from profiler.core.errors import EXIT_INTERRUPTED, EXIT_USAGE, UnreadableInput
 from profiler.rundir.reader import bury_on_disk, is_run, overwrite_status, read_manifest
 from profiler.sweep.caches import COLD, cache_counts, cache_environment, count_kernels
 from profiler.sweep.cells import FAILED, INTERRUPTED, OK, REFUSED, TIMEOUT

@@ -7,12 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from profiler.core.errors import EXIT_OK, EXIT_RECORDED_FAILED, DiffuscopeError
+from profiler.core.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_RECORDED_FAILED, DiffuscopeError
 from profiler.core.spec import RunSpec
 from profiler.recording.quiet import set_quiet_environment
-
-# What shells give for Ctrl-C.
-EXIT_INTERRUPTED = 130
 
 
 def main() -> int:
